@@ -1,0 +1,273 @@
+//! Messages between an Island and its coordinator: JSON text frames over one WebSocket, one message a frame, an
+//! object whose only key is the message's name: `{"output":{"attempt_id":"att_…","seq":1,"chunk":"Hi"}}`. Field names follow those of the existing public agent where it has them
+//! (`seq`, `chunk`, `step`/`total`, `image_data`, `lease_expires`), so that a bridge to it stays thin.
+//!
+//! The conversation: the Island connects with its token as a bearer, says [`FromIsland::Hello`], and is
+//! answered by [`ToIsland::Welcome`] or [`ToIsland::Refused`]. From then on the coordinator assigns attempts and the
+//! Island answers each with any number of outputs and exactly one of `done`, `failed`, `rejected`. All
+//! messages of an attempt travel in order on the one connection.
+//!
+//! The protocol is versioned: the Island names the version it speaks, and the coordinator refuses a version it does not know. Unknown
+//! fields are ignored on both sides; an unknown message type is ignored by the Island and
+//! counted against it by the coordinator.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::id::{AttemptId, IslandId, JobId};
+use crate::money::MicroCredits;
+
+/// The version spoken here.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// The largest frame either side may send, in bytes. An image travels whole, as base64.
+pub const MAX_FRAME_BYTES: usize = 16 * 1024 * 1024;
+
+/// The most Cargos one Island may offer.
+pub const MAX_OFFERS: usize = 256;
+
+/// The most slots one Island may offer for a Cargo.
+pub const MAX_SLOTS: u32 = 10_000;
+
+/// What an Island says.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FromIsland {
+    /// The first message.
+    Hello {
+        /// The protocol version it speaks.
+        protocol: u32,
+        /// The agent's own version.
+        agent_version: String,
+        /// What the machine is.
+        #[serde(default)]
+        capabilities: Capabilities,
+        /// The Cargos it serves.
+        offers: Vec<Offer>,
+    },
+    /// Replaces all offers: an ask changed, or Cargos and slots came or went. Running attempts keep the price they
+    /// were matched at.
+    Offers {
+        /// The Cargos it serves from now on.
+        offers: Vec<Offer>,
+    },
+    /// Sent at least every [`ToIsland::Welcome::heartbeat_secs`]. Renews the lease of each attempt it lists.
+    Heartbeat {
+        /// Attempts in work.
+        running: Vec<AttemptId>,
+    },
+    /// A piece of text.
+    Output {
+        /// Which attempt.
+        attempt_id: AttemptId,
+        /// From 1, without gaps.
+        seq: u64,
+        /// The text.
+        chunk: String,
+    },
+    /// How far an image has come.
+    Progress {
+        /// Which attempt.
+        attempt_id: AttemptId,
+        /// Steps done.
+        step: u32,
+        /// Steps in all.
+        total: u32,
+    },
+    /// A finished image.
+    Image {
+        /// Which attempt.
+        attempt_id: AttemptId,
+        /// The file, in base64.
+        image_data: String,
+        /// `png`, `jpeg` or `webp`.
+        format: String,
+        /// Pixels across.
+        width: u32,
+        /// Pixels down.
+        height: u32,
+        /// The seed it was made from, if known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seed: Option<u64>,
+    },
+    /// The attempt is complete.
+    Done {
+        /// Which attempt.
+        attempt_id: AttemptId,
+        /// What the backend counted. It can lower a charge, never raise it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        usage: Option<ReportedUsage>,
+        /// Why the text ended: `stop`, `length`, …
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        finish_reason: Option<String>,
+    },
+    /// The attempt failed, was cancelled, or was cut short.
+    Failed {
+        /// Which attempt.
+        attempt_id: AttemptId,
+        /// A sentence for the consumer; no secrets, no paths.
+        error: String,
+        /// Whether another Island could do better. False when the input itself is at fault.
+        #[serde(default = "yes")]
+        retryable: bool,
+    },
+    /// The attempt was not begun (no free slot, draining, unknown Cargo).
+    Rejected {
+        /// Which attempt.
+        attempt_id: AttemptId,
+        /// Why.
+        reason: String,
+    },
+    /// No new work, please; what runs will be finished. The Island leaves the book at once.
+    Draining {},
+}
+
+/// What the coordinator says.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToIsland {
+    /// The Island is known and in the book.
+    Welcome {
+        /// The protocol version both will speak.
+        protocol: u32,
+        /// Who the Island is.
+        island_id: IslandId,
+        /// Its name, as the owner gave it.
+        name: String,
+        /// Send a heartbeat at least this often.
+        heartbeat_secs: u32,
+        /// An attempt not renewed for this long is given up.
+        lease_secs: u32,
+        /// Offers that were not taken into the book, with the reason; empty when all were.
+        #[serde(default)]
+        refused_offers: Vec<RefusedOffer>,
+    },
+    /// The connection is not wanted; it closes after this.
+    Refused {
+        /// `unsupported_protocol`, `replaced`, `suspended`, `revoked`, `too_many_messages`, `bad_message`.
+        code: String,
+        /// A sentence for the owner.
+        message: String,
+        /// Whether connecting again can help.
+        retry: bool,
+    },
+    /// New offers were taken.
+    OffersTaken {
+        /// Those that were not, with the reason.
+        #[serde(default)]
+        refused_offers: Vec<RefusedOffer>,
+    },
+    /// Run this.
+    Assign {
+        /// The attempt.
+        attempt_id: AttemptId,
+        /// The job it belongs to.
+        job_id: JobId,
+        /// The Cargo's slug.
+        workload: String,
+        /// What the consumer asked for, as validated by the coordinator.
+        input: Box<RawValue>,
+        /// Until when the attempt is the Island's, in Unix milliseconds; heartbeats move it.
+        lease_expires: i64,
+        /// What the Island's owner earns when it completes.
+        earns: MicroCredits,
+    },
+    /// Stop this attempt and answer `failed`.
+    Cancel {
+        /// The attempt.
+        attempt_id: AttemptId,
+    },
+}
+
+/// One Cargo an Island serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// The Cargo's slug.
+    pub workload: String,
+    /// The asking price: a decimal string, credits per unit of the Cargo.
+    pub ask: String,
+    /// How many attempts it runs at once.
+    pub slots: u32,
+    /// The model behind it, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+}
+
+/// An offer that was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedOffer {
+    /// The Cargo's slug.
+    pub workload: String,
+    /// Why, as a sentence.
+    pub reason: String,
+}
+
+/// What a machine is. All optional, all for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// The graphics card.
+    #[serde(default)]
+    pub gpu_model: Option<String>,
+    /// Its memory, in MiB.
+    #[serde(default)]
+    pub gpu_vram_mb: Option<u32>,
+    /// Processor cores.
+    #[serde(default)]
+    pub cpu_cores: Option<u32>,
+    /// Memory, in MiB.
+    #[serde(default)]
+    pub ram_mb: Option<u32>,
+    /// Where it stands, such as `eu-west`.
+    #[serde(default)]
+    pub region: Option<String>,
+}
+
+/// Tokens as counted by a backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportedUsage {
+    /// Tokens of the prompt.
+    #[serde(default)]
+    pub prompt_tokens: Option<u64>,
+    /// Tokens of the answer.
+    #[serde(default)]
+    pub completion_tokens: Option<u64>,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Id;
+
+    #[test]
+    fn messages_look_as_documented() {
+        let attempt_id = AttemptId::from_i64(1);
+        let output = FromIsland::Output { attempt_id, seq: 1, chunk: "a\"b".into() };
+        let text = serde_json::to_string(&output).unwrap();
+        assert_eq!(text, r#"{"output":{"attempt_id":"att_0000000000001","seq":1,"chunk":"a\"b"}}"#);
+        assert!(matches!(serde_json::from_str(&text), Ok(FromIsland::Output { seq: 1, .. })));
+
+        let failed = r#"{"failed":{"attempt_id":"att_0000000000001","error":"no","extra":1}}"#;
+        assert!(matches!(serde_json::from_str(failed), Ok(FromIsland::Failed { retryable: true, .. })));
+
+        let assign = ToIsland::Assign {
+            attempt_id,
+            job_id: JobId::from_i64(2),
+            workload: "llm-chat".to_owned(),
+            input: RawValue::from_string(r#"{"prompt":"hi"}"#.to_owned()).unwrap(),
+            lease_expires: 5,
+            earns: MicroCredits::new(1_800_000),
+        };
+        let text = serde_json::to_string(&assign).unwrap();
+        assert!(text.contains(r#""earns":1.8}"#), "{text}");
+        assert!(matches!(
+            serde_json::from_str(&text),
+            Ok(ToIsland::Assign { earns, input, .. }) if earns == MicroCredits::new(1_800_000) && input.get().len() == 15
+        ));
+        assert!(serde_json::from_str::<FromIsland>(r#"{"draining":{}}"#).is_ok());
+        assert!(serde_json::from_str::<FromIsland>(r#"{"sing":{}}"#).is_err());
+    }
+}

@@ -1,0 +1,12 @@
+//! The vocabulary of Archipelago.
+//!
+//! Everything here is a value: money that cannot overflow quietly ([`money`]), ids that cannot be mixed up
+//! ([`id`]), time and chance that are handed in rather than reached for ([`time`], [`rng`]), and the messages
+//! between coordinator and Island ([`island_protocol`]). No I/O beyond reading the system clock and the
+//! system's random source, each in exactly one place.
+
+pub mod id;
+pub mod island_protocol;
+pub mod money;
+pub mod rng;
+pub mod time;
