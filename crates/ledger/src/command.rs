@@ -1,0 +1,184 @@
+//! What the ledger is asked and what it answers.
+
+use types::id::{AccountId, TransferId};
+use types::money::MicroCredits;
+use types::time::Timestamp;
+
+use crate::HoldState;
+
+/// One thing to do. Ids are chosen (or derived from the row that causes the movement) by the caller, so that doing it again
+/// finds what was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Reserves credits.
+    Hold {
+        /// Its id.
+        id: TransferId,
+        /// Whose credits.
+        account: AccountId,
+        /// How much, zero allowed.
+        amount: MicroCredits,
+        /// The cap to count it against.
+        cap: Option<i64>,
+        /// When it may be expired.
+        expires_at: Timestamp,
+    },
+    /// Replaces an open hold by the real charge.
+    Settle {
+        /// The hold. The transfer gets the same id.
+        hold: TransferId,
+        /// What is charged: at most the hold, zero allowed.
+        charge: MicroCredits,
+        /// The network's share of the charge.
+        fee: MicroCredits,
+        /// Who gets the rest.
+        to: AccountId,
+    },
+    /// Gives an open hold back.
+    Release {
+        /// The hold.
+        hold: TransferId,
+    },
+    /// Gives an open hold back because its time has passed.
+    Expire {
+        /// The hold.
+        hold: TransferId,
+    },
+    /// Moves credits at once.
+    Transfer {
+        /// Its id.
+        id: TransferId,
+        /// What for.
+        kind: TransferKind,
+        /// Who pays.
+        from: AccountId,
+        /// Who gets it.
+        to: AccountId,
+        /// How much: more than nothing.
+        amount: MicroCredits,
+        /// A sentence for the statement.
+        note: Option<String>,
+    },
+}
+
+/// What a transfer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransferKind {
+    /// A job was charged.
+    Job,
+    /// A package was bought.
+    Purchase,
+    /// The operator granted credits.
+    Grant,
+    /// Earnings were moved into the wallet.
+    EarningsToWallet,
+}
+
+impl TransferKind {
+    /// As stored.
+    #[must_use]
+    pub const fn number(self) -> i64 {
+        match self {
+            Self::Job => 1,
+            Self::Purchase => 2,
+            Self::Grant => 3,
+            Self::EarningsToWallet => 4,
+        }
+    }
+
+    /// From what is stored.
+    #[must_use]
+    pub const fn from_number(number: i64) -> Option<Self> {
+        Some(match number {
+            1 => Self::Job,
+            2 => Self::Purchase,
+            3 => Self::Grant,
+            4 => Self::EarningsToWallet,
+            _ => return None,
+        })
+    }
+
+    /// As written in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Job => "job",
+            Self::Purchase => "purchase",
+            Self::Grant => "grant",
+            Self::EarningsToWallet => "earnings_to_wallet",
+        }
+    }
+}
+
+/// A command that was not refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Whether the very same command had been applied before; then nothing was changed now.
+    pub replayed: bool,
+}
+
+/// The answer to one command.
+pub type Outcome = Result<Applied, Refusal>;
+
+/// Why a command was refused, in order of precedence: the first that holds is answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// An amount is negative, or zero where something must move, or beyond what any amount may be.
+    #[error("{field} is out of range")]
+    AmountOutOfRange {
+        /// Which.
+        field: &'static str,
+    },
+    /// The id was used before, by another command.
+    #[error("the id was used before with another {field}")]
+    IdTaken {
+        /// The first field that differs.
+        field: &'static str,
+    },
+    /// There is no such hold.
+    #[error("there is no such hold")]
+    NoSuchHold,
+    /// The hold has ended, in another way than is asked for.
+    #[error("the hold has ended already ({state:?})")]
+    HoldEnded {
+        /// How.
+        state: HoldState,
+    },
+    /// The hold's time has not passed yet.
+    #[error("the hold has not expired yet")]
+    NotExpired,
+    /// There is no such account.
+    #[error("there is no such account")]
+    NoSuchAccount,
+    /// The charge is more than was held (I5).
+    #[error("the charge is more than was held")]
+    ChargeExceedsHold,
+    /// The fee is more than the charge.
+    #[error("the fee is more than the charge")]
+    FeeExceedsCharge,
+    /// Payer and payee are the same.
+    #[error("an account cannot pay itself")]
+    SameAccount,
+    /// There is no such cap.
+    #[error("there is no such cap")]
+    NoSuchCap,
+    /// The account may not spend.
+    #[error("the account is frozen")]
+    Frozen,
+    /// Not enough credits.
+    #[error("not enough credits: {required} required, {available} available")]
+    InsufficientCredits {
+        /// What it takes.
+        required: MicroCredits,
+        /// What there is.
+        available: MicroCredits,
+    },
+    /// The cap would be exceeded.
+    #[error("over the limit: {required} required, {available} left")]
+    CapExceeded {
+        /// What it takes.
+        required: MicroCredits,
+        /// What is left of the cap.
+        available: MicroCredits,
+    },
+}

@@ -1,0 +1,121 @@
+//! The ledger through its one door, on a real database.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+
+mod model;
+mod tables;
+
+use db::{Db, DbError, OpenOptions};
+use ledger::{AccountKind, Command, MIGRATIONS, Outcome, TransferKind, audit, system};
+use tempfile::TempDir;
+use types::id::{AccountId, Id, TransferId};
+use types::money::MicroCredits;
+use types::time::Timestamp;
+
+pub(crate) struct World {
+    pub(crate) db: Db,
+    _folder: TempDir,
+}
+
+pub(crate) const ANA: i64 = 101;
+pub(crate) const BEN: i64 = 102;
+/// What an Island's owner earns.
+pub(crate) const EARNINGS: i64 = 103;
+pub(crate) const CAP: i64 = 7;
+
+pub(crate) fn account(id: i64) -> AccountId {
+    AccountId::from_i64(id)
+}
+
+pub(crate) fn transfer(id: i64) -> TransferId {
+    TransferId::from_i64(id)
+}
+
+pub(crate) fn micros(amount: i64) -> MicroCredits {
+    MicroCredits::new(amount)
+}
+
+pub(crate) fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}
+
+pub(crate) fn grant(id: i64, to: i64, amount: i64) -> Command {
+    Command::Transfer {
+        id: transfer(id),
+        kind: TransferKind::Grant,
+        from: system::grants(),
+        to: account(to),
+        amount: micros(amount),
+        note: None,
+    }
+}
+
+pub(crate) fn hold(id: i64, of: i64, amount: i64) -> Command {
+    Command::Hold {
+        id: transfer(id),
+        account: account(of),
+        amount: micros(amount),
+        cap: None,
+        expires_at: at(1000),
+    }
+}
+
+pub(crate) fn settle(id: i64, charge: i64, fee: i64) -> Command {
+    Command::Settle { hold: transfer(id), charge: micros(charge), fee: micros(fee), to: account(EARNINGS) }
+}
+
+pub(crate) fn release(id: i64) -> Command {
+    Command::Release { hold: transfer(id) }
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open_sqlite(&folder.path().join("ledger.db"), OpenOptions::command()).unwrap();
+        db.migrate(&[MIGRATIONS]).await.unwrap();
+        db.tx("accounts", async |tx| {
+            for (id, kind) in
+                [(ANA, AccountKind::Wallet), (BEN, AccountKind::Wallet), (EARNINGS, AccountKind::Earnings)]
+            {
+                ledger::open_account(tx, account(id), kind, at(0)).await?;
+            }
+            ledger::open_cap(tx, CAP, micros(50)).await
+        })
+        .await
+        .unwrap();
+        Self { db, _folder: folder }
+    }
+
+    pub(crate) async fn submit_at(&self, now: i64, commands: &[Command]) -> Vec<Outcome> {
+        let commands = commands.to_vec();
+        self.db
+            .tx("submit", async move |tx| {
+                Ok::<_, DbError>(ledger::submit(tx, &commands, at(now)).await?.outcomes)
+            })
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn submit(&self, commands: &[Command]) -> Vec<Outcome> {
+        self.submit_at(0, commands).await
+    }
+
+    /// (posted, held) of an account.
+    pub(crate) async fn balance(&self, id: i64) -> (i64, i64) {
+        let balance =
+            self.db.read("balance", async move |tx| ledger::balance(tx, account(id)).await).await.unwrap();
+        (balance.posted.get(), balance.held.get())
+    }
+
+    pub(crate) async fn run(&self, sql: &'static str) -> Result<usize, DbError> {
+        self.db.tx("run", async move |tx| tx.execute(sql, &[]).await).await
+    }
+
+    pub(crate) async fn audit(&self) -> Vec<audit::Finding> {
+        self.db.read("audit", async |tx| audit::ledger(tx).await).await.unwrap()
+    }
+
+    /// What must hold at the end of every test.
+    pub(crate) async fn check(&self) {
+        assert_eq!(self.audit().await, []);
+    }
+}
