@@ -48,8 +48,9 @@ impl ErrorPage {
             layout,
             status: 500,
             heading: "Something went wrong on our side".into(),
-            sentence: "Your request could not be finished. If it was about credits, nothing was charged twice."
-                .into(),
+            sentence:
+                "Your request could not be finished. If it was about credits, nothing was charged twice."
+                    .into(),
             advice: "Try again in a moment. If it keeps happening, tell the operator the request id below."
                 .into(),
             link: ("/".into(), "Go to the front page".into()),
