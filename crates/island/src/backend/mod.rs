@@ -1,0 +1,109 @@
+//! What does the work. A backend answers one attempt at a time through a [`Reporter`], and may be dropped at
+//! any await: that is how an attempt is cancelled.
+
+use serde_json::value::RawValue;
+use types::island_protocol::ReportedUsage;
+
+use crate::config::{BackendKind, ConfigError, Endpoint};
+use crate::reporter::{Gone, Reporter};
+
+mod demo;
+mod demo_picture;
+mod input;
+mod openai;
+
+/// A backend, ready to work.
+#[derive(Debug)]
+pub(crate) enum Backend {
+    /// A server that speaks the `OpenAI` API.
+    OpenAi(Box<openai::OpenAi>),
+    /// No model at all, and it says so.
+    Demo(demo::Demo),
+}
+
+/// One thing to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Work<'a> {
+    /// What kind of answer is wanted.
+    pub(crate) endpoint: Endpoint,
+    /// The model, as the backend calls it.
+    pub(crate) model: &'a str,
+    /// What the consumer asked for.
+    pub(crate) input: &'a RawValue,
+}
+
+/// An attempt that is complete.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Finished {
+    /// What the backend counted.
+    pub(crate) usage: Option<ReportedUsage>,
+    /// Why the text ended.
+    pub(crate) finish_reason: Option<String>,
+}
+
+/// An attempt that is not complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// A sentence for the consumer; no secrets, no addresses.
+    pub(crate) sentence: String,
+    /// Whether another Island could do better.
+    pub(crate) retryable: bool,
+}
+
+/// Why a backend stopped early.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    /// It failed.
+    Failed(Failure),
+    /// The coordinator called it off.
+    Cancelled,
+    /// The connection to the coordinator is gone, and with it everybody who wanted the answer.
+    Gone,
+}
+
+impl From<Gone> for Stopped {
+    fn from(Gone: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+impl Failure {
+    /// Another Island could do better.
+    pub(crate) fn retryable(sentence: impl Into<String>) -> Self {
+        Self { sentence: sentence.into(), retryable: true }
+    }
+
+    /// The input itself is at fault.
+    pub(crate) fn input(sentence: impl Into<String>) -> Self {
+        Self { sentence: sentence.into(), retryable: false }
+    }
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl Backend {
+    /// Makes the backend that a configuration describes; `key` is where it stands there, and `slots` how many
+    /// requests it will get at once.
+    pub(crate) fn new(key: &str, kind: &BackendKind, slots: usize) -> Result<Self, ConfigError> {
+        match kind {
+            BackendKind::OpenAi { .. } => {
+                openai::OpenAi::new(key, kind, slots).map(|backend| Self::OpenAi(Box::new(backend)))
+            }
+            BackendKind::Demo { delay_ms } => Ok(Self::Demo(demo::Demo::new(*delay_ms))),
+        }
+    }
+
+    /// Does the work and reports it piece by piece.
+    pub(crate) async fn run(&self, work: Work<'_>, reporter: &mut Reporter) -> Result<Finished, Stopped> {
+        match (self, work.endpoint) {
+            (Self::OpenAi(backend), Endpoint::Chat) => backend.chat(work, reporter).await,
+            (Self::OpenAi(backend), Endpoint::Images) => backend.image(work, reporter).await,
+            (Self::Demo(backend), Endpoint::Chat) => backend.chat(work, reporter).await,
+            (Self::Demo(backend), Endpoint::Images) => backend.image(work, reporter).await,
+        }
+    }
+}
