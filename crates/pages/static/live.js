@@ -54,6 +54,7 @@ function balance(data) {
   }
   all('[data-balance="held"]').forEach((node) => setText(node, data.held ?? "0.00"));
   all("[data-held-box]").forEach((node) => show(node, data.held != null));
+  all("[data-held-none]").forEach((node) => show(node, data.held == null));
   all("[data-tone]").forEach((node) => node.classList.toggle("low", data.low));
   all("[data-nudge]").forEach((node) => show(node, data.low));
   project(data.available);
@@ -80,7 +81,9 @@ function market(data) {
     const line = one(`[data-market-row="${slug}"]`);
     for (const cell of line ? all("[data-field]", line) : []) {
       const name = cell.dataset.field;
-      if (name in row) setText(cell, row[name] ?? cell.dataset.none ?? "0");
+      if (!(name in row)) continue;
+      setText(cell, row[name] ?? cell.dataset.none ?? "0");
+      cell.classList.toggle("none", row[name] == null);
     }
     if (!("best_ask" in row)) continue;
     const option = one(`option[data-name][value="${slug}"]`);

@@ -66,7 +66,7 @@ function paragraph(lines, at) {
 
 const starts = (line) => /^\s{0,3}`{3,}/.test(line) || ITEM.test(line) || /^#{1,6}\s/.test(line);
 
-const INLINE = /(`+)([^`]+?)\1|\*\*([^*\n]+?)\*\*|\[([^\]\n]+)\]\((https?:\/\/[^\s)]+)\)|(https?:\/\/[^\s<>()]*[^\s<>().,;:!?"'])/g;
+const INLINE = /(`+)([^`]+?)\1|\*\*([^\n]+?)\*\*|\*([^\s*](?:[^*\n]*[^\s*])?)\*|\[([^\]\n]+)\]\((https?:\/\/[^\s)]+)\)|(https?:\/\/[^\s<>()]*[^\s<>().,;:!?"'])/g;
 
 function inline(text) {
   const out = [];
@@ -75,8 +75,9 @@ function inline(text) {
     if (match.index > last) out.push(text.slice(last, match.index));
     if (match[2] !== undefined) out.push(el("code", {}, match[2]));
     else if (match[3] !== undefined) out.push(el("strong", {}, ...inline(match[3])));
-    else if (match[5] !== undefined) out.push(link(match[5], match[4]));
-    else out.push(link(match[6], match[6]));
+    else if (match[4] !== undefined) out.push(el("em", {}, match[4]));
+    else if (match[6] !== undefined) out.push(link(match[6], match[5]));
+    else out.push(link(match[7], match[7]));
     last = match.index + match[0].length;
   }
   if (last < text.length) out.push(text.slice(last));
