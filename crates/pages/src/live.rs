@@ -77,3 +77,24 @@ impl VerificationEvent {
     /// Name of the event.
     pub const EVENT: &'static str = "verification";
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_balance_says_everything_even_what_is_not_there() {
+        let event = BalanceEvent {
+            version: 12,
+            available: "494.00".into(),
+            held: None,
+            usd: "≈ $4.94".into(),
+            low: false,
+            earnings: "0.00".into(),
+        };
+        assert_eq!(
+            serde_json::to_string(&event).expect("json"),
+            r#"{"version":12,"available":"494.00","held":null,"usd":"≈ $4.94","low":false,"earnings":"0.00"}"#
+        );
+    }
+}

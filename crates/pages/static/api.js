@@ -44,10 +44,11 @@ function short(error, message) {
   return { text, link: ["/credits", "Buy credits"] };
 }
 
-/** Places a problem; `null` takes it away. */
+/** Places a problem; `null` takes it away. A calm one is news rather than trouble. */
 export function showProblem(box, found, ...extra) {
   box.replaceChildren();
   box.hidden = !found;
+  box.classList.toggle("calm", Boolean(found?.calm));
   if (!found) return;
   const line = el("p", {}, found.text);
   if (found.link) line.append(" ", el("a", { href: found.link[0] }, found.link[1]));

@@ -96,6 +96,9 @@ function adopt({ conversation_id: id, title }) {
   all("[data-list] [aria-current]").forEach((link) => link.removeAttribute("aria-current"));
   one("[data-list]").prepend(el("li", {}, el("a", { href, "aria-current": "page" }, words)));
   show(one("[data-list-empty]"), false);
+  const remove = one("[data-delete]");
+  remove.action = `${href}/delete`;
+  show(remove, true);
 }
 
 /** Follows a job and writes what it says into the answer. */
@@ -143,10 +146,8 @@ function waiting(frame, meta, box, jobId) {
     const button = el("button", { class: "text-button", type: "button" }, "Cancel");
     button.addEventListener("click", () => { button.disabled = true; cancel(jobId); });
     setText(meta, "");
-    showProblem(box, { text: words }, button);
-    box.classList.add("waiting-note");
+    showProblem(box, { text: words, calm: true }, button);
   } else {
-    box.classList.remove("waiting-note");
     showProblem(box, null);
     setText(meta, words);
   }
@@ -155,7 +156,6 @@ function waiting(frame, meta, box, jobId) {
 
 function finish(answer, job, failure) {
   const box = one("[data-problem]", answer);
-  box.classList.remove("waiting-note");
   showProblem(box, ending(job, failure));
   setText(one("[data-meta]", answer), receipt(job));
   answer.removeAttribute("aria-busy");
@@ -169,7 +169,7 @@ function finish(answer, job, failure) {
 
 function ending(job, failure) {
   if (job.status === "completed") return null;
-  if (job.status === "cancelled") return { text: "Stopped." };
+  if (job.status === "cancelled") return { text: "Stopped.", calm: true };
   if (failure) return problem({ status: /verif/.test(failure.code ?? "") ? 403 : 409, body: { error: { ...failure, message: failure.error } } });
   if (job.status === "timeout") return { text: "No Island took the job in time. Raise your max price, or try again." };
   return { text: "The Island could not finish. You were not charged for what was not delivered." };

@@ -86,7 +86,7 @@ function finish(id, about, job, failure) {
 }
 
 function ending(job, failure) {
-  if (job.status === "cancelled") return { text: "Stopped." };
+  if (job.status === "cancelled") return { text: "Stopped.", calm: true };
   if (failure) return problem({ status: /verif/.test(failure.code ?? "") ? 403 : 409, body: { error: { ...failure, message: failure.error } } });
   return { text: "The Island could not finish this image. You were not charged; try again." };
 }
