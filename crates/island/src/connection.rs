@@ -160,7 +160,7 @@ fn read_answer(text: &str) -> Result<Option<Welcome>, Lost> {
         Ok(ToIsland::Refused { code, message, retry }) => Err(Lost::Refused { code, message, retry }),
         Ok(_) => Ok(None),
         Err(error) => {
-            tracing::debug!(%error, "A message was not understood and is ignored.");
+            tracing::warn!("A message of the coordinator was not understood and is ignored: {error}");
             Ok(None)
         }
     }

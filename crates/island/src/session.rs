@@ -141,7 +141,7 @@ impl Session {
             Some(Ok(Message::Text(text))) => match serde_json::from_str(&text) {
                 Ok(message) => self.obey(message),
                 Err(error) => {
-                    tracing::debug!(%error, "A message was not understood and is ignored.");
+                    tracing::warn!("A message of the coordinator was not understood and is ignored: {error}");
                     Ok(())
                 }
             },

@@ -18,6 +18,9 @@ mod images;
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an unused connection is kept: shorter than common servers keep theirs (five seconds), or a request
+/// could go out on one that is just being closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 /// How much of an error's body is read, in bytes.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
 /// How much of a server's own error message is passed on, in characters.
@@ -47,6 +50,7 @@ impl OpenAi {
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(Duration::from_secs((*request_timeout_secs).max(1)))
             .pool_max_idle_per_host(slots)
+            .pool_idle_timeout(IDLE_TIMEOUT)
             .tcp_nodelay(true)
             // A redirect would carry the consumer's words, and perhaps the key, to somebody else.
             .redirect(reqwest::redirect::Policy::none());

@@ -1,0 +1,124 @@
+//! The program `island` itself: its arguments, its signals and its exit codes.
+
+use std::process::{Output, Stdio};
+
+use serde_json::json;
+use tokio::process::{Child, Command};
+use types::island_protocol::FromIsland;
+
+use crate::coordinator::{Coordinator, soon};
+
+fn island(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_island"));
+    command.args(arguments).env_remove("ISLAND_TOKEN").env_remove("RUST_LOG").kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+async fn run(command: &mut Command) -> (bool, String, String) {
+    let Output { status, stdout, stderr } = soon("the program's end", command.output()).await.unwrap();
+    (status.success(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+#[cfg(unix)]
+async fn signal(child: &Child, name: &str) {
+    let number = child.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-s", name, &number]).status().await.unwrap().success());
+}
+
+#[tokio::test]
+async fn the_example_is_printed() {
+    assert_eq!(
+        run(&mut island(&["example-config"])).await,
+        (true, island::EXAMPLE.to_owned(), String::new())
+    );
+}
+
+#[tokio::test]
+async fn what_is_missing_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("island.toml");
+    std::fs::write(&file, "tokn = \"x\"\n").unwrap();
+    let file = file.to_str().unwrap();
+    let url = "http://127.0.0.1:1";
+    let cases: [(&[&str], &[&str]); 5] = [
+        (&["--coordinator", url, "--token", "t"], &["[[backend]]", "island example-config", "--demo"]),
+        (&["--token", "t", "--demo"], &["`coordinator` is missing"]),
+        (&["--coordinator", url, "--demo"], &["`token` is missing"]),
+        (&["--config", file], &["island.toml", "unknown field `tokn`"]),
+        (&["--config", "no-such-file.toml"], &["no-such-file.toml cannot be read"]),
+    ];
+    for (arguments, expected) in cases {
+        let (success, _, errors) = run(&mut island(arguments)).await;
+        assert!(!success, "{arguments:?}");
+        for expected in expected {
+            assert!(errors.contains(expected), "{arguments:?}: {errors}");
+        }
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_signal_lets_it_finish() {
+    let coordinator = Coordinator::start().await;
+    let child = island(&["--coordinator", &coordinator.url, "--demo"])
+        .env("ISLAND_TOKEN", "from-env")
+        .spawn()
+        .unwrap();
+    let mut visit = coordinator.accept().await;
+    assert_eq!(visit.authorization, "Bearer from-env");
+    visit.hear_any().await;
+    visit.say_welcome(60, Vec::new()).await;
+    visit.assign(1, "llm-chat", &json!({"prompt": "Hi"})).await;
+    assert!(matches!(visit.hear().await, FromIsland::Output { seq: 1, .. }));
+    signal(&child, "TERM").await;
+    let ended = loop {
+        match visit.hear().await {
+            FromIsland::Output { .. } | FromIsland::Draining {} => {}
+            other => break other,
+        }
+    };
+    assert!(matches!(ended, FromIsland::Done { .. }), "{ended:?}");
+    visit.hear_good_bye().await;
+    let Output { status, stderr, .. } = soon("the end", child.wait_with_output()).await.unwrap();
+    let said = String::from_utf8(stderr).unwrap();
+    assert!(status.success(), "{said}");
+    for expected in
+        ["DEMO", "Connected as Palma", "Offered: llm-chat, ask 1 credits", "1 attempts are finished"]
+    {
+        assert!(said.contains(expected), "{expected} is not in {said}");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_second_signal_does_not_wait() {
+    let coordinator = Coordinator::start().await;
+    let mut child = island(&["--coordinator", &coordinator.url, "--token", "t", "--demo"]).spawn().unwrap();
+    let (mut visit, _) = coordinator.welcome().await;
+    let endless = json!({"prompt": "Hi", "width": 8, "height": 8, "steps": 50});
+    visit.assign(1, "sdxl", &endless).await;
+    assert!(matches!(visit.hear().await, FromIsland::Progress { .. }));
+    signal(&child, "INT").await;
+    while !matches!(visit.hear().await, FromIsland::Draining {}) {}
+    signal(&child, "INT").await;
+    assert_eq!(soon("the end", child.wait()).await.unwrap().code(), Some(130));
+}
+
+#[tokio::test]
+async fn a_refusal_is_an_exit_code() {
+    let coordinator = Coordinator::start().await;
+    let mut command = island(&["--coordinator", &coordinator.url, "--token", "t", "--demo"]);
+    let refuse = async {
+        let mut visit = coordinator.accept().await;
+        let refused = types::island_protocol::ToIsland::Refused {
+            code: "revoked".to_owned(),
+            message: "This token was revoked.".to_owned(),
+            retry: false,
+        };
+        visit.say(&refused).await;
+        visit
+    };
+    let ((success, _, errors), _visit) = tokio::join!(run(&mut command), refuse);
+    assert!(!success && errors.contains("This token was revoked."), "{errors}");
+}

@@ -1,0 +1,128 @@
+//! A model server made of bare sockets: the test decides every byte it answers and when.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::coordinator::soon;
+
+pub struct Upstream {
+    listener: TcpListener,
+    pub base_url: String,
+}
+
+/// One request that waits for its answer.
+pub struct Call {
+    stream: BufReader<TcpStream>,
+    /// Request line and headers.
+    pub head: String,
+    pub body: Value,
+}
+
+impl Upstream {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
+        Self { listener, base_url }
+    }
+
+    /// An address where nobody listens.
+    pub async fn absent() -> String {
+        Self::start().await.base_url
+    }
+
+    pub async fn call(&self) -> Call {
+        let (stream, _) = soon("a request", self.listener.accept()).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        soon("a whole request", Call::read(BufReader::new(stream))).await
+    }
+}
+
+impl Upstream {
+    /// Answers everything with these events, on connections that stay open, and counts the connections.
+    pub fn serve(self, events: &'static [u8]) -> Arc<AtomicUsize> {
+        let count = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&count);
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = self.listener.accept().await.unwrap();
+                counter.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(async move {
+                    let mut stream = BufReader::new(stream);
+                    while !stream.fill_buf().await.unwrap_or_default().is_empty() {
+                        let mut call = Call::read(stream).await;
+                        call.answer_raw("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n", events)
+                            .await;
+                        stream = call.stream;
+                    }
+                });
+            }
+        });
+        count
+    }
+}
+
+impl Call {
+    async fn read(mut stream: BufReader<TcpStream>) -> Self {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert!(stream.read_line(&mut head).await.unwrap() > 0, "the request broke off: {head}");
+        }
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+        stream.read_exact(&mut body).await.unwrap();
+        Self { stream, head, body: serde_json::from_slice(&body).unwrap_or_default() }
+    }
+
+    /// Answers as a whole, on a connection of its own.
+    pub async fn answer(&mut self, status: &str, content_type: &str, body: &[u8]) {
+        let head = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        self.stream.write_all(head.as_bytes()).await.unwrap();
+        self.stream.write_all(body).await.unwrap();
+    }
+
+    pub async fn begin_stream(&mut self) {
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
+        self.stream.write_all(head.as_bytes()).await.unwrap();
+    }
+
+    /// One chunk; the client's library hands out no more than one at a time.
+    pub async fn chunk(&mut self, bytes: &[u8]) {
+        let framed = [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
+        self.stream.write_all(&framed).await.unwrap();
+    }
+
+    pub async fn say(&mut self, text: &str) {
+        let event = serde_json::json!({"choices": [{"index": 0, "delta": {"content": text}}]});
+        self.chunk(format!("data: {event}\n\n").as_bytes()).await;
+    }
+
+    pub async fn finish(&mut self) {
+        self.chunk(b"data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n")
+            .await;
+        self.stream.write_all(b"0\r\n\r\n").await.unwrap();
+    }
+
+    /// The client has given the connection up.
+    pub async fn closed(&mut self) {
+        let mut rest = Vec::new();
+        // A reset is an end too.
+        let _ = soon("the end of the connection", self.stream.read_to_end(&mut rest)).await;
+        assert!(rest.is_empty(), "more came: {rest:?}");
+    }
+}
+
+impl Call {
+    /// Answers as a whole, below a head of the test's own.
+    pub async fn answer_raw(&mut self, head: &str, body: &[u8]) {
+        let head = format!("{head}content-length: {}\r\n\r\n", body.len());
+        self.stream.write_all(head.as_bytes()).await.unwrap();
+        self.stream.write_all(body).await.unwrap();
+    }
+}
