@@ -253,7 +253,12 @@ impl Session {
             ) {
                 return End::Lost(lost);
             }
-            while let Some(Ok(_)) = stream.next().await {}
+            // What comes now comes too late; the coordinator gives it to others.
+            while let Some(Ok(heard)) = stream.next().await {
+                if heard.is_close() {
+                    break;
+                }
+            }
             End::Drained
         };
         // What was to be said has been written; whether the other side closes in time is its affair.

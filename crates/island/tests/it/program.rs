@@ -3,6 +3,7 @@
 use std::process::{Output, Stdio};
 
 use serde_json::json;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use types::island_protocol::FromIsland;
 
@@ -103,6 +104,38 @@ async fn the_second_signal_does_not_wait() {
     while !matches!(visit.hear().await, FromIsland::Draining {}) {}
     signal(&child, "INT").await;
     assert_eq!(soon("the end", child.wait()).await.unwrap().code(), Some(130));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_hangup_reads_the_file_again() {
+    let coordinator = Coordinator::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("island.toml");
+    let write = |ask: &str| {
+        let offer = format!("workload = \"llm-chat\"\nask = \"{ask}\"\nslots = 1\n");
+        std::fs::write(&path, format!("[[backend]]\nkind = \"demo\"\n[[backend.offer]]\n{offer}")).unwrap();
+    };
+    write("1");
+    let arguments = ["--coordinator", &coordinator.url, "--token", "t", "--config", path.to_str().unwrap()];
+    let mut child = island(&arguments).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    let (mut visit, _) = coordinator.welcome().await;
+    let heartbeat = visit.hear_any().await;
+    assert!(matches!(heartbeat, FromIsland::Heartbeat { .. }), "{heartbeat:?}");
+    // A mistake is reported and changes nothing.
+    write("cheap");
+    signal(&child, "HUP").await;
+    loop {
+        let line = soon("the mistake", said.next_line()).await.unwrap().unwrap();
+        if line.contains("`backend[0].offer[0].ask` must be a number") {
+            break;
+        }
+    }
+    write("3.125");
+    signal(&child, "HUP").await;
+    let message = visit.hear().await;
+    assert!(matches!(&message, FromIsland::Offers { offers } if offers[0].ask == "3.125"), "{message:?}");
 }
 
 #[tokio::test]

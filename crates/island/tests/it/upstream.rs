@@ -49,6 +49,7 @@ impl Upstream {
         tokio::spawn(async move {
             loop {
                 let (stream, _) = self.listener.accept().await.unwrap();
+                stream.set_nodelay(true).unwrap();
                 counter.fetch_add(1, Ordering::Relaxed);
                 tokio::spawn(async move {
                     let mut stream = BufReader::new(stream);
