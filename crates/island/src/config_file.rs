@@ -98,7 +98,10 @@ impl ConfigFile {
             tracing::warn!("Coordinator and token of {path} take effect when the Island is started again.");
         }
         match updater.serve(&config) {
-            Ok(()) => self.last = config,
+            Ok(()) => {
+                tracing::info!("{path} has been read again.");
+                self.last = config;
+            }
             Err(error) => tracing::error!("{path} is not taken, the old one stays: {error}"),
         }
     }

@@ -255,6 +255,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_slot_is_free_before_the_end_is_told() {
+        let (frames, mut sent) = mpsc::channel(1);
+        let running = Arc::new(Running::default());
+        let begun = running.begin(AttemptId::from_i64(1), &served(1)).unwrap();
+        let reporter = Reporter::new(AttemptId::from_i64(1), frames);
+        reporter.progress(0, 1).await.unwrap();
+        // The queue is full, so the last message has to wait.
+        let mut ending = Box::pin(finish(begun.place, Ok(Finished::default()), &reporter));
+        assert!((&mut ending).now_or_never().is_none());
+        assert!(running.has(AttemptId::from_i64(1)), "still listed, because its end is not told");
+        assert!(running.begin(AttemptId::from_i64(2), &served(1)).is_some());
+        sent.recv().await.unwrap();
+        ending.await;
+        assert!(!running.has(AttemptId::from_i64(1)));
+    }
+
+    #[tokio::test]
     async fn what_is_abandoned_says_nothing() {
         let running = Arc::new(Running::default());
         let begun = running.begin(AttemptId::from_i64(1), &served(1)).unwrap();

@@ -114,6 +114,7 @@ mod tests {
         ("data: a\r\rdata: b\r\r", &["a", "b"]),
         ("data: a\n\r\ndata: b\r\r\n", &["a", "b"]),
         ("data: a\ndata: b\n\n", &["a\nb"]),
+        ("data: a\r\ndata: b\r\n\r\n", &["a\nb"]),
         ("data\n\n", &[""]),
         ("data:\n\n", &[""]),
         (": keep-alive\n\n: again\ndata: a\n\n", &["a"]),

@@ -55,8 +55,12 @@ impl Upstream {
                     let mut stream = BufReader::new(stream);
                     while !stream.fill_buf().await.unwrap_or_default().is_empty() {
                         let mut call = Call::read(stream).await;
-                        call.answer_raw("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n", events)
-                            .await;
+                        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+                        call.stream.write_all(head.as_bytes()).await.unwrap();
+                        call.chunk(events).await;
+                        // As servers do it: the end of the body comes after the end of the answer in it.
+                        tokio::task::yield_now().await;
+                        call.stream.write_all(b"0\r\n\r\n").await.unwrap();
                         stream = call.stream;
                     }
                 });

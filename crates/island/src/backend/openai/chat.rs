@@ -252,6 +252,7 @@ mod tests {
             r#"{"choices":[{"delta":{"content":"b"}}]}"#,
             r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#,
             r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}"#,
+            r#"{"choices":[],"usage":null}"#,
             "[DONE]",
             r#"{"choices":[{"delta":{"content":"too late"}}]}"#,
         ] {
