@@ -1,1 +1,40 @@
-//! Not written yet.
+//! The coordinator of Archipelago. This list is the table of contents; ARCHITECTURE.md is the map.
+
+pub mod accounts;
+pub mod api;
+pub mod app;
+pub mod audit;
+pub mod background;
+pub mod chat;
+pub mod cli;
+pub mod config;
+pub mod credits;
+pub mod demo;
+pub mod error;
+pub mod identity;
+pub mod islands;
+pub mod jobs;
+pub mod limits;
+pub mod live;
+pub mod mail;
+pub mod marketplace;
+pub mod providers;
+pub mod purchases;
+pub mod router;
+pub mod secrets;
+pub mod telemetry;
+pub mod web;
+
+use db::{Migration, MigrationSet};
+
+/// The schema, in the order in which it is applied.
+pub const MIGRATIONS: &[MigrationSet] = &[
+    ledger::MIGRATIONS,
+    MigrationSet {
+        name: "server",
+        migrations: &[Migration {
+            name: "accounts, purchases, jobs, Islands, market, conversations",
+            sqlite: include_str!("../migrations/sqlite/0001_first.sql"),
+        }],
+    },
+];

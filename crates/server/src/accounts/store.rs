@@ -1,0 +1,167 @@
+//! Statements about users, links, sessions and keys.
+
+use db::{DbError, Row, Tx, params};
+use types::id::{ApiKeyId, UserId};
+use types::money::MicroCredits;
+use types::time::Timestamp;
+
+use super::User;
+use super::api_keys::{ApiKey, Scopes};
+
+const USER: &str = "u.id, u.email, u.name, u.wallet_id, u.earnings_id, u.created_at";
+const KEY: &str = "k.id, k.name, k.prefix, k.scopes, k.spend_limit, k.created_at, k.last_used_at, k.revoked_at";
+
+pub async fn insert_user(tx: &mut Tx<'_>, user: &User) -> Result<(), DbError> {
+    let sql = "INSERT INTO users (id, email, name, wallet_id, earnings_id, created_at) VALUES ($1, $2, $3, $4, $5, $6)";
+    let row = params![user.id, &user.email, &user.name, user.wallet, user.earnings, user.created_at];
+    tx.execute_one(sql, &row).await
+}
+
+pub async fn user_by_email(tx: &mut Tx<'_>, email: &str) -> Result<Option<User>, DbError> {
+    let sql = format!("SELECT {USER} FROM users u WHERE u.email = $1");
+    tx.query_opt(&sql, &params![email]).await?.as_ref().map(read_user).transpose()
+}
+
+pub async fn user_by_id(tx: &mut Tx<'_>, id: UserId) -> Result<Option<User>, DbError> {
+    let sql = format!("SELECT {USER} FROM users u WHERE u.id = $1");
+    tx.query_opt(&sql, &params![id]).await?.as_ref().map(read_user).transpose()
+}
+
+pub async fn rename_user(tx: &mut Tx<'_>, id: UserId, name: &str) -> Result<(), DbError> {
+    tx.execute_one("UPDATE users SET name = $2 WHERE id = $1", &params![id, name]).await
+}
+
+pub async fn links_since(tx: &mut Tx<'_>, email: &str, since: Timestamp) -> Result<i64, DbError> {
+    let sql = "SELECT count(*) FROM magic_links WHERE email = $1 AND created_at > $2";
+    tx.query_one(sql, &params![email, since]).await?.get(0)
+}
+
+pub async fn insert_link(
+    tx: &mut Tx<'_>,
+    hash: &str,
+    email: &str,
+    browser: &str,
+    (now, expires): (Timestamp, Timestamp),
+) -> Result<(), DbError> {
+    let sql = "INSERT INTO magic_links (token_hash, email, browser_hash, created_at, expires_at)
+               VALUES ($1, $2, $3, $4, $5)";
+    tx.execute_one(sql, &params![hash, email, browser, now, expires]).await
+}
+
+/// The address and the browser of a link that still works.
+pub async fn live_link(tx: &mut Tx<'_>, hash: &str, now: Timestamp) -> Result<Option<(String, String)>, DbError> {
+    let sql = "SELECT email, browser_hash FROM magic_links
+               WHERE token_hash = $1 AND used_at IS NULL AND expires_at > $2";
+    let row = tx.query_opt(sql, &params![hash, now]).await?;
+    row.map(|row| Ok((row.get(0)?, row.get(1)?))).transpose()
+}
+
+/// Uses a link up; answers whether it was still there to be used.
+pub async fn use_link(tx: &mut Tx<'_>, hash: &str, now: Timestamp) -> Result<bool, DbError> {
+    let sql = "UPDATE magic_links SET used_at = $2 WHERE token_hash = $1 AND used_at IS NULL AND expires_at > $2";
+    Ok(tx.execute(sql, &params![hash, now]).await? == 1)
+}
+
+pub async fn insert_session(
+    tx: &mut Tx<'_>,
+    hash: &str,
+    user: UserId,
+    csrf: &str,
+    (now, expires): (Timestamp, Timestamp),
+) -> Result<(), DbError> {
+    let sql = "INSERT INTO sessions (token_hash, user_id, csrf, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)";
+    tx.execute_one(sql, &params![hash, user, csrf, now, expires]).await
+}
+
+pub async fn session(
+    tx: &mut Tx<'_>,
+    hash: &str,
+    now: Timestamp,
+) -> Result<Option<(User, String, Timestamp)>, DbError> {
+    let sql = format!(
+        "SELECT {USER}, s.csrf, s.expires_at FROM sessions s JOIN users u ON u.id = s.user_id
+         WHERE s.token_hash = $1 AND s.expires_at > $2"
+    );
+    let row = tx.query_opt(&sql, &params![hash, now]).await?;
+    row.map(|row| Ok((read_user(&row)?, row.get(6)?, row.get(7)?))).transpose()
+}
+
+pub async fn extend_session(tx: &mut Tx<'_>, hash: &str, expires: Timestamp) -> Result<(), DbError> {
+    tx.execute("UPDATE sessions SET expires_at = $2 WHERE token_hash = $1", &params![hash, expires]).await.map(drop)
+}
+
+pub async fn delete_session(tx: &mut Tx<'_>, hash: &str) -> Result<(), DbError> {
+    tx.execute("DELETE FROM sessions WHERE token_hash = $1", &params![hash]).await.map(drop)
+}
+
+pub async fn delete_sessions_of(tx: &mut Tx<'_>, user: UserId) -> Result<usize, DbError> {
+    tx.execute("DELETE FROM sessions WHERE user_id = $1", &params![user]).await
+}
+
+pub async fn delete_stale(tx: &mut Tx<'_>, now: Timestamp, links_before: Timestamp) -> Result<(), DbError> {
+    tx.execute("DELETE FROM sessions WHERE expires_at <= $1", &params![now]).await?;
+    tx.execute("DELETE FROM magic_links WHERE expires_at <= $1", &params![links_before]).await.map(drop)
+}
+
+pub async fn insert_key(tx: &mut Tx<'_>, user: UserId, key: &ApiKey, secret_hash: &str) -> Result<(), DbError> {
+    let sql = "INSERT INTO api_keys (id, user_id, name, prefix, secret_hash, scopes, spend_limit, created_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    let scopes = key.scopes.to_string();
+    let row =
+        params![key.id, user, &key.name, &key.prefix, secret_hash, &scopes, key.spend_limit, key.created_at];
+    tx.execute_one(sql, &row).await
+}
+
+pub async fn key_by_secret(tx: &mut Tx<'_>, secret_hash: &str) -> Result<Option<(User, ApiKey)>, DbError> {
+    let sql = format!(
+        "SELECT {USER}, {KEY} FROM api_keys k JOIN users u ON u.id = k.user_id
+         WHERE k.secret_hash = $1 AND k.revoked_at IS NULL"
+    );
+    let row = tx.query_opt(&sql, &params![secret_hash]).await?;
+    row.map(|row| Ok((read_user(&row)?, read_key(&row, 6)?))).transpose()
+}
+
+pub async fn keys_of(tx: &mut Tx<'_>, user: UserId) -> Result<Vec<ApiKey>, DbError> {
+    let sql = format!("SELECT {KEY} FROM api_keys k WHERE k.user_id = $1 AND k.revoked_at IS NULL ORDER BY k.id DESC");
+    tx.query(&sql, &params![user]).await?.iter().map(|row| read_key(row, 0)).collect()
+}
+
+pub async fn revoke_key(tx: &mut Tx<'_>, user: UserId, id: ApiKeyId, now: Timestamp) -> Result<bool, DbError> {
+    let sql = "UPDATE api_keys SET revoked_at = $3 WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL";
+    Ok(tx.execute(sql, &params![id, user, now]).await? == 1)
+}
+
+/// Which of these keys are revoked. Asked in the transaction that spends.
+pub async fn revoked(tx: &mut Tx<'_>, keys: &[ApiKeyId]) -> Result<Vec<ApiKeyId>, DbError> {
+    let sql = "SELECT id FROM api_keys WHERE id = $1 AND revoked_at IS NOT NULL";
+    let rows = tx.query_many(sql, keys.iter().map(|&key| params![key])).await?;
+    rows.iter().flatten().map(|row| row.get(0)).collect()
+}
+
+pub async fn touch_keys(tx: &mut Tx<'_>, used: &[(ApiKeyId, Timestamp)]) -> Result<(), DbError> {
+    let sql = "UPDATE api_keys SET last_used_at = $2 WHERE id = $1";
+    tx.execute_many(sql, used.iter().map(|&(key, at)| params![key, at])).await
+}
+
+fn read_user(row: &Row) -> Result<User, DbError> {
+    Ok(User {
+        id: row.get(0)?,
+        email: row.get(1)?,
+        name: row.get(2)?,
+        wallet: row.get(3)?,
+        earnings: row.get(4)?,
+        created_at: row.get(5)?,
+    })
+}
+
+fn read_key(row: &Row, first: usize) -> Result<ApiKey, DbError> {
+    Ok(ApiKey {
+        id: row.get(first)?,
+        name: row.get(first + 1)?,
+        prefix: row.get(first + 2)?,
+        scopes: Scopes::parse(&row.get::<String>(first + 3)?),
+        spend_limit: row.get::<Option<MicroCredits>>(first + 4)?,
+        created_at: row.get(first + 5)?,
+        last_used_at: row.get(first + 6)?,
+    })
+}

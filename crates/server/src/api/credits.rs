@@ -1,0 +1,98 @@
+//! `/api/v1/credits/…`: packages, purchases, statement.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use serde_json::{Value, json};
+
+use super::extract::{ApiUser, Fields, idempotency_key, page};
+use crate::app::App;
+use crate::error::ApiError;
+use crate::purchases::{self, Purchase};
+use crate::{credits, secrets};
+
+/// `GET /api/v1/credits/packages`.
+pub async fn packages(State(app): State<Arc<App>>, _: ApiUser) -> Json<Value> {
+    let rows: Vec<Value> = app
+        .packages
+        .iter()
+        .map(|package| {
+            json!({"slug": package.slug, "name": package.name, "credits": package.credits.get(),
+                   "price_cents": package.price.get(), "currency": purchases::CURRENCY})
+        })
+        .collect();
+    Json(json!({"data": rows}))
+}
+
+/// `GET /api/v1/credits/purchases`.
+///
+/// # Errors
+/// 401, 403, 422, 429.
+pub async fn purchases(
+    State(app): State<Arc<App>>,
+    ApiUser(caller): ApiUser,
+    Query(query): Query<HashMap<String, String>>,
+) -> Result<Json<Value>, ApiError> {
+    let (limit, _) = page(&query)?;
+    let rows = purchases::history(&app, caller.user.id, limit).await?;
+    Ok(Json(json!({"data": rows.iter().map(purchase_json).collect::<Vec<_>>()})))
+}
+
+/// `POST /api/v1/credits/purchases`: makes a purchase; a person pays it at `checkout_url`.
+///
+/// # Errors
+/// 401, 403, 422, 429, 503.
+pub async fn buy(
+    State(app): State<Arc<App>>,
+    ApiUser(caller): ApiUser,
+    headers: HeaderMap,
+    fields: Fields,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let package = fields.need_text("package")?;
+    // Without a key of the caller's every request is a purchase of its own; unpaid ones cost nothing.
+    let attempt = idempotency_key(&headers)?
+        .map_or_else(|| secrets::new(&*app.random, "once_"), |key| format!("api:{}", secrets::hash(&key)));
+    let purchase = purchases::buy(&app, &caller.user, &package, &attempt).await?;
+    Ok((StatusCode::CREATED, Json(json!({"data": purchase_json(&purchase)}))))
+}
+
+/// `GET /api/v1/credits/transactions?limit=&cursor=`: the statement, newest first.
+///
+/// # Errors
+/// 401, 403, 422, 429.
+pub async fn transactions(
+    State(app): State<Arc<App>>,
+    ApiUser(caller): ApiUser,
+    Query(query): Query<HashMap<String, String>>,
+) -> Result<Json<Value>, ApiError> {
+    let (limit, _) = page(&query)?;
+    let before = match query.get("cursor") {
+        None => None,
+        Some(text) => {
+            let cursor = text.parse::<i64>().ok().filter(|cursor| *cursor > 0);
+            Some(cursor.ok_or_else(|| ApiError::invalid("cursor", "must be the next_cursor of an earlier answer"))?)
+        }
+    };
+    let lines = credits::statement(&app, caller.user.wallet, before, limit).await?;
+    let next = lines.last().map(|line| line.seq).filter(|seq| *seq > 1);
+    let rows: Vec<Value> = lines
+        .iter()
+        .map(|line| {
+            json!({"id": line.transfer, "seq": line.seq, "kind": line.kind.name(), "amount": line.amount,
+                   "amount_micros": line.amount.get(), "balance": line.balance, "note": line.note, "at": line.at})
+        })
+        .collect();
+    Ok(Json(json!({"data": rows, "next_cursor": next.map(|seq| seq.to_string())})))
+}
+
+fn purchase_json(purchase: &Purchase) -> Value {
+    json!({
+        "id": purchase.id, "package": purchase.package_slug, "package_name": purchase.package_name,
+        "credits": purchase.credits.get(), "amount_cents": purchase.amount.get(), "currency": purchase.currency,
+        "state": purchase.state.name(), "checkout_url": purchase.checkout_url,
+        "created_at": purchase.created_at, "granted_at": purchase.granted_at,
+    })
+}

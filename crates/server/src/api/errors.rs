@@ -1,0 +1,151 @@
+//! Domain errors, turned into answers.
+
+use axum::http::StatusCode;
+
+use crate::accounts::api_keys::KeyError;
+use crate::accounts::magic_link::SignInError;
+use crate::credits::MoveError;
+use crate::error::ApiError;
+use crate::identity::IdentityError;
+use crate::islands::IslandError;
+use crate::jobs::JobError;
+use crate::providers::ProviderError;
+use crate::purchases::PurchaseError;
+
+impl From<JobError> for ApiError {
+    fn from(error: JobError) -> Self {
+        let text = sentence(&error.to_string());
+        match error {
+            JobError::UnknownWorkload => {
+                Self::new(StatusCode::NOT_FOUND, "unknown_workload", "There is no such Cargo. GET /api/v1/workloads lists them.")
+            }
+            JobError::Invalid { field, message } => Self::invalid(field, message),
+            JobError::Unverified => {
+                Self::forbidden("verification_required", "Please verify your identity before spending credits: open /verify.")
+                    .with("reason", "unverified")
+                    .with("verify_url", "/verify")
+            }
+            JobError::Frozen => Self::forbidden("account_frozen", "This account is frozen and cannot spend. Please contact the operator."),
+            JobError::KeyRevoked => Self::unauthenticated("This API key has been revoked."),
+            JobError::InsufficientCredits { required, available, reason } => {
+                Self::new(StatusCode::PAYMENT_REQUIRED, "insufficient_credits", text)
+                    .with_amount("required", required)
+                    .with_amount("available", available)
+                    .with("reason", reason)
+            }
+            JobError::TooManyJobs => {
+                let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_jobs", text);
+                Self { retry_after_secs: Some(5), ..error }
+            }
+            JobError::KeyTaken => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", text)
+            }
+            JobError::NotFound => Self::not_found("job"),
+            JobError::Ended => Self::new(StatusCode::CONFLICT, "already_ended", text),
+            JobError::Unavailable(text) => Self::unavailable(text),
+            JobError::Internal => internal(),
+        }
+    }
+}
+
+impl From<PurchaseError> for ApiError {
+    fn from(error: PurchaseError) -> Self {
+        let text = error.to_string();
+        match error {
+            PurchaseError::UnknownPackage => Self::invalid("package", text),
+            PurchaseError::KeyTaken => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", sentence(&text))
+            }
+            PurchaseError::BadKey => Self::invalid("attempt", text),
+            PurchaseError::NotFound => Self::not_found("purchase"),
+            PurchaseError::Mismatch => {
+                Self::new(StatusCode::CONFLICT, "payment_mismatch", "The payment does not match the purchase. Please contact the operator.")
+            }
+            PurchaseError::Provider(error) => error.into(),
+            PurchaseError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<ProviderError> for ApiError {
+    fn from(error: ProviderError) -> Self {
+        tracing::error!(%error, "a provider did not answer");
+        Self::unavailable("The provider could not be reached. Nothing was charged; please try again in a minute.")
+    }
+}
+
+impl From<IdentityError> for ApiError {
+    fn from(error: IdentityError) -> Self {
+        match error {
+            IdentityError::AlreadyVerified => {
+                Self::new(StatusCode::CONFLICT, "already_verified", "You are verified already.")
+            }
+            IdentityError::Provider(error) => error.into(),
+            IdentityError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<KeyError> for ApiError {
+    fn from(error: KeyError) -> Self {
+        let text = error.to_string();
+        match error {
+            KeyError::Name => Self::invalid("name", text),
+            KeyError::Scopes => Self::invalid("scopes", text),
+            KeyError::Limit => Self::invalid("limit", text),
+            KeyError::TooMany => Self::new(StatusCode::CONFLICT, "too_many_keys", sentence(&text)),
+            KeyError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<IslandError> for ApiError {
+    fn from(error: IslandError) -> Self {
+        let text = error.to_string();
+        match error {
+            IslandError::Name => Self::invalid("name", text),
+            IslandError::TooMany => Self::new(StatusCode::CONFLICT, "too_many_islands", sentence(&text)),
+            IslandError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<MoveError> for ApiError {
+    fn from(error: MoveError) -> Self {
+        match error {
+            MoveError::Nothing => Self::new(StatusCode::CONFLICT, "nothing_to_move", "There are no earnings to move yet."),
+            MoveError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<SignInError> for ApiError {
+    fn from(error: SignInError) -> Self {
+        let text = error.to_string();
+        match error {
+            SignInError::NotAnAddress => Self::invalid("email", text),
+            SignInError::TooManyLinks => {
+                let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_links", sentence(&text));
+                Self { retry_after_secs: Some(3600), ..error }
+            }
+            SignInError::DeadLink => Self::new(StatusCode::GONE, "dead_link", sentence(&text)),
+            SignInError::Mail => Self::unavailable("The mail could not be sent. Please try again."),
+            SignInError::Db(error) => error.into(),
+        }
+    }
+}
+
+fn internal() -> ApiError {
+    ApiError::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal",
+        "Something went wrong on our side. Nothing was charged for this request.",
+    )
+}
+
+/// With a capital letter in front and a full stop behind.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first: String = letters.next().map(|first| first.to_uppercase().collect()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str().trim_end_matches('.'))
+}

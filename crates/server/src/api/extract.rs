@@ -1,0 +1,199 @@
+//! What handlers are handed: who calls, the fields of the body, ids and pages of lists.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use serde_json::value::RawValue;
+use types::id::Id;
+
+use crate::accounts::api_keys::Caller;
+use crate::app::App;
+use crate::error::ApiError;
+use crate::limits::Kind;
+
+/// Who calls, with a key that may do what is asked: reading needs the scope `read`, everything else `write`.
+#[derive(Clone, Debug)]
+pub struct ApiUser(pub Caller);
+
+impl FromRequestParts<Arc<App>> for ApiUser {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let secret = bearer(&parts.headers).ok_or_else(|| {
+            ApiError::unauthenticated("An API key is needed: send the header \"Authorization: Bearer ak_…\".")
+        })?;
+        let caller = app.keys.find(app, secret).await?;
+        let caller = caller.ok_or_else(|| ApiError::unauthenticated("This API key is not valid. It may have been revoked."))?;
+        let reads = matches!(parts.method, Method::GET | Method::HEAD);
+        let scopes = caller.key.scopes;
+        if (reads && !scopes.read) || (!reads && !scopes.write) {
+            let scope = if reads { "read" } else { "write" };
+            let text = format!("This API key lacks the scope \"{scope}\".");
+            return Err(ApiError::forbidden("missing_scope", &text).with("scope", scope));
+        }
+        let kind = if reads { Kind::Read } else { Kind::Write };
+        app.limiter.take(caller.key.id.get(), kind, app.clock.now()).map_err(too_often)?;
+        Ok(Self(caller))
+    }
+}
+
+/// 429.
+#[must_use]
+pub fn too_often(seconds: u32) -> ApiError {
+    let error = ApiError::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "rate_limited",
+        format!("Too many requests. Please wait {seconds} s."),
+    );
+    ApiError { retry_after_secs: Some(seconds), ..error }
+}
+
+/// The token of an `Authorization: Bearer` header.
+#[must_use]
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.len() <= 256).then_some(token)
+}
+
+/// The body of a request: a JSON object, its values not yet looked at, so that numbers keep their digits.
+#[derive(Debug)]
+pub struct Fields {
+    fields: HashMap<String, Box<RawValue>>,
+    body: Bytes,
+}
+
+impl FromRequest<Arc<App>> for Fields {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        let body = Bytes::from_request(request, app).await.map_err(unreadable)?;
+        let fields = serde_json::from_slice(&body).map_err(|error| {
+            let text = format!("The body must be a JSON object: {error}.");
+            ApiError::new(StatusCode::BAD_REQUEST, "invalid_json", text)
+        })?;
+        Ok(Self { fields, body })
+    }
+}
+
+/// A body that could not be read: too large, or cut off.
+#[must_use]
+#[expect(clippy::needless_pass_by_value, reason = "the shape map_err wants")]
+pub fn unreadable(rejection: BytesRejection) -> ApiError {
+    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        return ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The request is too large.");
+    }
+    ApiError::new(StatusCode::BAD_REQUEST, "unreadable", "The request could not be read.")
+}
+
+impl Fields {
+    /// The body, as it came.
+    #[must_use]
+    pub const fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// A field that is there and not null.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&RawValue> {
+        self.fields.get(name).map(|value| &**value).filter(|value| value.get() != "null")
+    }
+
+    /// A field that must be there.
+    ///
+    /// # Errors
+    /// 422 naming it.
+    pub fn need(&self, name: &str) -> Result<&RawValue, ApiError> {
+        self.get(name).ok_or_else(|| ApiError::invalid(name, "is missing"))
+    }
+
+    /// A text, if it is there.
+    ///
+    /// # Errors
+    /// 422 naming it if it is something else.
+    pub fn text(&self, name: &str) -> Result<Option<String>, ApiError> {
+        self.typed(name, "must be a text")
+    }
+
+    /// A text that must be there.
+    ///
+    /// # Errors
+    /// 422 naming it.
+    pub fn need_text(&self, name: &str) -> Result<String, ApiError> {
+        self.text(name)?.ok_or_else(|| ApiError::invalid(name, "is missing"))
+    }
+
+    /// A truth value; false if it is not there.
+    ///
+    /// # Errors
+    /// 422 naming it if it is something else.
+    pub fn truth(&self, name: &str) -> Result<bool, ApiError> {
+        Ok(self.typed(name, "must be true or false")?.unwrap_or(false))
+    }
+
+    /// A whole number from `least` to `most`, if it is there.
+    ///
+    /// # Errors
+    /// 422 naming it if it is something else.
+    pub fn whole(&self, name: &str, least: i64, most: i64) -> Result<Option<i64>, ApiError> {
+        let message = format!("must be a whole number from {least} to {most}");
+        match self.typed::<i64>(name, &message)? {
+            Some(number) if !(least..=most).contains(&number) => Err(ApiError::invalid(name, message)),
+            number => Ok(number),
+        }
+    }
+
+    /// All fields but those of these names.
+    pub fn without<'a>(&'a self, names: &'a [&str]) -> impl Iterator<Item = (&'a str, &'a RawValue)> {
+        self.fields.iter().map(|(name, value)| (name.as_str(), &**value)).filter(|(name, _)| !names.contains(name))
+    }
+
+    fn typed<T: serde::de::DeserializeOwned>(&self, name: &str, message: &str) -> Result<Option<T>, ApiError> {
+        self.get(name)
+            .map(|value| serde_json::from_str(value.get()).map_err(|_| ApiError::invalid(name, message)))
+            .transpose()
+    }
+}
+
+/// An id of a path; what is not one is not there.
+///
+/// # Errors
+/// 404.
+pub fn id<I: Id + FromStr>(text: &str, what: &str) -> Result<I, ApiError> {
+    text.parse().map_err(|_| ApiError::not_found(what))
+}
+
+/// The `Idempotency-Key`, if there is one.
+///
+/// # Errors
+/// 422 if it is empty, long, or not printable.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default();
+    if text.is_empty() || text.len() > 255 {
+        return Err(ApiError::invalid("Idempotency-Key", "must have 1 to 255 printable characters"));
+    }
+    Ok(Some(text.to_owned()))
+}
+
+/// `limit` and `offset` of a list.
+///
+/// # Errors
+/// 422 naming the one that is out of range.
+pub fn page(query: &HashMap<String, String>) -> Result<(u32, u32), ApiError> {
+    let read = |name: &str, otherwise: u32, least: u32, most: u32| {
+        let Some(text) = query.get(name) else { return Ok(otherwise) };
+        match text.parse() {
+            Ok(number) if (least..=most).contains(&number) => Ok(number),
+            _ => Err(ApiError::invalid(name, format!("must be a whole number from {least} to {most}"))),
+        }
+    };
+    Ok((read("limit", 20, 1, 100)?, read("offset", 0, 0, 1_000_000)?))
+}

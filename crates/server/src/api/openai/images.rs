@@ -1,0 +1,81 @@
+//! `POST /v1/images/generations`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+use super::{CancelOnDrop, job_failed, market, submission};
+use crate::api::extract::{ApiUser, Fields};
+use crate::api::jobs::usage_json;
+use crate::app::App;
+use crate::config::WorkloadKind;
+use crate::error::ApiError;
+use crate::jobs::submit::{find, submit};
+use crate::jobs::{JobError, State as JobState};
+
+/// The handler. One image a request; its bytes come in base64.
+///
+/// # Errors
+/// 401, 402, 403, 404, 409, 422, 429, 503; then nothing was charged.
+pub async fn create(
+    State(app): State<Arc<App>>,
+    ApiUser(caller): ApiUser,
+    headers: HeaderMap,
+    fields: Fields,
+) -> Result<Response, ApiError> {
+    let market = market(&app, &fields, WorkloadKind::Image)?;
+    if fields.whole("n", 1, 1)?.is_none() && fields.get("n").is_some() {
+        return Err(ApiError::invalid("n", "must be 1"));
+    }
+    if fields.text("response_format")?.is_some_and(|format| format != "b64_json") {
+        return Err(ApiError::invalid("response_format", "must be b64_json"));
+    }
+    let input = input(&fields)?;
+    let user = caller.user.id;
+    let submission = submission((&headers, &fields), "POST /images/generations", caller, market, input)?;
+    let accepted = submit(&app, submission).await?;
+    let job = match accepted.live {
+        Some(live) if !accepted.replayed => {
+            let _guard = CancelOnDrop(Arc::clone(&live));
+            live.read().ended().await.ok_or(JobError::Internal)?
+        }
+        _ if !accepted.job.state.is_final() => {
+            let text = "The same request is still running. Wait for its answer instead of repeating it.";
+            return Err(ApiError::new(axum::http::StatusCode::CONFLICT, "in_flight", text));
+        }
+        _ => Arc::new(accepted.job),
+    };
+    if job.state != JobState::Completed {
+        return Err(job_failed(&job));
+    }
+    let (job, output) = find(&app, user, job.id).await?;
+    let image: Value = serde_json::from_str(&output.unwrap_or_default()).unwrap_or_default();
+    let body = json!({
+        "created": job.created_at.as_millis() / 1000,
+        "data": [{"b64_json": image["image_data"], "revised_prompt": null}],
+        "output_format": image["format"], "size": format!("{}x{}", image["width"], image["height"]),
+        "job_id": job.id, "usage": usage_json(&job),
+    });
+    Ok(Json(body).into_response())
+}
+
+/// The request as the input of a job: `size` becomes width and height.
+fn input(fields: &Fields) -> Result<Box<serde_json::value::RawValue>, ApiError> {
+    let mut input = Map::new();
+    for name in ["prompt", "negative_prompt", "steps", "seed", "guidance_scale"] {
+        if let Some(raw) = fields.get(name) {
+            input.insert(name.to_owned(), serde_json::from_str(raw.get()).unwrap_or_default());
+        }
+    }
+    if let Some(size) = fields.text("size")?.filter(|size| size != "auto") {
+        let sides = size.split_once('x').and_then(|(w, h)| Some((w.parse::<i64>().ok()?, h.parse::<i64>().ok()?)));
+        let (width, height) = sides.ok_or_else(|| ApiError::invalid("size", "must look like 1024x1024"))?;
+        input.insert("width".to_owned(), width.into());
+        input.insert("height".to_owned(), height.into());
+    }
+    serde_json::value::to_raw_value(&input).map_err(|_| JobError::Internal.into())
+}

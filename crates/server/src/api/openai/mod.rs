@@ -1,0 +1,96 @@
+//! The OpenAI-compatible surface: what clients made for it send and expect. Under `/v1` and `/api/v1`.
+
+pub mod chat;
+pub mod images;
+pub mod models;
+
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, StatusCode};
+use serde_json::value::RawValue;
+use types::money::MicroCredits;
+
+use super::extract::Fields;
+use super::jobs::{idempotency, parse_bid, region};
+use crate::accounts::api_keys::Caller;
+use crate::app::App;
+use crate::config::WorkloadKind;
+use crate::error::ApiError;
+use crate::jobs::live::LiveJob;
+use crate::jobs::submit::Submission;
+use crate::jobs::{Job, Origin, State};
+use crate::marketplace::Market;
+
+/// The market of a `model`: a Cargo's slug, or `default` for the first of its kind.
+fn market(app: &App, fields: &Fields, kind: WorkloadKind) -> Result<Arc<Market>, ApiError> {
+    let model = fields.text("model")?.unwrap_or_else(|| "default".to_owned());
+    let of_kind = |market: &&Arc<Market>| market.workload.kind == kind;
+    let found = if model == "default" {
+        app.market.all().iter().find(of_kind)
+    } else {
+        app.market.get(&model).filter(of_kind)
+    };
+    found.cloned().ok_or_else(|| {
+        let shown: String = model.chars().take(64).collect();
+        let text = format!("The model \"{shown}\" does not exist here. GET /v1/models lists those that do.");
+        ApiError { field: Some("model".to_owned()), ..ApiError::new(StatusCode::NOT_FOUND, "model_not_found", text) }
+    })
+}
+
+/// The bid: `bid_price` (or `max_price`) in the body, or the header `X-Bid-Price`.
+fn bid(headers: &HeaderMap, fields: &Fields) -> Result<Option<MicroCredits>, ApiError> {
+    if let Some(raw) = fields.get("bid_price").or_else(|| fields.get("max_price")) {
+        return parse_bid(raw).map(Some);
+    }
+    let Some(value) = headers.get("x-bid-price") else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default();
+    let raw = RawValue::from_string(format!("\"{}\"", text.replace(['"', '\\'], "?")))
+        .map_err(|_| ApiError::invalid("bid_price", "must be a number of credits"))?;
+    parse_bid(&raw).map(Some)
+}
+
+fn submission(
+    (headers, fields): (&HeaderMap, &Fields),
+    route: &str,
+    caller: Caller,
+    market: Arc<Market>,
+    input: Box<RawValue>,
+) -> Result<Submission, ApiError> {
+    Ok(Submission {
+        market,
+        input,
+        bid: bid(headers, fields)?,
+        region: region(fields)?,
+        priority: 0,
+        origin: Origin::Request,
+        idempotency: idempotency(headers, route, fields)?,
+        user: caller.user,
+        key: Some(caller.key),
+    })
+}
+
+/// Cancels the job when the request that waits for it goes away.
+#[derive(Debug)]
+struct CancelOnDrop(Arc<LiveJob>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        // A job that has ended takes no notice.
+        self.0.cancel();
+    }
+}
+
+/// A job that did not complete, as an error of the request that waited for it.
+fn job_failed(job: &Job) -> ApiError {
+    let (code, text) = job.error.clone().unwrap_or_else(|| ("cancelled".to_owned(), "The job was cancelled.".to_owned()));
+    let error = match code.as_str() {
+        "insufficient_credits" => ApiError::new(StatusCode::PAYMENT_REQUIRED, "insufficient_credits", text),
+        "verification_required" => ApiError::new(StatusCode::FORBIDDEN, "verification_required", text),
+        "account_frozen" => ApiError::new(StatusCode::FORBIDDEN, "account_frozen", text),
+        "input_refused" => ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "input_refused", text),
+        "no_island" => ApiError { retry_after_secs: Some(30), ..ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "no_island", text) },
+        _ if job.state == State::Cancelled => ApiError::new(StatusCode::CONFLICT, "cancelled", text),
+        _ => ApiError { retry_after_secs: Some(2), ..ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "job_failed", text) },
+    };
+    error.with("job_id", job.id.to_string()).with("job_error", code)
+}

@@ -1,0 +1,153 @@
+//! `GET /api/v1/jobs/{id}/stream`. Existing clients are strict: one `data:` line for each frame, a whole frame in each
+//! write, no `event:` or `id:` lines, no `[DONE]`, no `"usage": null`; the response ends after the last event.
+//!
+//! A stream begins at the beginning of the job whenever it is opened. When the last stream of a running job closes and nobody
+//! comes back or asks about the job for `jobs.unwatched_secs`, the job is cancelled and charged as delivered.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use futures_util::Stream;
+use futures_util::stream::unfold;
+use serde_json::{Value, json};
+
+use super::extract::{ApiUser, id};
+use super::jobs::{amount, usage_json};
+use crate::app::App;
+use crate::error::ApiError;
+use crate::jobs::live::{Event, LiveJob, Reader};
+use crate::jobs::submit::find;
+use crate::jobs::{Job, State as JobState};
+
+/// How often a silent stream is kept alive. Existing clients give up after 60 s without a byte.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// The handler.
+///
+/// # Errors
+/// 401, 403, 404, 429.
+pub async fn stream(
+    State(app): State<Arc<App>>,
+    ApiUser(caller): ApiUser,
+    Path(job): Path<String>,
+) -> Result<Response, ApiError> {
+    let (job, output) = find(&app, caller.user.id, id(&job, "job")?).await?;
+    match app.jobs.get(job.id) {
+        Some(live) => {
+            let watch = Watch { app: Arc::clone(&app), live: Arc::clone(&live) };
+            Ok(event_stream(frames(live.watch(), watch)))
+        }
+        // It may have ended between the two looks: what is stored now is the end.
+        None => {
+            let (job, output) =
+                if job.state.is_final() { (job, output) } else { find(&app, caller.user.id, job.id).await? };
+            let frames: String = replay(&job, output.as_deref()).iter().map(frame).collect();
+            Ok(event_stream(futures_util::stream::iter([Ok(Bytes::from(frames))])))
+        }
+    }
+}
+
+/// A response of server-sent events.
+pub fn event_stream(frames: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static) -> Response {
+    let mut response = Response::new(Body::from_stream(frames));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+/// One frame: a single `data:` line.
+#[must_use]
+pub fn frame(event: &Value) -> String {
+    format!("data: {event}\n\n")
+}
+
+/// Tells the job when its stream closes.
+struct Watch {
+    app: Arc<App>,
+    live: Arc<LiveJob>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let Some(openings) = self.live.unwatch() else { return };
+        let (app, live) = (Arc::clone(&self.app), Arc::clone(&self.live));
+        let patience = Duration::from_secs(u64::from(app.config.jobs.unwatched_secs));
+        tokio::spawn(async move {
+            tokio::time::sleep(patience).await;
+            if app.jobs.get(live.id).is_some() && live.abandoned_since(openings) {
+                live.cancel();
+            }
+        });
+    }
+}
+
+fn frames(reader: Reader, watch: Watch) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
+    unfold((reader, watch), |(mut reader, watch)| async move {
+        let events = tokio::select! {
+            events = reader.next() => events?,
+            () = tokio::time::sleep(KEEP_ALIVE) => return Some((Ok(Bytes::from_static(b": ka\n\n")), (reader, watch))),
+            () = watch.app.stopping() => return None,
+        };
+        if events.iter().any(|event| matches!(event, Event::Token(_) | Event::Image(_))) {
+            watch.live.mark_delivered();
+        }
+        let text: String = events.iter().flat_map(event_json).map(|event| frame(&event)).collect();
+        Some((Ok(Bytes::from(text)), (reader, watch)))
+    })
+}
+
+fn event_json(event: &Event) -> Vec<Value> {
+    vec![match event {
+        Event::Waiting { best_ask } => json!({
+            "type": "status", "status": "pending", "message": "Waiting for an Island within the bid.",
+            "best_ask": amount(*best_ask),
+        }),
+        Event::Running { island } => {
+            json!({"type": "status", "status": "running", "message": format!("Running on {island}."), "island": island})
+        }
+        Event::Token(text) => json!({"type": "token", "content": text}),
+        Event::Progress { step, total } => json!({"type": "progress", "step": step, "total": total}),
+        Event::Image(image) => json!({
+            "type": "image", "image_data": image.data, "format": image.format,
+            "width": image.width, "height": image.height,
+        }),
+        Event::Ended(job) => return end(job),
+    }]
+}
+
+/// The last events of a job: the error, if there is one, and what it cost.
+fn end(job: &Job) -> Vec<Value> {
+    let mut events = Vec::new();
+    if job.state != JobState::Completed {
+        let (code, text) = job.error.clone().unwrap_or_else(|| (job.state.name().to_owned(), job.state.name().to_owned()));
+        events.push(json!({"type": "error", "error": text, "code": code, "status": job.state.name()}));
+    }
+    events.push(json!({"type": "done", "status": job.state.name(), "usage": usage_json(job)}));
+    events
+}
+
+/// A job that has ended, as its stream would have shown it.
+fn replay(job: &Job, output: Option<&str>) -> Vec<Value> {
+    let mut events = Vec::new();
+    if let Some(output) = output {
+        let image = serde_json::from_str::<Value>(output).ok().filter(|value| value.get("image_data").is_some());
+        events.push(match image {
+            Some(mut image) => {
+                if let Some(image) = image.as_object_mut() {
+                    image.insert("type".to_owned(), "image".into());
+                }
+                image
+            }
+            None => json!({"type": "token", "content": output}),
+        });
+    }
+    events.extend(end(job));
+    events
+}

@@ -1,0 +1,53 @@
+//! `/api/v1/workloads`: the Cargos of this network.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde_json::{Value, json};
+
+use super::extract::ApiUser;
+use super::jobs::amount;
+use crate::app::App;
+use crate::error::ApiError;
+use crate::jobs::JobError;
+use crate::marketplace::Market;
+
+/// `GET /api/v1/workloads`.
+///
+/// # Errors
+/// 401, 403, 429.
+pub async fn list(State(app): State<Arc<App>>, _: ApiUser) -> Json<Value> {
+    let rows: Vec<Value> = app.market.all().iter().map(|market| workload_json(market)).collect();
+    Json(json!({"data": rows}))
+}
+
+/// `GET /api/v1/workloads/{slug}`.
+///
+/// # Errors
+/// 401, 403, 404, 429.
+pub async fn show(
+    State(app): State<Arc<App>>,
+    _: ApiUser,
+    Path(slug): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let market = app.market.get(&slug).ok_or(JobError::UnknownWorkload)?;
+    Ok(Json(json!({"data": workload_json(market)})))
+}
+
+fn workload_json(market: &Market) -> Value {
+    let workload = &market.workload;
+    let (best_ask, last, islands, _) = market.snapshot();
+    // Clients require a number here: what it would cost now, or did last, or may at most.
+    let price = best_ask.or(last).unwrap_or(workload.ceiling);
+    json!({
+        "id": workload.id, "slug": workload.slug, "name": workload.name, "description": workload.description,
+        // The only other word the Python client accepts is "wasm".
+        "runtime_type": "container", "runtimeType": "container",
+        "required_vram_mb": workload.required_vram_mb, "requiredVramMb": workload.required_vram_mb,
+        "required_ram_mb": workload.required_ram_mb, "requiredRamMb": workload.required_ram_mb,
+        "price_per_job": price, "pricePerJob": price,
+        "is_enabled": true, "isEnabled": true,
+        "unit": "request", "best_ask": amount(best_ask), "ceiling": workload.ceiling, "islands_online": islands,
+    })
+}

@@ -1,0 +1,240 @@
+//! The program: its real parts, built once from the configuration, and the few parts that stand for the world outside.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use db::{Db, DbError, OpenOptions};
+use tokio::sync::{Notify, mpsc};
+use types::id::IdGenerator;
+use types::rng::{Random, SystemRandom};
+use types::time::{Clock, SystemClock};
+
+use crate::accounts::api_keys::KeyCache;
+use crate::config::{Config, ConfigError, Package};
+use crate::identity::provider::IdentityProvider;
+use crate::identity::sandbox::Sandbox as SandboxIdentity;
+use crate::islands::registry::Registry;
+use crate::jobs::commit::{self, Committer};
+use crate::jobs::live::LiveJobs;
+use crate::limits::Limiter;
+use crate::live::Live;
+use crate::mail::{self, Mail};
+use crate::marketplace::{Marketplace, Workload, store as market_store};
+use crate::purchases::provider::PaymentProvider;
+use crate::purchases::sandbox::Sandbox as SandboxPayments;
+use crate::telemetry::Metrics;
+use crate::{MIGRATIONS, secrets};
+
+/// Everything a request or a task may need.
+#[derive(Debug)]
+pub struct App {
+    /// What was configured.
+    pub config: Config,
+    /// Whether this is `serve --demo`: sign-in links are shown on the page.
+    pub demo: bool,
+    /// What can be bought.
+    pub packages: Vec<Package>,
+    /// The database.
+    pub db: Db,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance, for secrets.
+    pub random: Arc<dyn Random>,
+    /// Makes ids.
+    pub ids: IdGenerator,
+    /// Sends mail.
+    pub mail: Box<dyn Mail>,
+    /// Takes money.
+    pub payments: Arc<dyn PaymentProvider>,
+    /// The payments sandbox, while it is in use: its page.
+    pub sandbox_payments: Option<Arc<SandboxPayments>>,
+    /// Verifies people.
+    pub identity: Arc<dyn IdentityProvider>,
+    /// The identity sandbox, while it is in use: its page.
+    pub sandbox_identity: Option<Arc<SandboxIdentity>>,
+    /// What the sandbox providers sign their webhooks with.
+    pub sandbox_secret: String,
+    /// The books of all Cargos.
+    pub market: Marketplace,
+    /// Connected Islands.
+    pub islands: Registry,
+    /// Jobs that have not ended.
+    pub jobs: LiveJobs,
+    /// Commits beginnings and endings of jobs.
+    pub committer: Committer,
+    /// Open pages.
+    pub live: Live,
+    /// API keys seen lately.
+    pub keys: KeyCache,
+    /// Who asks too often.
+    pub limiter: Limiter,
+    /// What `/metrics` shows.
+    pub metrics: Metrics,
+    /// Told when something is to be sent to pages that watch the market.
+    pub market_changed: Notify,
+    /// Told when a sandbox provider has something to deliver.
+    pub sandbox_due: Notify,
+    stopping: AtomicBool,
+    stopped: Notify,
+}
+
+/// Why the program does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The database.
+    #[error("the database could not be opened: {0}")]
+    Db(#[from] DbError),
+    /// Anything else, as a sentence that says what to do.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// The queue that feeds the committer.
+pub type CommitQueue = mpsc::Receiver<(commit::Command, tokio::sync::oneshot::Sender<Result<commit::Done, crate::jobs::JobError>>)>;
+
+/// A database with its schema, as every command needs it.
+///
+/// # Errors
+/// A [`StartError`] that says what to do.
+pub async fn open_database(config: &Config, options: OpenOptions) -> Result<Db, StartError> {
+    make_folder(&config.data_dir)?;
+    let db = Db::open_sqlite(&config.sqlite_path()?, options)?;
+    db.migrate(MIGRATIONS).await?;
+    Ok(db)
+}
+
+/// Takes the data directory for this process alone. Keep what it answers.
+///
+/// # Errors
+/// A [`StartError`] when another server has it, or it cannot be written.
+pub fn lock_data_dir(folder: &Path) -> Result<File, StartError> {
+    make_folder(folder)?;
+    let path = folder.join("archipelago.lock");
+    let file = File::create(&path)
+        .map_err(|error| StartError::Refused(format!("{} cannot be written: {error}", path.display())))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StartError::Refused(format!(
+            "another server is running on the data directory {}; stop it first, or give this one another --data",
+            folder.display()
+        ))),
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(StartError::Refused(format!("{} cannot be locked: {error}", path.display())))
+        }
+    }
+}
+
+fn make_folder(folder: &Path) -> Result<(), StartError> {
+    std::fs::create_dir_all(folder).map_err(|error| {
+        StartError::Refused(format!("the data directory {} cannot be made: {error}", folder.display()))
+    })
+}
+
+impl App {
+    /// Builds the program on an open database. The queue it answers with must be given to `commit::run`.
+    ///
+    /// # Errors
+    /// A [`StartError`].
+    pub async fn build(
+        config: Config,
+        db: Db,
+        demo: bool,
+        metrics: Metrics,
+    ) -> Result<(Arc<Self>, CommitQueue), StartError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let random: Arc<dyn Random> = Arc::new(SystemRandom);
+        let sandbox_secret = secrets::new(&*random, "whsec_");
+        let payments = Arc::new(SandboxPayments {
+            db: db.clone(),
+            clock: Arc::clone(&clock),
+            random: Arc::clone(&random),
+            secret: sandbox_secret.clone(),
+            public_url: config.public_url(),
+        });
+        let identity = Arc::new(SandboxIdentity {
+            db: db.clone(),
+            clock: Arc::clone(&clock),
+            random: Arc::clone(&random),
+            secret: sandbox_secret.clone(),
+            public_url: config.public_url(),
+        });
+        let (committer, queue) = commit::channel();
+        let app = Self {
+            packages: config.packages()?,
+            market: Marketplace::new(workloads(&db, &config).await?),
+            mail: mail::from_config(&config),
+            ids: IdGenerator::new(config.node),
+            live: Live::new(config.low_balance()),
+            limiter: Limiter::new(config.limits.requests_per_minute),
+            config,
+            demo,
+            db,
+            clock,
+            random,
+            payments: Arc::clone(&payments) as Arc<dyn PaymentProvider>,
+            sandbox_payments: Some(payments),
+            identity: Arc::clone(&identity) as Arc<dyn IdentityProvider>,
+            sandbox_identity: Some(identity),
+            sandbox_secret,
+            islands: Registry::default(),
+            jobs: LiveJobs::default(),
+            committer,
+            keys: KeyCache::default(),
+            metrics,
+            market_changed: Notify::new(),
+            sandbox_due: Notify::new(),
+            stopping: AtomicBool::new(false),
+            stopped: Notify::new(),
+        };
+        app.load_last_prices().await?;
+        Ok((Arc::new(app), queue))
+    }
+
+    async fn load_last_prices(&self) -> Result<(), DbError> {
+        for market in self.market.all() {
+            let id = market.workload.id;
+            let last = self.db.read("last_price", async move |tx| market_store::last_price(tx, id).await).await?;
+            if let Some(price) = last {
+                market.note_price(price);
+            }
+        }
+        Ok(())
+    }
+
+    /// Something about the market is worth telling the pages.
+    pub fn market_moved(&self) {
+        self.market_changed.notify_one();
+    }
+
+    /// Begins to stop: streams end, tasks end.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.stopped.notify_waiters();
+    }
+
+    /// Waits until the program begins to stop.
+    pub async fn stopping(&self) {
+        loop {
+            let stopped = self.stopped.notified();
+            if self.stopping.load(Ordering::SeqCst) {
+                return;
+            }
+            stopped.await;
+        }
+    }
+}
+
+async fn workloads(db: &Db, config: &Config) -> Result<Vec<Workload>, DbError> {
+    let mut workloads = Vec::new();
+    for configured in &config.workloads {
+        let slug = configured.slug.clone();
+        let id = db.tx("workload", async move |tx| market_store::workload_id(tx, &slug).await).await?;
+        workloads.push(Workload::new(id, configured));
+    }
+    Ok(workloads)
+}

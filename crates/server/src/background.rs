@@ -1,0 +1,169 @@
+//! Periodic tasks, by name. Each does one round in its domain; a round that fails is logged and tried again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use db::DbError;
+use tower::ServiceExt;
+use types::time::DAY_MS;
+
+use crate::app::App;
+use crate::live::Happening;
+use crate::providers::{sandbox, signature};
+use crate::{accounts, islands, jobs, marketplace, purchases, web};
+
+/// Starts them all. They end when the program stops.
+pub fn start(app: &Arc<App>, router: &Router) {
+    every(app, "expire holds", Duration::from_secs(15), |app| async move {
+        jobs::recover::expire_once(&app).await.map(drop)
+    });
+    every(app, "reconcile purchases", Duration::from_secs(30), |app| async move {
+        purchases::reconcile_once(&app).await
+    });
+    every(app, "note use of keys and Islands", Duration::from_secs(20), |app| async move { note_use(&app).await });
+    every(app, "clean up", Duration::from_secs(3600), |app| async move { clean_up(&app).await });
+    every(app, "metrics upkeep", Duration::from_secs(5), |app| async move {
+        app.metrics.upkeep();
+        metrics::gauge!("archipelago_jobs_live").set(u32::try_from(app.jobs.count()).unwrap_or(u32::MAX));
+        Ok(())
+    });
+    tokio::spawn(until_stopped(Arc::clone(app), follow_other_writers(Arc::clone(app))));
+    tokio::spawn(until_stopped(Arc::clone(app), tell_market(Arc::clone(app))));
+    tokio::spawn(until_stopped(Arc::clone(app), deliver_sandbox_webhooks(Arc::clone(app), router.clone())));
+}
+
+fn every<F, R>(app: &Arc<App>, name: &'static str, period: Duration, round: F)
+where
+    F: Fn(Arc<App>) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<(), DbError>> + Send,
+{
+    let app = Arc::clone(app);
+    let rounds = {
+        let app = Arc::clone(&app);
+        async move {
+            loop {
+                tokio::time::sleep(period).await;
+                if let Err(error) = round(Arc::clone(&app)).await {
+                    tracing::error!(%error, task = name, "background task \"{name}\" failed");
+                }
+            }
+        }
+    };
+    tokio::spawn(until_stopped(app, rounds));
+}
+
+async fn until_stopped(app: Arc<App>, task: impl Future<Output = ()>) {
+    tokio::select! {
+        () = task => {}
+        () = app.stopping() => {}
+    }
+}
+
+async fn note_use(app: &App) -> Result<(), DbError> {
+    let used = app.keys.take_used();
+    let connected: Vec<_> = app.islands.all().iter().map(|connection| connection.island.id).collect();
+    if used.is_empty() && connected.is_empty() {
+        return Ok(());
+    }
+    let now = app.clock.now();
+    app.db
+        .tx("note_use", async move |tx| {
+            accounts::store::touch_keys(tx, &used).await?;
+            islands::store::all_seen(tx, &connected, now).await
+        })
+        .await
+}
+
+async fn clean_up(app: &App) -> Result<(), DbError> {
+    let now = app.clock.now();
+    app.db
+        .tx("clean_up", async move |tx| accounts::store::delete_stale(tx, now, now.plus_millis(-DAY_MS)).await)
+        .await
+}
+
+/// Admin commands write beside a running server: pages follow those changes too (I13), and revoked keys are forgotten.
+async fn follow_other_writers(app: Arc<App>) {
+    let mut seen = app.db.foreign_writes().await.ok();
+    loop {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let now = app.db.foreign_writes().await.ok();
+        if now == seen {
+            continue;
+        }
+        seen = now;
+        app.keys.forget();
+        let watched = app.live.watched();
+        let balances = app
+            .db
+            .read("watched_balances", async move |tx| {
+                let mut balances = Vec::new();
+                for &account in &watched {
+                    balances.push(ledger::balance(tx, account).await?);
+                }
+                Ok::<_, DbError>(balances)
+            })
+            .await;
+        match balances {
+            Ok(balances) => app.live.balances(&balances),
+            Err(error) => tracing::error!(%error, "balances could not be read"),
+        }
+    }
+}
+
+/// Tells pages when the market has moved, at most once a second.
+async fn tell_market(app: Arc<App>) {
+    loop {
+        app.market_changed.notified().await;
+        match marketplace::rates::all(&app).await {
+            Ok(rates) => {
+                app.live.tell_all(&Happening::Market(Arc::new(web::exchange::market_event(&rates))));
+            }
+            Err(error) => tracing::error!(%error, "rates could not be read"),
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Delivers the sandbox providers' webhooks through the same router, extractor and signature check as a real provider's.
+async fn deliver_sandbox_webhooks(app: Arc<App>, router: Router) {
+    loop {
+        tokio::select! {
+            () = app.sandbox_due.notified() => {}
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+        if let Some(payments) = &app.sandbox_payments
+            && let Err(error) = payments.settle_once().await
+        {
+            tracing::error!(%error, "sandbox payments could not settle");
+        }
+        let due = match sandbox::due(&app).await {
+            Ok(due) => due,
+            Err(error) => {
+                tracing::error!(%error, "sandbox webhooks could not be read");
+                continue;
+            }
+        };
+        for delivery in due {
+            let delivered = deliver(&app, &router, &delivery).await;
+            if let Err(error) = sandbox::note(&app, &delivery, delivered).await {
+                tracing::error!(%error, "a sandbox webhook could not be noted");
+            }
+        }
+    }
+}
+
+async fn deliver(app: &App, router: &Router, delivery: &sandbox::Delivery) -> bool {
+    let signed = signature(&app.sandbox_secret, app.clock.now(), &delivery.body);
+    let request = Request::post("/webhooks/sandbox")
+        .header("content-type", "application/json")
+        .header("sandbox-signature", signed)
+        .body(Body::from(delivery.body.clone()));
+    let Ok(request) = request else { return false };
+    match router.clone().oneshot(request).await {
+        Ok(response) => response.status().is_success(),
+        Err(never) => match never {},
+    }
+}

@@ -1,0 +1,219 @@
+//! `archipelago admin …`: the operator's hand on accounts. Works beside a running server, which notices.
+
+use clap::Subcommand;
+use db::OpenOptions;
+use serde_json::{Value, json};
+use types::money::MicroCredits;
+
+use super::{CliError, print};
+use crate::accounts::api_keys::{self, KeyRequest, Scopes};
+use crate::accounts::{self, NewUser, User, normalise_email};
+use crate::app::{App, open_database};
+use crate::config::Config;
+use crate::{credits, identity, islands, telemetry};
+
+/// What the operator can do.
+#[derive(Debug, Subcommand)]
+pub enum AdminCommand {
+    /// Users.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Grant credits to a user.
+    Grant {
+        /// The user's address.
+        #[arg(long)]
+        email: String,
+        /// How many credits, such as 100 or 2.5.
+        #[arg(long)]
+        credits: String,
+        /// Why; shown in the user's statement.
+        #[arg(long)]
+        note: String,
+    },
+    /// API keys.
+    #[command(subcommand)]
+    ApiKey(KeyCommand),
+    /// Island tokens.
+    #[command(subcommand)]
+    IslandToken(IslandCommand),
+}
+
+/// Users.
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Make a user, if there is none with this address.
+    Create {
+        /// The address.
+        #[arg(long)]
+        email: String,
+        /// Verified by the operator's word: may spend at once.
+        #[arg(long)]
+        verified: bool,
+    },
+    /// Show a user.
+    Show {
+        /// The address.
+        #[arg(long)]
+        email: String,
+    },
+}
+
+/// API keys.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Make a key. It is printed once and never again.
+    Create {
+        /// Whose.
+        #[arg(long)]
+        email: String,
+        /// What to call it.
+        #[arg(long)]
+        name: String,
+        /// What it may do.
+        #[arg(long, default_value = "read,write")]
+        scopes: String,
+        /// The most credits it may ever spend.
+        #[arg(long)]
+        limit: Option<String>,
+    },
+}
+
+/// Island tokens.
+#[derive(Debug, Subcommand)]
+pub enum IslandCommand {
+    /// Make an Island and its token. It is printed once and never again.
+    Create {
+        /// Who owns it.
+        #[arg(long)]
+        email: String,
+        /// What to call it.
+        #[arg(long)]
+        name: String,
+    },
+}
+
+/// Runs one command.
+///
+/// # Errors
+/// A [`CliError`] whose sentence is for the operator.
+pub async fn run(config: &Config, command: AdminCommand, json: bool) -> Result<(), CliError> {
+    let db = open_database(config, OpenOptions::command()).await?;
+    // Ids of this process must not be those of the server beside it: any other node number will do.
+    let mut config = config.clone();
+    let mut bytes = [0; 2];
+    types::rng::Random::fill(&types::rng::SystemRandom, &mut bytes);
+    config.node ^= (u16::from_le_bytes(bytes) & 1023).max(1);
+    let (app, _queue) = App::build(config, db, false, telemetry::metrics()?).await?;
+    let (answer, sentence) = match command {
+        AdminCommand::User(UserCommand::Create { email, verified }) => create_user(&app, &email, verified).await?,
+        AdminCommand::User(UserCommand::Show { email }) => show_user(&app, &email).await?,
+        AdminCommand::Grant { email, credits, note } => grant(&app, &email, &credits, &note).await?,
+        AdminCommand::ApiKey(KeyCommand::Create { email, name, scopes, limit }) => {
+            create_key(&app, &email, &name, &scopes, limit.as_deref()).await?
+        }
+        AdminCommand::IslandToken(IslandCommand::Create { email, name }) => create_token(&app, &email, &name).await?,
+    };
+    print(&if json { answer.to_string() } else { sentence })
+}
+
+type Answer = Result<(Value, String), CliError>;
+
+async fn create_user(app: &App, email: &str, verified: bool) -> Answer {
+    let email = address(email)?;
+    let now = app.clock.now();
+    let (new, id) = (NewUser::new(&app.ids, now), app.ids.next(now));
+    let user = app
+        .db
+        .tx("admin_create_user", async move |tx| {
+            let user = accounts::find_or_create(tx, &email, new).await?;
+            if verified {
+                identity::verify_by_operator(tx, user.id, id, now).await?;
+            }
+            Ok::<_, db::DbError>(user)
+        })
+        .await?;
+    show(app, &user).await
+}
+
+async fn show_user(app: &App, email: &str) -> Answer {
+    let user = user(app, email).await?;
+    show(app, &user).await
+}
+
+async fn show(app: &App, user: &User) -> Answer {
+    let balance = credits::balance(app, user.wallet).await?;
+    let earnings = credits::balance(app, user.earnings).await?;
+    let verification = identity::state(app, user.id).await?;
+    let answer = json!({
+        "id": user.id, "email": user.email, "name": user.name, "created_at": user.created_at,
+        "credits": balance.available(), "held": balance.held, "posted": balance.posted,
+        "earnings": earnings.available(), "frozen": balance.frozen, "verification": verification.name(),
+    });
+    let sentence = format!(
+        "{} ({}): {} credits available, {} held, {} earned; {}.",
+        user.email,
+        user.id,
+        balance.available().display_grouped(),
+        balance.held.display_grouped(),
+        earnings.available().display_grouped(),
+        verification.name(),
+    );
+    Ok((answer, sentence))
+}
+
+async fn grant(app: &App, email: &str, amount: &str, note: &str) -> Answer {
+    let user = user(app, email).await?;
+    let refuse = |text: String| Err(CliError::Refused(text));
+    let amount: MicroCredits = match amount.parse() {
+        Ok(amount) => amount,
+        Err(error) => return refuse(format!("--credits {error}")),
+    };
+    if !amount.is_positive() {
+        return refuse("--credits must be above 0".to_owned());
+    }
+    if note.trim().is_empty() || note.chars().count() > 200 {
+        return refuse("--note must have 1 to 200 characters".to_owned());
+    }
+    let balance = credits::grant(app, &user, amount, note.trim()).await?;
+    let answer = json!({"email": user.email, "granted": amount, "credits": balance.available()});
+    let sentence = format!(
+        "Granted {} credits to {}, who now has {}.",
+        amount.display_grouped(),
+        user.email,
+        balance.available().display_grouped()
+    );
+    Ok((answer, sentence))
+}
+
+async fn create_key(app: &App, email: &str, name: &str, scopes: &str, limit: Option<&str>) -> Answer {
+    let user = user(app, email).await?;
+    let scopes = Scopes::parse_strict(scopes).map_err(|error| CliError::Refused(format!("--scopes {error}")))?;
+    let request = KeyRequest::new(name, scopes, limit).map_err(|error| CliError::Refused(format!("key: {error}")))?;
+    let made = api_keys::create(app, &user, request).await;
+    let (key, secret) = made.map_err(|error| CliError::Refused(error.to_string()))?;
+    let answer = json!({
+        "id": key.id, "name": key.name, "prefix": key.prefix, "scopes": key.scopes.words(),
+        "limit": key.spend_limit, "key": secret,
+    });
+    Ok((answer, secret))
+}
+
+async fn create_token(app: &App, email: &str, name: &str) -> Answer {
+    let user = user(app, email).await?;
+    let made = islands::create(app, &user, name, false).await;
+    let (id, token) = made.map_err(|error| CliError::Refused(format!("--name {error}")))?;
+    Ok((json!({"id": id, "name": name.trim(), "token": token}), token))
+}
+
+async fn user(app: &App, email: &str) -> Result<User, CliError> {
+    let email = address(email)?;
+    let key = email.clone();
+    let found = app.db.read("admin_user", async move |tx| accounts::store::user_by_email(tx, &key).await).await?;
+    found.ok_or_else(|| {
+        CliError::Refused(format!("there is no user {email}; make one with: archipelago admin user create --email {email}"))
+    })
+}
+
+fn address(email: &str) -> Result<String, CliError> {
+    normalise_email(email).ok_or_else(|| CliError::Refused(format!("--email {email:?} is not an e-mail address")))
+}

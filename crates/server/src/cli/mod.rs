@@ -1,0 +1,182 @@
+//! The command line: `archipelago serve | admin … | audit | migrate | config`.
+
+pub mod admin;
+pub mod serve;
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use db::OpenOptions;
+
+use crate::app::{StartError, open_database};
+use crate::audit;
+use crate::config::{Config, ConfigError};
+
+/// The coordinator of a compute network with a credit economy.
+#[derive(Debug, Parser)]
+#[command(name = "archipelago", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server.
+    Serve {
+        #[command(flatten)]
+        common: Common,
+        /// Try it out: sample Islands, sign-in links shown on the page.
+        #[arg(long)]
+        demo: bool,
+        /// The address to listen on, such as 127.0.0.1:4000.
+        #[arg(long)]
+        listen: Option<SocketAddr>,
+    },
+    /// Look at and change accounts, beside a running server or without one.
+    Admin {
+        #[command(flatten)]
+        common: Common,
+        #[command(subcommand)]
+        command: admin::AdminCommand,
+        /// Answer in JSON.
+        #[arg(long, global = true)]
+        json: bool,
+    },
+    /// Recompute from the stored rows what must always hold. Exits with 1 when something does not.
+    Audit {
+        #[command(flatten)]
+        common: Common,
+        /// Answer in JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Bring the database's schema up to date. `serve` does it by itself.
+    Migrate {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Print the configuration in force.
+    Config {
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// A configuration file.
+    #[arg(long, global = true)]
+    config: Option<PathBuf>,
+    /// The data directory.
+    #[arg(long, global = true)]
+    data: Option<PathBuf>,
+}
+
+/// What a command ends with: a sentence and the number the process exits with.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// It could not begin.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// It was refused.
+    #[error("{0}")]
+    Refused(String),
+    /// The audit found something; it has been printed.
+    #[error("the audit found {0} violations")]
+    Findings(usize),
+    /// The answer could not be written.
+    #[error("cannot write: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        Self::Start(error.into())
+    }
+}
+
+impl From<db::DbError> for CliError {
+    fn from(error: db::DbError) -> Self {
+        Self::Start(error.into())
+    }
+}
+
+impl Common {
+    /// The configuration in force.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] naming the key.
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        let text = match &self.config {
+            None => None,
+            Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
+                ConfigError(format!("the configuration file {} cannot be read: {error}", path.display()))
+            })?),
+        };
+        let file = self.config.as_deref().zip(text.as_deref());
+        let mut config = Config::load(file, std::env::vars())?;
+        if let Some(data) = &self.data {
+            config.data_dir.clone_from(data);
+        }
+        Ok(config)
+    }
+}
+
+/// Runs the command line of this process.
+///
+/// # Errors
+/// A [`CliError`] whose sentence is for the operator.
+pub async fn run(cli: Cli) -> Result<(), CliError> {
+    match cli.command {
+        Command::Serve { common, demo, listen } => {
+            let mut config = common.load()?;
+            if let Some(listen) = listen {
+                config.listen = listen;
+            }
+            Ok(serve::run(config, demo).await?)
+        }
+        Command::Admin { common, command, json } => admin::run(&common.load()?, command, json).await,
+        Command::Audit { common, json } => run_audit(&common.load()?, json).await,
+        Command::Migrate { common } => {
+            open_database(&common.load()?, OpenOptions::command()).await?;
+            print("The schema is up to date.")
+        }
+        Command::Config { common } => print(&render(&common.load()?)),
+    }
+}
+
+async fn run_audit(config: &Config, json: bool) -> Result<(), CliError> {
+    let path = config.sqlite_path()?;
+    if !path.exists() {
+        return Err(CliError::Refused(format!("there is no database at {}; is --data right?", path.display())));
+    }
+    let db = open_database(config, OpenOptions::command()).await?;
+    let findings = audit::run(&db).await?;
+    if json {
+        let body = serde_json::json!({"ok": findings.is_empty(), "findings": findings});
+        print(&body.to_string())?;
+    } else if findings.is_empty() {
+        print("The books balance: no violation of I1, I2, I3, I4, I5, I6, I7, I8, I12, I15.")?;
+    } else {
+        for finding in &findings {
+            print(&format!("{}: {}", finding.invariant, finding.what))?;
+        }
+    }
+    if findings.is_empty() { Ok(()) } else { Err(CliError::Findings(findings.len())) }
+}
+
+fn render(config: &Config) -> String {
+    toml::to_string_pretty(config).unwrap_or_default()
+}
+
+/// Writes a line to standard output.
+///
+/// # Errors
+/// When nobody reads it.
+pub fn print(line: &str) -> Result<(), CliError> {
+    Ok(writeln!(std::io::stdout(), "{line}")?)
+}

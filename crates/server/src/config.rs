@@ -1,0 +1,396 @@
+//! The configuration: a commented file compiled in, overridden by a file, overridden by the environment.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+use types::money::{Cents, Credits, MicroCredits};
+
+/// The default configuration, as shipped.
+pub const DEFAULT: &str = include_str!("config.default.toml");
+
+const ENVIRONMENT_PREFIX: &str = "ARCHIPELAGO__";
+
+/// Everything that can be configured. Each key is explained in `config.default.toml`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml explains each key")]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub public_url: String,
+    pub data_dir: PathBuf,
+    pub node: u16,
+    pub log: String,
+    pub database: Database,
+    pub mail: Mail,
+    pub payments: Provider,
+    pub identity: Provider,
+    pub credits: CreditsConfig,
+    pub market: Market,
+    pub limits: Limits,
+    pub jobs: Jobs,
+    pub islands: Islands,
+    pub workloads: Vec<WorkloadConfig>,
+}
+
+/// `[database]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml explains each key")]
+pub struct Database {
+    pub url: String,
+}
+
+/// `[mail]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml explains each key")]
+pub struct Mail {
+    pub transport: MailTransport,
+    pub from: String,
+}
+
+/// How mail leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MailTransport {
+    /// Into the log.
+    Console,
+    /// Into files.
+    File,
+}
+
+/// `[payments]` and `[identity]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml explains each key")]
+pub struct Provider {
+    pub provider: ProviderName,
+}
+
+/// Who stands behind a provider trait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProviderName {
+    /// Ours, for trying out and for tests.
+    Sandbox,
+}
+
+/// `[credits]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml explains each key")]
+pub struct CreditsConfig {
+    pub packages: Vec<PackageConfig>,
+    pub low_balance: String,
+}
+
+/// One of `credits.packages`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml explains each key")]
+pub struct PackageConfig {
+    pub slug: String,
+    pub name: String,
+    pub credits: i64,
+    pub price: String,
+}
+
+/// `[market]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml explains each key")]
+pub struct Market {
+    pub fee_percent: u8,
+}
+
+/// `[limits]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml explains each key")]
+pub struct Limits {
+    pub requests_per_minute: u32,
+    pub body_bytes: usize,
+    pub open_jobs_per_user: usize,
+    pub sign_in_links_per_hour: u32,
+}
+
+/// `[jobs]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml explains each key")]
+pub struct Jobs {
+    pub wait_secs: u32,
+    pub run_secs: u32,
+    pub attempts: u32,
+    pub output_bytes: usize,
+    pub unwatched_secs: u32,
+}
+
+/// `[islands]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml explains each key")]
+pub struct Islands {
+    pub heartbeat_secs: u32,
+    pub lease_secs: u32,
+}
+
+/// One of `[[workloads]]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml explains each key")]
+pub struct WorkloadConfig {
+    pub slug: String,
+    pub name: String,
+    pub description: String,
+    pub kind: WorkloadKind,
+    pub ceiling: String,
+    #[serde(default)]
+    pub required_vram_mb: Option<u32>,
+    #[serde(default)]
+    pub required_ram_mb: Option<u32>,
+}
+
+/// What a Cargo takes and gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WorkloadKind {
+    /// Messages in, text out.
+    Chat,
+    /// A description in, a picture out.
+    Image,
+}
+
+/// What can be bought, with its numbers read.
+#[derive(Clone, Debug)]
+pub struct Package {
+    /// Stays the same for ever.
+    pub slug: String,
+    /// For people.
+    pub name: String,
+    /// How many credits.
+    pub credits: Credits,
+    /// What it costs.
+    pub price: Cents,
+}
+
+/// A configuration that cannot be used; the sentence says which key and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub String);
+
+impl Config {
+    /// The default, overridden by `file` (its text, with its name for messages) and then by `environment`.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] naming the key.
+    pub fn load(
+        file: Option<(&Path, &str)>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut table: Table = parse(DEFAULT, "the default configuration")?;
+        if let Some((name, text)) = file {
+            merge(&mut table, parse(text, &name.display().to_string())?);
+        }
+        for (name, value) in environment {
+            if let Some(path) = name.strip_prefix(ENVIRONMENT_PREFIX) {
+                set(&mut table, &name, &path.to_lowercase(), &value)?;
+            }
+        }
+        let config: Self = Value::Table(table)
+            .try_into()
+            .map_err(|error: toml::de::Error| ConfigError(format!("configuration: {}", error.message())))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The packages with their numbers read.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] naming the package.
+    pub fn packages(&self) -> Result<Vec<Package>, ConfigError> {
+        self.credits.packages.iter().map(read_package).collect()
+    }
+
+    /// Below this a balance is low.
+    #[must_use]
+    pub fn low_balance(&self) -> MicroCredits {
+        self.credits.low_balance.parse().unwrap_or_default()
+    }
+
+    /// What people reach the server by, without a slash at the end.
+    #[must_use]
+    pub fn public_url(&self) -> String {
+        if self.public_url.is_empty() {
+            format!("http://{}", self.listen)
+        } else {
+            self.public_url.trim_end_matches('/').to_owned()
+        }
+    }
+
+    /// Whether a provider that moves no real money or believes everything is in use.
+    #[must_use]
+    pub fn test_mode(&self) -> bool {
+        self.payments.provider == ProviderName::Sandbox || self.identity.provider == ProviderName::Sandbox
+    }
+
+    /// Where the SQLite file is.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for an address of another kind.
+    pub fn sqlite_path(&self) -> Result<PathBuf, ConfigError> {
+        let url = &self.database.url;
+        if url.is_empty() {
+            return Ok(self.data_dir.join("archipelago.db"));
+        }
+        url.strip_prefix("sqlite:").map(PathBuf::from).ok_or_else(|| {
+            ConfigError("database.url must be \"sqlite:PATH\"; this version has no other database".to_owned())
+        })
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let refuse = |text: &str| Err(ConfigError(text.to_owned()));
+        self.packages()?;
+        self.sqlite_path()?;
+        if self.market.fee_percent > 100 {
+            return refuse("market.fee_percent must be between 0 and 100");
+        }
+        if self.node > 1023 {
+            return refuse("node must be between 0 and 1023");
+        }
+        if self.limits.requests_per_minute == 0 || self.limits.body_bytes < 1024 {
+            return refuse("limits.requests_per_minute must be at least 1 and limits.body_bytes at least 1024");
+        }
+        if self.jobs.attempts == 0 || self.jobs.run_secs == 0 || self.jobs.wait_secs == 0 {
+            return refuse("jobs.attempts, jobs.run_secs and jobs.wait_secs must be at least 1");
+        }
+        if self.islands.heartbeat_secs == 0 || self.islands.lease_secs < self.islands.heartbeat_secs {
+            return refuse("islands.lease_secs must be at least islands.heartbeat_secs, which must be at least 1");
+        }
+        if self.credits.low_balance.parse::<MicroCredits>().is_err() {
+            return refuse("credits.low_balance must be a number of credits");
+        }
+        let url = self.public_url();
+        if !url.starts_with("http://") && !url.starts_with("https://") {
+            return refuse("public_url must begin with http:// or https://");
+        }
+        for workload in &self.workloads {
+            check_slug("workloads", &workload.slug)?;
+            // Existing clients cut names at 28 bytes and break inside a longer character.
+            if !workload.name.is_ascii() {
+                return refuse("workloads.name must be ASCII: existing clients cut it by bytes");
+            }
+            if !workload.ceiling.parse::<MicroCredits>().is_ok_and(MicroCredits::is_positive) {
+                return Err(ConfigError(format!("workloads.{}.ceiling must be credits above 0", workload.slug)));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_package(package: &PackageConfig) -> Result<Package, ConfigError> {
+    check_slug("credits.packages", &package.slug)?;
+    let refuse = |what: &str| ConfigError(format!("credits.packages.{}: {what}", package.slug));
+    let price = Cents::parse_dollars(&package.price).map_err(|error| refuse(&format!("price {error}")))?;
+    let credits = Credits::new(package.credits);
+    if credits.get() <= 0 || credits.micros().is_err() {
+        return Err(refuse("credits must be above 0"));
+    }
+    if price.get() <= 0 {
+        return Err(refuse("price must be above 0"));
+    }
+    Ok(Package { slug: package.slug.clone(), name: package.name.clone(), credits, price })
+}
+
+fn check_slug(what: &str, slug: &str) -> Result<(), ConfigError> {
+    let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_' || b == b'.';
+    if slug.is_empty() || slug.len() > 64 || !slug.bytes().all(fine) {
+        return Err(ConfigError(format!("{what}: the slug {slug:?} must be lower-case letters, digits, - _ .")));
+    }
+    Ok(())
+}
+
+fn parse(text: &str, name: &str) -> Result<Table, ConfigError> {
+    text.parse().map_err(|error| ConfigError(format!("{name}: {error}")))
+}
+
+fn merge(base: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (Some(Value::Table(base)), Value::Table(over)) => merge(base, over),
+            (_, value) => drop(base.insert(key, value)),
+        }
+    }
+}
+
+/// Sets `section__key` to a value given as text: TOML if it reads as TOML of the kind that stands there, text otherwise.
+fn set(table: &mut Table, name: &str, path: &str, value: &str) -> Result<(), ConfigError> {
+    let (section, rest) = path.split_once("__").map_or((path, None), |(section, rest)| (section, Some(rest)));
+    let unknown = || ConfigError(format!("{name}: there is no such setting"));
+    let slot = table.get_mut(section).ok_or_else(unknown)?;
+    match (rest, slot) {
+        (Some(rest), Value::Table(inner)) => set(inner, name, rest, value),
+        (None, slot) if !slot.is_table() => {
+            *slot = if slot.is_str() { Value::String(value.to_owned()) } else { read_value(name, value)? };
+            Ok(())
+        }
+        _ => Err(unknown()),
+    }
+}
+
+fn read_value(name: &str, text: &str) -> Result<Value, ConfigError> {
+    let table: Table = format!("value = {text}")
+        .parse()
+        .map_err(|_| ConfigError(format!("{name}: {text:?} is not a value of the right kind")))?;
+    table.get("value").cloned().ok_or_else(|| ConfigError(format!("{name}: empty")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(file: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::load(Some((Path::new("test.toml"), file)), environment).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_environment_overrides_the_file_and_the_file_the_default() {
+        let config = load("[market]\nfee_percent = 20", &[]).unwrap();
+        assert_eq!((config.market.fee_percent, config.listen.port()), (20, 4000));
+        let environment = [
+            ("ARCHIPELAGO__MARKET__FEE_PERCENT", "5"),
+            ("ARCHIPELAGO__LISTEN", "127.0.0.1:9"),
+            ("ARCHIPELAGO__LIMITS__REQUESTS_PER_MINUTE", "7"),
+            ("OTHER", "x"),
+        ];
+        let config = load("[market]\nfee_percent = 20", &environment).unwrap();
+        assert_eq!((config.market.fee_percent, config.listen.port()), (5, 9));
+        assert_eq!(config.packages().unwrap()[0].price, Cents::new(499));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let cases = [
+            ("colour = 1", "colour"),
+            ("[market]\nfee = 1", "fee"),
+            ("[market]\nfee_percent = 101", "market.fee_percent"),
+            ("[payments]\nprovider = \"paypal\"", "paypal"),
+            ("[database]\nurl = \"mysql://x\"", "database.url"),
+            ("public_url = \"ftp://x\"", "public_url"),
+            ("[credits]\npackages = [{slug = \"a\", name = \"A\", credits = 0, price = \"1\"}]", "packages.a"),
+            ("[credits]\npackages = [{slug = \"a\", name = \"A\", credits = 1, price = \"1.999\"}]", "price"),
+            ("[islands]\nlease_secs = 1", "lease_secs"),
+        ];
+        for (file, word) in cases {
+            let error = load(file, &[]).unwrap_err();
+            assert!(error.contains(word), "{file}: {error}");
+        }
+        let unknown = load("", &[("ARCHIPELAGO__MARKET__COLOUR", "1")]).unwrap_err();
+        assert!(unknown.contains("ARCHIPELAGO__MARKET__COLOUR"), "{unknown}");
+        let kind = load("", &[("ARCHIPELAGO__MARKET__FEE_PERCENT", "many")]).unwrap_err();
+        assert!(kind.contains("ARCHIPELAGO__MARKET__FEE_PERCENT"), "{kind}");
+    }
+}

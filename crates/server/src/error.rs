@@ -1,0 +1,154 @@
+//! What can go wrong, turned into status, stable code and sentence: the one place where domain errors meet HTTP.
+//!
+//! 401: no or bad credentials. 402: not enough credits (or over a key's limit). 403: known, but not allowed
+//! (scope, verification, CSRF). 404: not there, or not yours. 409: the same request is in flight. 413: too large.
+//! 415/400: not JSON. 422: a field is wrong (named in `errors`). 429: too often. 503: cannot be done now, nothing was changed.
+//! Everything not listed is a 500 with a request id and no detail; it is logged here, once.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use db::DbError;
+use serde_json::{Map, Value, json};
+use types::money::MicroCredits;
+
+/// An answer that is not a success.
+#[derive(Clone, Debug)]
+pub struct ApiError {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// Stable, for programs.
+    pub code: &'static str,
+    /// A sentence, for people.
+    pub message: String,
+    /// The input that is wrong.
+    pub field: Option<String>,
+    /// More for programs: `required`, `available`, …
+    pub more: Map<String, Value>,
+    /// Seconds after which trying again makes sense.
+    pub retry_after_secs: Option<u32>,
+}
+
+impl ApiError {
+    /// An error with a status, a code and a sentence.
+    #[must_use]
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), field: None, more: Map::new(), retry_after_secs: None }
+    }
+
+    /// 422: the field, and what is wrong with it.
+    #[must_use]
+    pub fn invalid(field: impl Into<String>, message: impl AsRef<str>) -> Self {
+        let field = field.into();
+        let sentence = format!("{field} {}", message.as_ref());
+        Self { field: Some(field), ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_field", sentence) }
+    }
+
+    /// 404.
+    #[must_use]
+    pub fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", format!("There is no such {what}."))
+    }
+
+    /// 401.
+    #[must_use]
+    pub fn unauthenticated(message: &str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
+    }
+
+    /// 403.
+    #[must_use]
+    pub fn forbidden(code: &'static str, message: &str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, code, message)
+    }
+
+    /// 503: nothing was changed.
+    #[must_use]
+    pub fn unavailable(message: &str) -> Self {
+        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);
+        Self { retry_after_secs: Some(2), ..error }
+    }
+
+    /// Adds a machine field.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.more.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Adds an amount as an exact JSON number.
+    #[must_use]
+    pub fn with_amount(self, key: &str, amount: MicroCredits) -> Self {
+        let value = serde_json::to_value(amount).unwrap_or(Value::Null);
+        self.with(key, value)
+    }
+
+    /// The body that Python and JavaScript clients, OpenAI clients and the pages read: `error` is an object. For
+    /// the command line `error` must be a string instead (`api::clients` decides).
+    #[must_use]
+    pub fn body(&self, request_id: &str, error_as_text: bool) -> Value {
+        let mut object = self.more.clone();
+        object.insert("code".to_owned(), self.code.into());
+        object.insert("message".to_owned(), self.message.clone().into());
+        object.insert("type".to_owned(), self.openai_type().into());
+        object.insert("param".to_owned(), self.field.clone().into());
+        let error = if error_as_text { Value::from(self.message.clone()) } else { Value::Object(object) };
+        let mut body = json!({"error": error, "message": self.message, "code": self.code, "request_id": request_id});
+        if let (Some(field), Some(body)) = (&self.field, body.as_object_mut()) {
+            body.insert("errors".to_owned(), json!({field: [self.message]}));
+        }
+        if let Some(body) = body.as_object_mut() {
+            for (key, value) in &self.more {
+                body.entry(key).or_insert_with(|| value.clone());
+            }
+        }
+        body
+    }
+
+    /// The coarse kinds OpenAI clients know.
+    fn openai_type(&self) -> &'static str {
+        match self.status.as_u16() {
+            401 => "authentication_error",
+            402 => "insufficient_quota",
+            403 => "permission_error",
+            404 => "not_found_error",
+            429 => "rate_limit_error",
+            400..=499 => "invalid_request_error",
+            _ => "server_error",
+        }
+    }
+}
+
+/// The bare answer; the outermost layer of the router replaces the body by the one the caller understands.
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        if let Some(seconds) = self.retry_after_secs {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<DbError> for ApiError {
+    fn from(error: DbError) -> Self {
+        match error {
+            DbError::Busy => Self::unavailable("The server is busy. Nothing was changed; please try again."),
+            DbError::Unwritable(_) | DbError::Closed => {
+                tracing::error!(%error, "the database cannot be written");
+                Self::unavailable("The server cannot save anything right now. Nothing was changed.")
+            }
+            error => {
+                tracing::error!(%error, "a request failed");
+                Self::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "internal",
+                    "Something went wrong on our side. Nothing was charged for this request.",
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Identity verification: required before credits are spent (I11), not before they are bought.
+//!
+//! A user is unverified, pending, verified or rejected. The state is what the provider says when it is read; webhook and
+//! return page both call [`refresh`]. Verified is not undone by a late or repeated message.
+
+pub mod provider;
+pub mod sandbox;
+pub(crate) mod store;
+
+use db::DbError;
+use types::id::{UserId, VerificationId};
+use types::time::Timestamp;
+
+use crate::accounts::User;
+use crate::app::App;
+use crate::live::Happening;
+use crate::providers::ProviderError;
+use provider::Verdict;
+
+/// Where a user stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verification {
+    /// Has not begun.
+    Unverified,
+    /// Has begun; the provider has not decided.
+    Pending {
+        /// The provider's session.
+        session: String,
+    },
+    /// May spend.
+    Verified {
+        /// Two letters.
+        country: String,
+        /// Since when.
+        at: Timestamp,
+    },
+    /// May try again.
+    Rejected {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Verification {
+    /// As written in the API.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Unverified => "unverified",
+            Self::Pending { .. } => "pending",
+            Self::Verified { .. } => "verified",
+            Self::Rejected { .. } => "rejected",
+        }
+    }
+
+    /// Whether the user may spend.
+    #[must_use]
+    pub const fn may_spend(&self) -> bool {
+        matches!(self, Self::Verified { .. })
+    }
+}
+
+/// Why a verification does not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The user is verified already.
+    #[error("you are verified already")]
+    AlreadyVerified,
+    /// The provider.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// Where a user stands.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn state(app: &App, user: UserId) -> Result<Verification, DbError> {
+    app.db.read("verification", async move |tx| store::state(tx, user).await).await
+}
+
+/// Begins a verification (or goes on with the one begun); answers the page at the provider.
+///
+/// # Errors
+/// An [`IdentityError`].
+pub async fn start(app: &App, user: &User) -> Result<String, IdentityError> {
+    match state(app, user.id).await? {
+        Verification::Verified { .. } => return Err(IdentityError::AlreadyVerified),
+        Verification::Pending { session } => {
+            if let Some(url) = app.identity.url(&session) {
+                return Ok(url);
+            }
+        }
+        Verification::Unverified | Verification::Rejected { .. } => {}
+    }
+    let return_url = format!("{}/verify/return", app.config.public_url());
+    let session = app.identity.open(&return_url).await?;
+    let (id, user, now): (VerificationId, _, _) = (app.ids.next(app.clock.now()), user.id, app.clock.now());
+    let (provider, reference) = (app.identity.name(), session.session.clone());
+    app.db.tx("start_verification", async move |tx| store::begin(tx, user, id, provider, &reference, now).await).await?;
+    Ok(session.url)
+}
+
+/// Reads a user's verification from the provider and writes what it says.
+///
+/// # Errors
+/// An [`IdentityError`].
+pub async fn refresh(app: &App, user: UserId) -> Result<Verification, IdentityError> {
+    if let Verification::Pending { session } = state(app, user).await? {
+        read(app, &session).await?;
+    }
+    Ok(state(app, user).await?)
+}
+
+/// Reads one session from the provider and writes what it says. Called for webhooks too.
+///
+/// # Errors
+/// An [`IdentityError`]; the provider is then told to send it again.
+pub async fn read(app: &App, session: &str) -> Result<(), IdentityError> {
+    let verdict = app.identity.read(session).await?;
+    let (reference, now) = (session.to_owned(), app.clock.now());
+    let changed = app
+        .db
+        .tx("decide_verification", async move |tx| {
+            let decided = match &verdict {
+                Verdict::Undecided => return Ok(None),
+                Verdict::Verified { name, country } => {
+                    store::verified(tx, &reference, name, country, now).await?
+                }
+                Verdict::Rejected { reason } => store::rejected(tx, &reference, reason, now).await?,
+            };
+            if decided { store::user_of(tx, &reference).await } else { Ok::<_, DbError>(None) }
+        })
+        .await?;
+    if let Some(user) = changed {
+        let state = state(app, user).await?.name();
+        app.live.tell(user, &Happening::Verification { state });
+    }
+    Ok(())
+}
+
+/// Verifies a user by the operator's word.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn verify_by_operator(tx: &mut db::Tx<'_>, user: UserId, id: VerificationId, now: Timestamp) -> Result<(), DbError> {
+    let session = format!("operator:{id}");
+    store::begin(tx, user, id, "operator", &session, now).await?;
+    store::verified(tx, &session, "verified by the operator", "", now).await.map(drop)
+}

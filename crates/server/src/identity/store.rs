@@ -1,0 +1,66 @@
+//! Statements about verifications.
+
+use db::{DbError, Tx, params};
+use types::id::{UserId, VerificationId};
+use types::time::Timestamp;
+
+use super::Verification;
+
+pub async fn state(tx: &mut Tx<'_>, user: UserId) -> Result<Verification, DbError> {
+    let sql = "SELECT state, session_ref, country, reason, updated_at FROM verifications WHERE user_id = $1";
+    let Some(row) = tx.query_opt(sql, &params![user]).await? else { return Ok(Verification::Unverified) };
+    let text = |column| Ok::<_, DbError>(row.get::<Option<String>>(column)?.unwrap_or_default());
+    Ok(match row.get::<String>(0)?.as_str() {
+        "verified" => Verification::Verified { country: text(2)?, at: row.get(4)? },
+        "rejected" => Verification::Rejected { reason: text(3)? },
+        _ => Verification::Pending { session: text(1)? },
+    })
+}
+
+/// Which of these users are verified. Asked in the transaction that spends.
+pub async fn verified_of(tx: &mut Tx<'_>, users: &[UserId]) -> Result<Vec<UserId>, DbError> {
+    let sql = "SELECT user_id FROM verifications WHERE user_id = $1 AND state = 'verified'";
+    let rows = tx.query_many(sql, users.iter().map(|&user| params![user])).await?;
+    rows.iter().flatten().map(|row| row.get(0)).collect()
+}
+
+/// Begins a round; a user who is verified stays so.
+pub async fn begin(
+    tx: &mut Tx<'_>,
+    user: UserId,
+    id: VerificationId,
+    provider: &str,
+    session: &str,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let sql = "INSERT INTO verifications (user_id, id, state, provider, session_ref, updated_at)
+               VALUES ($1, $2, 'pending', $3, $4, $5)
+               ON CONFLICT (user_id) DO UPDATE SET id = $2, state = 'pending', provider = $3, session_ref = $4,
+                   reason = NULL, updated_at = $5
+               WHERE verifications.state <> 'verified'";
+    tx.execute(sql, &params![user, id, provider, session, now]).await.map(drop)
+}
+
+pub async fn verified(
+    tx: &mut Tx<'_>,
+    session: &str,
+    name: &str,
+    country: &str,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let sql = "UPDATE verifications SET state = 'verified', name = $2, country = $3, reason = NULL, updated_at = $4
+               WHERE session_ref = $1 AND state <> 'verified'";
+    Ok(tx.execute(sql, &params![session, name, country, now]).await? == 1)
+}
+
+/// Only forward: a rejection does not undo a verification.
+pub async fn rejected(tx: &mut Tx<'_>, session: &str, reason: &str, now: Timestamp) -> Result<bool, DbError> {
+    let sql = "UPDATE verifications SET state = 'rejected', reason = $2, updated_at = $3
+               WHERE session_ref = $1 AND state = 'pending'";
+    Ok(tx.execute(sql, &params![session, reason, now]).await? == 1)
+}
+
+pub async fn user_of(tx: &mut Tx<'_>, session: &str) -> Result<Option<UserId>, DbError> {
+    let row = tx.query_opt("SELECT user_id FROM verifications WHERE session_ref = $1", &params![session]).await?;
+    row.map(|row| row.get(0)).transpose()
+}

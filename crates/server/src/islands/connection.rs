@@ -1,0 +1,292 @@
+//! One Island's connection: a reader, a writer, and what the Island may say.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ws::{Message, Utf8Bytes, WebSocket};
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use types::island_protocol::{
+    Capabilities, FromIsland, MAX_OFFERS, MAX_SLOTS, Offer, PROTOCOL_VERSION, RefusedOffer, ToIsland,
+};
+use types::money::MicroCredits;
+
+use super::registry::{Connection, End};
+use super::{Island, store};
+use crate::app::App;
+use crate::jobs::{Image, Usage};
+
+/// How long an Island may take to introduce itself.
+const HELLO: Duration = Duration::from_secs(10);
+/// How long a message may take to be sent before the Island counts as gone.
+const SEND: Duration = Duration::from_secs(30);
+/// Longest text an Island may say about itself or an error, in characters.
+const MAX_TEXT: usize = 500;
+
+type Sink = SplitSink<WebSocket, Message>;
+type Source = SplitStream<WebSocket>;
+
+/// Serves an Island until it goes.
+pub async fn serve(app: Arc<App>, island: Island, socket: WebSocket) {
+    let (mut sink, mut source) = socket.split();
+    let hello = timeout(HELLO, next(&mut source)).await;
+    let (version, capabilities, offers) = match hello {
+        Ok(Some(Ok(FromIsland::Hello { protocol, agent_version, capabilities, offers }))) => {
+            if protocol != PROTOCOL_VERSION {
+                let text = format!("This coordinator speaks version {PROTOCOL_VERSION}; please update the agent.");
+                return refuse(&mut sink, "unsupported_protocol", &text).await;
+            }
+            (agent_version, capabilities, offers)
+        }
+        _ => return refuse(&mut sink, "bad_message", "The first message must be hello.").await,
+    };
+    let (connection, outbox) = Connection::new(
+        island,
+        capabilities.region.clone(),
+        app.config.islands.lease_secs,
+        app.config.jobs.output_bytes,
+    );
+    if let Some(replaced) = app.islands.insert(&connection) {
+        leave_the_book(&app, &replaced);
+        replaced.lost();
+        replaced.close("replaced", "Another agent connected with the token of this Island.");
+    }
+    let id = connection.island.id;
+    tracing::info!(island = %id, "Island {} connected", connection.island.name);
+    metrics::gauge!("archipelago_islands_connected").increment(1);
+
+    let refused_offers = take_offers(&app, &connection, offers);
+    connection.send(ToIsland::Welcome {
+        protocol: PROTOCOL_VERSION,
+        island_id: id,
+        name: connection.island.name.to_string(),
+        heartbeat_secs: app.config.islands.heartbeat_secs,
+        lease_secs: app.config.islands.lease_secs,
+        refused_offers,
+    });
+    note_seen(&app, &connection, &version, &capabilities).await;
+    let writer = tokio::spawn(write(sink, outbox, Arc::clone(&connection)));
+    read(&app, &connection, &mut source, (&version, &capabilities)).await;
+
+    if app.islands.remove(&connection) {
+        leave_the_book(&app, &connection);
+    }
+    connection.lost();
+    connection.closing.notify_one();
+    drop(writer.await);
+    metrics::gauge!("archipelago_islands_connected").decrement(1);
+    tracing::info!(island = %id, "Island {} disconnected", connection.island.name);
+    app.market_moved();
+}
+
+/// The next message that says something; an error for one that cannot be read; nothing when the connection has ended.
+async fn next(source: &mut Source) -> Option<Result<FromIsland, String>> {
+    match source.next().await? {
+        Ok(Message::Text(text)) => Some(serde_json::from_str(&text).map_err(|error| error.to_string())),
+        // A sign of life, and nothing else.
+        Ok(Message::Ping(_) | Message::Pong(_)) => Some(Ok(FromIsland::Heartbeat { running: Vec::new() })),
+        Ok(Message::Binary(_)) => Some(Err("messages are text".to_owned())),
+        Ok(Message::Close(_)) | Err(_) => None,
+    }
+}
+
+async fn refuse(sink: &mut Sink, code: &str, message: &str) {
+    let refused = ToIsland::Refused { code: code.to_owned(), message: message.to_owned(), retry: false };
+    if let Some(text) = encode(&refused) {
+        drop(timeout(SEND, sink.send(text)).await);
+    }
+    drop(timeout(SEND, sink.close()).await);
+}
+
+async fn read(
+    app: &Arc<App>,
+    connection: &Arc<Connection>,
+    source: &mut Source,
+    (version, capabilities): (&str, &Capabilities),
+) {
+    // Three beats missed, and the Island is gone (incident 96).
+    let patience = Duration::from_secs(u64::from(app.config.islands.heartbeat_secs) * 3);
+    loop {
+        let message = tokio::select! {
+            message = timeout(patience, next(source)) => message,
+            () = connection.closing.notified() => return,
+        };
+        match message {
+            Ok(Some(Ok(FromIsland::Offers { offers }))) => {
+                let refused_offers = take_offers(app, connection, offers);
+                connection.send(ToIsland::OffersTaken { refused_offers });
+                note_seen(app, connection, version, capabilities).await;
+            }
+            Ok(Some(Ok(FromIsland::Draining {}))) => {
+                leave_the_book(app, connection);
+                connection.set_offers(Vec::new());
+                app.market_moved();
+            }
+            Ok(Some(Ok(message))) => take(app, connection, message),
+            Ok(Some(Err(error))) => {
+                tracing::warn!(island = %connection.island.id, error, "Island {} sent nonsense", connection.island.name);
+                connection.close("bad_message", "A message could not be read.");
+                return;
+            }
+            Ok(None) | Err(_) => return,
+        }
+    }
+}
+
+/// What an Island says about its attempts.
+fn take(app: &App, connection: &Connection, message: FromIsland) {
+    let now = app.clock.now();
+    match message {
+        FromIsland::Heartbeat { running } => connection.heartbeat(&running, now),
+        FromIsland::Output { attempt_id, seq, chunk } => connection.output(attempt_id, seq, &chunk, now),
+        FromIsland::Progress { attempt_id, step, total } => connection.progress(attempt_id, step, total, now),
+        FromIsland::Image { attempt_id, image_data, format, width, height, seed } => {
+            match check_image(image_data, &format, (width, height), seed) {
+                Some(image) => connection.image(attempt_id, image),
+                None => connection.ended(attempt_id, End::Malformed),
+            }
+        }
+        FromIsland::Done { attempt_id, usage, finish_reason } => {
+            let reported = usage.unwrap_or_default();
+            let count = |tokens: Option<u64>| tokens.map(|tokens| i64::try_from(tokens).unwrap_or(i64::MAX));
+            let usage = Usage {
+                prompt_tokens: count(reported.prompt_tokens),
+                completion_tokens: count(reported.completion_tokens),
+            };
+            let finish_reason = finish_reason.map(|reason| shorten(&reason, 32));
+            connection.ended(attempt_id, End::Done { usage, finish_reason });
+        }
+        FromIsland::Failed { attempt_id, error, retryable } => {
+            connection.ended(attempt_id, End::Failed { error: shorten(&error, MAX_TEXT), retryable });
+        }
+        FromIsland::Rejected { attempt_id, .. } => connection.ended(attempt_id, End::Rejected),
+        // A second introduction changes nothing.
+        FromIsland::Hello { .. } | FromIsland::Offers { .. } | FromIsland::Draining {} => {}
+    }
+}
+
+/// A picture that pages may show: of a known kind, of a possible size, in base64.
+fn check_image(data: String, format: &str, (width, height): (u32, u32), seed: Option<u64>) -> Option<Image> {
+    use base64::Engine as _;
+    let decoded = base64::engine::general_purpose::STANDARD.decode(&data).ok()?;
+    let begins = |magic: &[u8]| decoded.starts_with(magic);
+    let genuine = match format {
+        "png" => begins(b"\x89PNG\r\n\x1a\n"),
+        "jpeg" => begins(b"\xff\xd8\xff"),
+        "webp" => begins(b"RIFF") && decoded.get(8..12) == Some(b"WEBP"),
+        _ => false,
+    };
+    let size = 1..=16_384;
+    let fine = genuine && size.contains(&width) && size.contains(&height);
+    fine.then(|| Image { data, format: format.to_owned(), width, height, seed })
+}
+
+/// Puts an Island's offers into the books; answers those that were not taken, and why.
+fn take_offers(app: &App, connection: &Connection, offers: Vec<Offer>) -> Vec<RefusedOffer> {
+    let mut refused = Vec::new();
+    let mut taken: Vec<Offer> = Vec::new();
+    for (index, offer) in offers.into_iter().enumerate() {
+        let reason = if index >= MAX_OFFERS {
+            Some(format!("an Island may offer {MAX_OFFERS} Cargos"))
+        } else if taken.iter().any(|other| other.workload == offer.workload) {
+            Some("it was offered twice".to_owned())
+        } else {
+            take_offer(app, connection, &offer).err()
+        };
+        match reason {
+            None => taken.push(offer),
+            Some(reason) => refused.push(RefusedOffer { workload: shorten(&offer.workload, 64), reason }),
+        }
+    }
+    for market in app.market.all() {
+        if !taken.iter().any(|offer| offer.workload == market.workload.slug) {
+            market.remove_ask(connection.island.id);
+        }
+    }
+    connection.set_offers(taken);
+    app.market_moved();
+    refused
+}
+
+fn take_offer(app: &App, connection: &Connection, offer: &Offer) -> Result<(), String> {
+    let market = app.market.get(&offer.workload).ok_or("this network has no such Cargo")?;
+    let ask: MicroCredits = offer.ask.parse().map_err(|error| format!("ask {error}"))?;
+    if ask < MicroCredits::ZERO {
+        return Err("ask must not be negative".to_owned());
+    }
+    if offer.slots == 0 || offer.slots > MAX_SLOTS {
+        return Err(format!("slots must be from 1 to {MAX_SLOTS}"));
+    }
+    if market.set_ask(connection.island.id, ask, offer.slots, connection.region.clone()) {
+        Ok(())
+    } else {
+        Err("the book does not take this ask".to_owned())
+    }
+}
+
+fn leave_the_book(app: &App, connection: &Connection) {
+    for market in app.market.all() {
+        market.remove_ask(connection.island.id);
+    }
+}
+
+async fn note_seen(app: &App, connection: &Connection, version: &str, capabilities: &Capabilities) {
+    let (id, now) = (connection.island.id, app.clock.now());
+    let capabilities = Capabilities {
+        gpu_model: capabilities.gpu_model.as_deref().map(|text| shorten(text, 100)),
+        region: capabilities.region.as_deref().map(|text| shorten(text, 64)),
+        ..capabilities.clone()
+    };
+    let rows = (
+        shorten(version, 32),
+        serde_json::to_string(&capabilities).unwrap_or_default(),
+        serde_json::to_string(&connection.offers()).unwrap_or_default(),
+    );
+    let noted = app
+        .db
+        .tx("island_seen", async move |tx| store::seen(tx, id, now, &rows.0, (&rows.1, &rows.2)).await)
+        .await;
+    if let Err(error) = noted {
+        tracing::error!(%error, "an Island's offers could not be noted");
+    }
+}
+
+/// Sends what is in the outbox, as much at once as there is.
+async fn write(mut sink: Sink, mut outbox: mpsc::Receiver<ToIsland>, connection: Arc<Connection>) {
+    let mut batch = Vec::new();
+    loop {
+        let count = tokio::select! {
+            count = outbox.recv_many(&mut batch, 256) => count,
+            () = connection.closing.notified() => 0,
+        };
+        if count == 0 {
+            break;
+        }
+        for message in batch.drain(..) {
+            let Some(text) = encode(&message) else { continue };
+            if !matches!(timeout(SEND, sink.feed(text)).await, Ok(Ok(()))) {
+                connection.closing.notify_one();
+                return;
+            }
+        }
+        if !matches!(timeout(SEND, sink.flush()).await, Ok(Ok(()))) {
+            break;
+        }
+    }
+    if let Some(text) = connection.take_refusal().as_ref().and_then(encode) {
+        drop(timeout(SEND, sink.send(text)).await);
+    }
+    // Whoever reads is told too.
+    connection.closing.notify_one();
+    drop(timeout(SEND, sink.close()).await);
+}
+
+fn encode(message: &ToIsland) -> Option<Message> {
+    serde_json::to_string(message).ok().map(|text| Message::Text(Utf8Bytes::from(text)))
+}
+
+fn shorten(text: &str, most: usize) -> String {
+    text.chars().filter(|c| !c.is_control()).take(most).collect()
+}

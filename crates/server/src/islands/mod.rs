@@ -1,0 +1,177 @@
+//! Islands: other people's machines, connected by WebSocket, and what they offer.
+//!
+//! Guarantees: an Island is who its token says; it is in the book only while it is connected and heard of; what it sends
+//! about an attempt that is not its own changes nothing; it cannot slow down another.
+
+pub mod connection;
+pub mod registry;
+pub(crate) mod store;
+
+use std::sync::Arc;
+
+use db::DbError;
+use types::id::{AccountId, IslandId, UserId};
+use types::island_protocol::{Capabilities, Offer};
+use types::time::Timestamp;
+
+use crate::accounts::User;
+use crate::app::App;
+use crate::secrets;
+
+/// Most Islands one user may have.
+pub const MAX_ISLANDS: usize = 200;
+/// Longest name, in bytes. Existing clients cut at 14 and break inside a longer character, so names are ASCII.
+pub const MAX_NAME: usize = 64;
+
+/// An Island, as far as running jobs on it goes.
+#[derive(Clone, Debug)]
+pub struct Island {
+    /// Which one.
+    pub id: IslandId,
+    /// Whose.
+    pub owner: UserId,
+    /// Where its earnings go.
+    pub earnings: AccountId,
+    /// What its owner calls it.
+    pub name: Arc<str>,
+}
+
+/// An Island, for people.
+#[derive(Clone, Debug)]
+pub struct IslandRecord {
+    /// Which one.
+    pub id: IslandId,
+    /// Whose.
+    pub owner: UserId,
+    /// What its owner calls it.
+    pub name: String,
+    /// The first characters of its token.
+    pub token_prefix: String,
+    /// Since when.
+    pub created_at: Timestamp,
+    /// When it was last connected.
+    pub last_seen_at: Option<Timestamp>,
+    /// What it runs.
+    pub agent_version: Option<String>,
+    /// What it is.
+    pub capabilities: Capabilities,
+    /// What it last offered.
+    pub offers: Vec<Offer>,
+}
+
+/// Why an Island is not made.
+#[derive(Debug, thiserror::Error)]
+pub enum IslandError {
+    /// No name, or a long or strange one.
+    #[error("must have 1 to 64 letters, digits, spaces or .-_ and no others")]
+    Name,
+    /// Too many.
+    #[error("you have 200 Islands; revoke one first")]
+    TooMany,
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// Makes an Island and its token, which nobody will see again.
+///
+/// # Errors
+/// An [`IslandError`].
+pub async fn create(app: &App, user: &User, name: &str, demo: bool) -> Result<(IslandId, String), IslandError> {
+    let name = check_name(name)?;
+    let now = app.clock.now();
+    let id: IslandId = app.ids.next(now);
+    let token = secrets::new(&*app.random, "it_");
+    let (hash, prefix) = (secrets::hash(&token), token.chars().take(8).collect::<String>());
+    let owner = user.id;
+    app.db
+        .tx("create_island", async move |tx| {
+            if store::islands_of(tx, owner).await?.len() >= MAX_ISLANDS {
+                return Err(IslandError::TooMany);
+            }
+            Ok(store::insert(tx, (id, owner), &name, (&hash, &prefix), now, demo).await?)
+        })
+        .await?;
+    Ok((id, token))
+}
+
+/// Revokes an Island of this user and closes its connection; answers whether there was such a one.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn revoke(app: &App, user: &User, id: IslandId) -> Result<bool, DbError> {
+    let (owner, now) = (user.id, app.clock.now());
+    let revoked = app.db.tx("revoke_island", async move |tx| store::revoke(tx, id, owner, now).await).await?;
+    if revoked && let Some(connection) = app.islands.get(id) {
+        connection.close("revoked", "The token of this Island was revoked.");
+    }
+    Ok(revoked)
+}
+
+/// A user's Islands, each with its connection if it is connected.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn mine(
+    app: &App,
+    user: &User,
+) -> Result<Vec<(IslandRecord, Option<Arc<registry::Connection>>)>, DbError> {
+    let owner = user.id;
+    let records = app.db.read("islands", async move |tx| store::islands_of(tx, owner).await).await?;
+    Ok(records.into_iter().map(|record| (app.islands.get(record.id), record)).map(|(c, r)| (r, c)).collect())
+}
+
+/// All connected Islands, as they are stored.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn online(app: &App) -> Result<Vec<IslandRecord>, DbError> {
+    let mut ids: Vec<IslandId> = app.islands.all().iter().map(|connection| connection.island.id).collect();
+    ids.sort_unstable();
+    app.db
+        .read("online_islands", async move |tx| {
+            let mut records = Vec::with_capacity(ids.len());
+            for &id in &ids {
+                records.extend(store::record(tx, id).await?);
+            }
+            Ok(records)
+        })
+        .await
+}
+
+/// An Island that was not revoked.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn find(app: &App, id: IslandId) -> Result<Option<IslandRecord>, DbError> {
+    app.db.read("island", async move |tx| store::record(tx, id).await).await
+}
+
+/// The Island behind a token.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn by_token(app: &App, token: &str) -> Result<Option<Island>, DbError> {
+    let hash = secrets::hash(token);
+    app.db.read("island_by_token", async move |tx| store::by_token(tx, &hash).await).await
+}
+
+/// What an Island is called, also after it was revoked.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn name(app: &App, id: IslandId) -> Result<Option<String>, DbError> {
+    if let Some(connection) = app.islands.get(id) {
+        return Ok(Some(connection.island.name.to_string()));
+    }
+    app.db.read("island_name", async move |tx| store::name(tx, id).await).await
+}
+
+fn check_name(name: &str) -> Result<String, IslandError> {
+    let name = name.trim();
+    let fine = |b: u8| b.is_ascii_alphanumeric() || b" .-_".contains(&b);
+    if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(fine) {
+        return Err(IslandError::Name);
+    }
+    Ok(name.to_owned())
+}

@@ -1,0 +1,399 @@
+//! Drives one job from its first attempt (or its place in the queue) to its end.
+//!
+//! One task for each job, read top to bottom: wait for a permit, take the hold, send the work, listen, decide, write.
+//! Every way out ends the hold; a panic on the way is caught and ends it too.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use market::Order;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use types::id::{AccountId, IslandId};
+use types::money::MicroCredits;
+use types::time::{SECOND_MS, Timestamp};
+
+use super::commit::{Begin, Command, Finish, Suspend};
+use super::live::{Event, LiveJob, count_usage};
+use super::submit::{Found, Submission, cap_of, hold_until};
+use super::{Attempt, Ending, Job, JobError, State, Usage, charge};
+use crate::app::App;
+use crate::islands::registry::{Assignment, End};
+use crate::marketplace::{Market, Permit};
+
+/// How long an Island may take to stop after being told to, before its slot counts as free.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+/// How often the end of a job is tried to be written while the database cannot be written.
+const FINISH_TRIES: u32 = 60;
+
+/// A job and what it takes to drive it.
+#[derive(Debug)]
+pub struct Drive {
+    /// The program.
+    pub app: Arc<App>,
+    /// The job, for whoever watches.
+    pub live: Arc<LiveJob>,
+    /// The job, as stored.
+    pub job: Job,
+    /// Where it is matched.
+    pub market: Arc<Market>,
+    /// Whose credits.
+    pub wallet: AccountId,
+    /// The spending limit it counts against.
+    pub cap: Option<i64>,
+    /// Islands that failed it.
+    pub excluded: Vec<IslandId>,
+}
+
+/// How a job begins.
+#[derive(Debug)]
+pub enum First {
+    /// With an attempt whose hold is durable.
+    Running(Permit, Attempt),
+    /// In the queue.
+    Waiting(oneshot::Receiver<Permit>),
+}
+
+/// How an attempt ended, seen from here.
+#[derive(Debug)]
+enum Ended {
+    ByIsland(End),
+    Cancelled,
+    LeaseExpired,
+    RanTooLong,
+}
+
+/// What follows from that.
+struct Verdict {
+    state: State,
+    ending: Ending,
+    usage: Usage,
+    finish_reason: Option<String>,
+    error: Option<(&'static str, String)>,
+}
+
+impl Drive {
+    /// A job to be driven.
+    #[must_use]
+    pub fn new(app: Arc<App>, live: Arc<LiveJob>, submission: &Submission, job: Job) -> Self {
+        Self {
+            app,
+            live,
+            job,
+            market: Arc::clone(&submission.market),
+            wallet: submission.user.wallet,
+            cap: cap_of(submission.key.as_deref()),
+            excluded: Vec::new(),
+        }
+    }
+
+    /// What the market is asked.
+    #[must_use]
+    pub fn order(&self) -> Order {
+        Order {
+            job: self.job.id,
+            user: self.job.user,
+            bid: self.job.bid,
+            excluded: self.excluded.clone(),
+            region: self.job.region.clone(),
+            priority: self.job.priority,
+            may_wait: true,
+        }
+    }
+
+    /// Notes that an attempt begins.
+    pub fn began(&mut self, attempt: &Attempt, now: Timestamp) {
+        self.job.state = State::Running;
+        self.job.attempts = attempt.number;
+        self.job.island = Some(attempt.island);
+        self.job.started_at.get_or_insert(now);
+    }
+
+    /// Drives the job to its end.
+    pub async fn run(mut self, first: First) {
+        let mut current = None;
+        let driven = std::panic::AssertUnwindSafe(self.drive(first, &mut current)).catch_unwind().await;
+        if driven.is_err() {
+            tracing::error!(job = %self.job.id, "driving job {} panicked", self.job.id);
+            let error = ("internal", "Something went wrong on our side. You were not charged.".to_owned());
+            self.finish(current, broken(State::Failed, error)).await;
+        }
+        self.app.jobs.remove(self.job.id);
+    }
+
+    async fn drive(&mut self, first: First, current: &mut Option<Attempt>) {
+        let mut step = first;
+        loop {
+            let (permit, attempt) = match step {
+                First::Running(permit, attempt) => (permit, attempt),
+                First::Waiting(queue) => match self.wait_and_begin(queue).await {
+                    Ok(begun) => begun,
+                    Err(verdict) => return self.finish(None, verdict).await,
+                },
+            };
+            *current = Some(attempt.clone());
+            let ended = self.listen(permit, &attempt).await;
+            let (verdict, retry) = self.judge(ended);
+            *current = None;
+            if !retry || attempt.number >= i64::from(self.app.config.jobs.attempts) {
+                return self.finish(Some(attempt), verdict).await;
+            }
+            step = match self.retry(&attempt, &verdict).await {
+                Ok(queue) => First::Waiting(queue),
+                Err(_) => return self.finish(Some(attempt), verdict).await,
+            };
+        }
+    }
+
+    /// Waits for a permit and takes the hold. A permit whose Island has left since is given back and another awaited.
+    async fn wait_and_begin(&mut self, queue: oneshot::Receiver<Permit>) -> Result<(Permit, Attempt), Verdict> {
+        let mut queue = queue;
+        loop {
+            let permit = self.wait(queue).await?;
+            if let Some(attempt) = self.attempt_on(&permit) {
+                self.begin(&attempt).await?;
+                return Ok((permit, attempt));
+            }
+            drop(permit);
+            queue = self.place_again().map_err(|error| refused(&error))?;
+        }
+    }
+
+    async fn wait(&self, mut queue: oneshot::Receiver<Permit>) -> Result<Permit, Verdict> {
+        let left = self.job.deadline.millis_since(self.app.clock.now()).max(0);
+        let waited = tokio::select! {
+            permit = &mut queue => permit.ok(),
+            () = self.live.cancelled() => {
+                self.market.withdraw(self.job.id);
+                return Err(Verdict { state: State::Cancelled, ending: Ending::CancelledByConsumer, ..nothing() });
+            }
+            () = tokio::time::sleep(millis(left)) => None,
+        };
+        self.market.withdraw(self.job.id);
+        waited.ok_or_else(|| {
+            let text = "No Island took this job before its deadline. You were not charged.".to_owned();
+            broken(State::Timeout, ("no_island", text))
+        })
+    }
+
+    /// Takes the hold of an attempt.
+    async fn begin(&mut self, attempt: &Attempt) -> Result<(), Verdict> {
+        let at = self.app.clock.now();
+        let begin = Begin {
+            job: self.job.id,
+            user: self.job.user,
+            key: self.job.key,
+            wallet: self.wallet,
+            at,
+            attempt: attempt.clone(),
+            cap: self.cap,
+            hold_until: hold_until(&self.app, at),
+        };
+        let begun = self.app.committer.commit_patiently(Command::Begin(Box::new(begin))).await;
+        begun.map_err(|error| refused(&error))?;
+        self.began(attempt, at);
+        Ok(())
+    }
+
+    /// Sends the work to the Island and listens until it is over, one way or another.
+    async fn listen(&self, permit: Permit, attempt: &Attempt) -> Ended {
+        let Some(connection) = self.app.islands.get(attempt.island) else { return Ended::ByIsland(End::Lost) };
+        let fee = attempt.price.percent_rounded_down(self.app.config.market.fee_percent);
+        let assignment = Assignment {
+            attempt: attempt.id,
+            live: Arc::clone(&self.live),
+            input: Arc::clone(&self.job.input),
+            earns: attempt.price.minus(fee).unwrap_or_default(),
+        };
+        let Ok((mut end, lease)) = connection.assign(assignment, self.app.clock.now()) else {
+            return Ended::ByIsland(End::Lost);
+        };
+        self.live.push(Event::Running { island: Arc::clone(&connection.island.name) });
+        let run_until = self.app.clock.now().plus_millis(i64::from(self.app.config.jobs.run_secs) * SECOND_MS);
+        let stopped = loop {
+            let until = lease.until().min(run_until);
+            let left = until.millis_since(self.app.clock.now()).max(0);
+            tokio::select! {
+                biased;
+                ended = &mut end => return Ended::ByIsland(ended.unwrap_or(End::Lost)),
+                () = self.live.cancelled() => break Ended::Cancelled,
+                () = tokio::time::sleep(millis(left + 1)) => {
+                    let now = self.app.clock.now();
+                    if now >= run_until {
+                        break Ended::RanTooLong;
+                    }
+                    if now >= lease.until() {
+                        break Ended::LeaseExpired;
+                    }
+                }
+            }
+        };
+        // The slot is free when the Island has stopped, not when we would like it to.
+        connection.cancel(attempt.id);
+        tokio::spawn(async move {
+            let _ = timeout(STOP_GRACE, end).await;
+            drop(permit);
+        });
+        stopped
+    }
+
+    /// What follows from how an attempt ended, and whether another Island is tried.
+    fn judge(&self, ended: Ended) -> (Verdict, bool) {
+        let output = self.live.has_output();
+        let failed = |code, text: &str| broken(State::Failed, (code, text.to_owned()));
+        match ended {
+            Ended::ByIsland(End::Done { usage, finish_reason }) if output => {
+                let usage = count_usage(usage, self.job.input.len(), self.live.relayed_bytes());
+                (Verdict { state: State::Completed, ending: Ending::Complete, usage, finish_reason, error: None }, false)
+            }
+            Ended::ByIsland(End::Done { .. }) => {
+                (failed("no_output", "The Island reported success without any output. You were not charged."), true)
+            }
+            Ended::ByIsland(End::Failed { error, retryable }) => {
+                let code = if retryable { "island_failed" } else { "input_refused" };
+                (broken(State::Failed, (code, error)), retryable && !output)
+            }
+            Ended::ByIsland(End::Rejected) => (failed("island_rejected", "The Island did not take the job."), !output),
+            Ended::ByIsland(End::TooMuch) => {
+                (failed("output_too_large", "The Island gave more output than a job may. You were not charged."), false)
+            }
+            Ended::ByIsland(End::Malformed) => {
+                (failed("island_failed", "The Island broke the protocol. You were not charged."), !output)
+            }
+            Ended::ByIsland(End::Lost) => {
+                (failed("island_lost", "The connection to the Island was lost. You were not charged."), !output)
+            }
+            Ended::LeaseExpired => {
+                (failed("lease_expired", "The Island was not heard of any more. You were not charged."), !output)
+            }
+            Ended::RanTooLong => {
+                let text = "The job ran longer than a job may. You were not charged.".to_owned();
+                (broken(State::Timeout, ("ran_too_long", text)), false)
+            }
+            Ended::Cancelled => {
+                (Verdict { state: State::Cancelled, ending: Ending::CancelledByConsumer, ..nothing() }, false)
+            }
+        }
+    }
+
+    /// Gives the hold back and asks for the next-cheapest Island.
+    async fn retry(&mut self, attempt: &Attempt, verdict: &Verdict) -> Result<oneshot::Receiver<Permit>, JobError> {
+        self.excluded.push(attempt.island);
+        let error = verdict.error.as_ref().map(|(_, text)| text.clone()).unwrap_or_default();
+        tracing::info!(job = %self.job.id, island = %attempt.island, error, "attempt {} of job {} failed", attempt.number, self.job.id);
+        metrics::counter!("archipelago_attempts_failed_total").increment(1);
+        let suspend = Suspend { job: self.job.id, attempt: attempt.id, error };
+        self.app.committer.commit_patiently(Command::Suspend(Box::new(suspend))).await?;
+        self.job.state = State::Pending;
+        self.place_again()
+    }
+
+    /// Asks for an Island again; a match at once comes through the channel like any other.
+    fn place_again(&mut self) -> Result<oneshot::Receiver<Permit>, JobError> {
+        match self.place()? {
+            Found::Queue(queue, best_ask) => {
+                self.live.push(Event::Waiting { best_ask });
+                Ok(queue)
+            }
+            Found::Island(permit, _) => {
+                let (sender, queue) = oneshot::channel();
+                // The other end is in our hands.
+                drop(sender.send(permit));
+                Ok(queue)
+            }
+        }
+    }
+
+    /// Writes the end of the job and tells whoever watches.
+    async fn finish(&mut self, attempt: Option<Attempt>, verdict: Verdict) {
+        let Verdict { state, ending, usage, finish_reason, error } = verdict;
+        let (output, delivered) = (self.live.has_output(), self.live.delivered());
+        let price = attempt.as_ref().map_or(MicroCredits::ZERO, |attempt| attempt.price);
+        let cost = charge(price, ending, output, delivered);
+        let at = self.app.clock.now();
+        let finish = Finish {
+            job: self.job.id,
+            at,
+            workload: self.job.workload,
+            state,
+            charge: cost,
+            fee: cost.percent_rounded_down(self.app.config.market.fee_percent),
+            // What is not paid for is not kept; what was streamed of it cannot be taken back.
+            output: (state == State::Completed || cost.is_positive()).then(|| self.live.output()).flatten(),
+            usage,
+            finish_reason: finish_reason.clone(),
+            error: error.map(|(code, text)| (code.to_owned(), text)),
+            attempt,
+        };
+        self.job.state = state;
+        self.job.completed_at = Some(at);
+        self.job.charge = cost;
+        self.job.usage = usage;
+        self.job.finish_reason = finish_reason;
+        self.job.error.clone_from(&finish.error);
+        self.write_finish(finish).await;
+        metrics::counter!("archipelago_jobs_total", "state" => self.job.state.name()).increment(1);
+        self.live.push(Event::Ended(Arc::new(self.job.clone())));
+    }
+
+    /// Writes the end, patiently: while the disk is full the hold stays and nothing is charged.
+    async fn write_finish(&mut self, finish: Finish) {
+        let traded = finish.charge.is_positive().then(|| finish.attempt.as_ref().map(|attempt| attempt.price)).flatten();
+        let command = Command::Finish(Box::new(finish));
+        for tried in 0..FINISH_TRIES {
+            match self.app.committer.commit_patiently(command.clone()).await {
+                Ok(_) => {
+                    if let Some(price) = traded {
+                        self.market.note_price(price);
+                    }
+                    return;
+                }
+                Err(JobError::Unavailable(_)) => {
+                    tokio::time::sleep(Duration::from_millis(50 << tried.min(5))).await;
+                }
+                Err(error) => {
+                    tracing::error!(job = %self.job.id, %error, "the end of job {} was refused", self.job.id);
+                    break;
+                }
+            }
+        }
+        // Not written, so not charged: what is left of it is ended by `recover`.
+        let text = "The result could not be saved. You were not charged.";
+        self.job.state = State::Failed;
+        self.job.charge = MicroCredits::ZERO;
+        self.job.error = Some(("not_saved".to_owned(), text.to_owned()));
+    }
+}
+
+fn nothing() -> Verdict {
+    Verdict {
+        state: State::Failed,
+        ending: Ending::Broken,
+        usage: Usage::default(),
+        finish_reason: None,
+        error: None,
+    }
+}
+
+fn broken(state: State, error: (&'static str, String)) -> Verdict {
+    Verdict { state, error: Some(error), ..nothing() }
+}
+
+/// A job that waited and could not begin ends with the code its submission would have been refused with.
+fn refused(error: &JobError) -> Verdict {
+    let code = match error {
+        JobError::InsufficientCredits { .. } => "insufficient_credits",
+        JobError::Unverified => "verification_required",
+        JobError::Frozen => "account_frozen",
+        JobError::KeyRevoked => "key_revoked",
+        JobError::TooManyJobs => "too_many_jobs",
+        JobError::Unavailable(_) => "unavailable",
+        _ => "internal",
+    };
+    broken(State::Failed, (code, error.to_string()))
+}
+
+fn millis(milliseconds: i64) -> Duration {
+    Duration::from_millis(milliseconds.unsigned_abs())
+}

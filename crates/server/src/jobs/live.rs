@@ -1,0 +1,370 @@
+//! A job while it is alive: what it has given so far, who is watching, and the wish to cancel it.
+//!
+//! Everything it gives is kept until it ends, so that a stream opened late begins at the beginning and a slow reader stalls
+//! nobody: each reader has its own place in the list. The list is bounded by `jobs.output_bytes`.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Notify, watch};
+use types::id::{JobId, UserId};
+use types::money::MicroCredits;
+use types::time::Timestamp;
+
+use super::{Image, Job, Origin, Usage};
+use crate::marketplace::Workload;
+
+/// Something a stream shows.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The job waits for an Island.
+    Waiting {
+        /// The lowest ask of any Island eligible for it.
+        best_ask: Option<MicroCredits>,
+    },
+    /// An Island works on it.
+    Running {
+        /// The Island's name.
+        island: Arc<str>,
+    },
+    /// A piece of text.
+    Token(Arc<str>),
+    /// How far an image has come.
+    Progress {
+        /// Steps done.
+        step: u32,
+        /// Steps in all.
+        total: u32,
+    },
+    /// A finished image.
+    Image(Arc<Image>),
+    /// The end: the job as stored.
+    Ended(Arc<Job>),
+}
+
+/// A job that has not ended.
+#[derive(Debug)]
+pub struct LiveJob {
+    /// Which one.
+    pub id: JobId,
+    /// Whose.
+    pub user: UserId,
+    /// Of which Cargo.
+    pub workload: Arc<Workload>,
+    /// How it came in.
+    pub origin: Origin,
+    /// Since when.
+    pub created_at: Timestamp,
+    given: Mutex<Given>,
+    changed: watch::Sender<()>,
+    cancelled: AtomicBool,
+    cancel: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Given {
+    events: Vec<Event>,
+    bytes: usize,
+    /// Whether any output reached the consumer.
+    delivered: bool,
+    watchers: usize,
+    /// Counts openings of streams, to tell whether somebody came while nobody was there.
+    openings: u64,
+}
+
+/// More output than a job may give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooMuch;
+
+impl LiveJob {
+    /// A job that has given nothing yet.
+    #[must_use]
+    pub fn new(id: JobId, user: UserId, workload: Arc<Workload>, origin: Origin, created_at: Timestamp) -> Self {
+        Self {
+            id,
+            user,
+            workload,
+            origin,
+            created_at,
+            given: Mutex::default(),
+            changed: watch::Sender::new(()),
+            cancelled: AtomicBool::new(false),
+            cancel: Notify::new(),
+        }
+    }
+
+    /// Adds something for the streams to show.
+    pub fn push(&self, event: Event) {
+        self.lock().events.push(event);
+        self.changed.send_replace(());
+    }
+
+    /// Adds a piece of text.
+    ///
+    /// # Errors
+    /// [`TooMuch`] if that were more than `most` bytes in all; then nothing was added.
+    pub fn push_text(&self, text: &str, most: usize) -> Result<(), TooMuch> {
+        self.push_bounded(Event::Token(text.into()), text.len(), most)
+    }
+
+    /// Adds the image.
+    ///
+    /// # Errors
+    /// [`TooMuch`] if that were more than `most` bytes in all; then nothing was added.
+    pub fn push_image(&self, image: Image, most: usize) -> Result<(), TooMuch> {
+        let bytes = image.data.len();
+        self.push_bounded(Event::Image(Arc::new(image)), bytes, most)
+    }
+
+    fn push_bounded(&self, event: Event, bytes: usize, most: usize) -> Result<(), TooMuch> {
+        {
+            let mut given = self.lock();
+            if given.bytes + bytes > most {
+                return Err(TooMuch);
+            }
+            given.bytes += bytes;
+            given.events.push(event);
+        }
+        self.changed.send_replace(());
+        Ok(())
+    }
+
+    /// Whether any output was given.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        self.lock().bytes > 0
+    }
+
+    /// All output as it is stored: the text, or the image as JSON.
+    #[must_use]
+    pub fn output(&self) -> Option<String> {
+        let given = self.lock();
+        if given.bytes == 0 {
+            return None;
+        }
+        let mut text = String::with_capacity(given.bytes);
+        for event in &given.events {
+            match event {
+                Event::Token(token) => text.push_str(token),
+                Event::Image(image) => return Some(image.to_json()),
+                _ => {}
+            }
+        }
+        Some(text)
+    }
+
+    /// How many pieces of text were relayed and how many bytes they had: what an Island's own count is held against.
+    #[must_use]
+    pub fn relayed_bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
+    /// Notes that output reached the consumer.
+    pub fn mark_delivered(&self) {
+        self.lock().delivered = true;
+    }
+
+    /// Whether any output reached the consumer.
+    #[must_use]
+    pub fn delivered(&self) -> bool {
+        self.lock().delivered
+    }
+
+    /// Asks for the job to be cancelled.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::SeqCst);
+        self.cancel.notify_one();
+    }
+
+    /// Waits until somebody asks for that.
+    pub async fn cancelled(&self) {
+        while !self.cancelled.load(Ordering::SeqCst) {
+            self.cancel.notified().await;
+        }
+        // The wish stays: whoever asks next is told at once.
+        self.cancel.notify_one();
+    }
+
+    /// Whether somebody asked for that.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::SeqCst)
+    }
+
+    /// A reader at the beginning.
+    #[must_use]
+    pub fn read(self: &Arc<Self>) -> Reader {
+        Reader { job: Arc::clone(self), changed: self.changed.subscribe(), next: 0 }
+    }
+
+    /// A reader that counts as somebody watching.
+    #[must_use]
+    pub fn watch(self: &Arc<Self>) -> Reader {
+        let mut given = self.lock();
+        given.watchers += 1;
+        given.openings += 1;
+        drop(given);
+        self.read()
+    }
+
+    /// Somebody stops watching; answers the number of openings so far if nobody is left.
+    #[must_use]
+    pub fn unwatch(&self) -> Option<u64> {
+        let mut given = self.lock();
+        given.watchers = given.watchers.saturating_sub(1);
+        (given.watchers == 0).then_some(given.openings)
+    }
+
+    /// Somebody asked about the job: it is not forgotten.
+    pub fn seen(&self) {
+        self.lock().openings += 1;
+    }
+
+    /// Whether nobody came since there were this many openings.
+    #[must_use]
+    pub fn abandoned_since(&self, openings: u64) -> bool {
+        let given = self.lock();
+        given.watchers == 0 && given.openings == openings
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Given> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads a job's events from the beginning, at its own pace.
+#[derive(Debug)]
+pub struct Reader {
+    job: Arc<LiveJob>,
+    changed: watch::Receiver<()>,
+    next: usize,
+}
+
+impl Reader {
+    /// The job.
+    #[must_use]
+    pub const fn job(&self) -> &Arc<LiveJob> {
+        &self.job
+    }
+
+    /// The next events, at least one; nothing once the end has been read.
+    pub async fn next(&mut self) -> Option<Vec<Event>> {
+        loop {
+            self.changed.borrow_and_update();
+            {
+                let given = self.job.lock();
+                if self.next < given.events.len() {
+                    let events = given.events[self.next..].to_vec();
+                    self.next = given.events.len();
+                    return Some(events);
+                }
+                if matches!(given.events.last(), Some(Event::Ended(_))) {
+                    return None;
+                }
+            }
+            if self.changed.changed().await.is_err() {
+                return None;
+            }
+        }
+    }
+
+    /// Reads on until the job has ended.
+    pub async fn ended(mut self) -> Option<Arc<Job>> {
+        while let Some(events) = self.next().await {
+            if let Some(Event::Ended(job)) = events.last() {
+                return Some(Arc::clone(job));
+            }
+        }
+        None
+    }
+}
+
+/// All jobs that have not ended, of this coordinator.
+#[derive(Debug, Default)]
+pub struct LiveJobs {
+    jobs: Mutex<Registry>,
+}
+
+#[derive(Debug, Default)]
+struct Registry {
+    jobs: HashMap<JobId, Arc<LiveJob>>,
+    by_user: HashMap<UserId, usize>,
+}
+
+impl LiveJobs {
+    /// A job, if it has not ended.
+    #[must_use]
+    pub fn get(&self, id: JobId) -> Option<Arc<LiveJob>> {
+        self.lock().jobs.get(&id).cloned()
+    }
+
+    /// Adds a job unless its user has `most` already; answers whether it was added.
+    pub fn insert(&self, job: &Arc<LiveJob>, most: usize) -> bool {
+        let mut registry = self.lock();
+        let count = registry.by_user.entry(job.user).or_default();
+        if *count >= most {
+            return false;
+        }
+        *count += 1;
+        registry.jobs.insert(job.id, Arc::clone(job));
+        true
+    }
+
+    /// Takes a job away.
+    pub fn remove(&self, id: JobId) {
+        let mut registry = self.lock();
+        let Some(job) = registry.jobs.remove(&id) else { return };
+        let left = registry.by_user.get_mut(&job.user).map_or(0, |count| {
+            *count -= 1;
+            *count
+        });
+        if left == 0 {
+            registry.by_user.remove(&job.user);
+        }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.lock().jobs.len()
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<LiveJob>> {
+        self.lock().jobs.values().cloned().collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Registry> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the coordinator counts of an answer. The Island's own count can only lower it: a token is at least one byte, so
+/// more tokens than relayed bytes were never sent (incident 92).
+#[must_use]
+pub fn count_usage(reported: Usage, prompt_bytes: usize, relayed_bytes: usize) -> Usage {
+    let bounded = |count: Option<i64>, bytes: usize| {
+        let most = i64::try_from(bytes).unwrap_or(i64::MAX);
+        count.map(|count| count.clamp(0, most))
+    };
+    Usage {
+        prompt_tokens: bounded(reported.prompt_tokens, prompt_bytes),
+        completion_tokens: bounded(reported.completion_tokens, relayed_bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn incident_092_an_inflated_count_is_cut() {
+        let reported = Usage { prompt_tokens: Some(100_000), completion_tokens: Some(100_000) };
+        let counted = count_usage(reported, 20, 8);
+        assert_eq!(counted, Usage { prompt_tokens: Some(20), completion_tokens: Some(8) });
+        let honest = Usage { prompt_tokens: Some(5), completion_tokens: Some(2) };
+        assert_eq!(count_usage(honest, 20, 8), honest);
+    }
+}

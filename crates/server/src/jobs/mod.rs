@@ -1,0 +1,362 @@
+//! Jobs: from a consumer's request to its one final money state.
+//!
+//! A job is pending (waits for an Island, reserves nothing), running (an Island works on it, its credits are held), and then
+//! completed, failed, cancelled or timeout. Guarantees:
+//!
+//! * it is charged at most once, at the price frozen when it was matched, never above its bid (I3, I5);
+//! * nothing delivered, nothing charged (I6): the rule is [`charge`];
+//! * job, attempt, hold and charge are written together ([`commit`], I15), and nothing is sent to an Island before its hold is durable;
+//! * whatever fails, the hold ends (I7): [`drive`] ends it, [`recover`] ends what a crash left.
+
+pub mod commit;
+pub mod drive;
+pub mod input;
+pub mod live;
+pub mod recover;
+pub(crate) mod store;
+pub mod submit;
+
+use std::sync::Arc;
+
+use db::DbError;
+use serde::Serialize;
+use types::id::{AccountId, ApiKeyId, AttemptId, IslandId, JobId, UserId};
+use types::money::MicroCredits;
+use types::time::Timestamp;
+
+/// A consumer's request, as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// Which one.
+    pub id: JobId,
+    /// Whose.
+    pub user: UserId,
+    /// The key it came with.
+    pub key: Option<ApiKeyId>,
+    /// The Cargo's number.
+    pub workload: i64,
+    /// How it came in.
+    pub origin: Origin,
+    /// How far it is.
+    pub state: State,
+    /// What was asked, as JSON.
+    pub input: Arc<str>,
+    /// The most it may cost for each unit.
+    pub bid: MicroCredits,
+    /// Where the bid came from.
+    pub bid_source: BidSource,
+    /// Where the Island must stand.
+    pub region: Option<String>,
+    /// Breaks ties between jobs of the same user, 0-100.
+    pub priority: u8,
+    /// When it came.
+    pub created_at: Timestamp,
+    /// Until when it may wait.
+    pub deadline: Timestamp,
+    /// When its first attempt began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub completed_at: Option<Timestamp>,
+    /// How many Islands were tried.
+    pub attempts: i64,
+    /// The last Island tried.
+    pub island: Option<IslandId>,
+    /// What it cost.
+    pub charge: MicroCredits,
+    /// What was counted.
+    pub usage: Usage,
+    /// Why its text ended.
+    pub finish_reason: Option<String>,
+    /// Why it failed: a code and a sentence.
+    pub error: Option<(String, String)>,
+}
+
+/// How a job came in, which decides what becomes of it when nobody is there any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// `POST /api/v1/jobs`: asked for later or streamed.
+    Api,
+    /// A request that waits for the answer: when its connection closes, the job is cancelled.
+    Request,
+    /// A page: the answer is kept for whoever comes back.
+    Page,
+}
+
+/// How far a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Waits for an Island.
+    Pending,
+    /// An Island works on it.
+    Running,
+    /// Done.
+    Completed,
+    /// Not done.
+    Failed,
+    /// The consumer wanted it no more.
+    Cancelled,
+    /// It waited or ran too long.
+    Timeout,
+}
+
+/// Where a bid came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BidSource {
+    /// It was given with the job.
+    Explicit,
+    /// The Cargo's ceiling.
+    Ceiling,
+}
+
+/// Tokens, where anybody counted them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Of the prompt.
+    pub prompt_tokens: Option<i64>,
+    /// Of the answer.
+    pub completion_tokens: Option<i64>,
+}
+
+/// One try of a job on one Island.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// Which one; also its hold and its transfer.
+    pub id: AttemptId,
+    /// From 1.
+    pub number: i64,
+    /// Where.
+    pub island: IslandId,
+    /// Who earns.
+    pub earnings: AccountId,
+    /// What it costs, frozen; nothing on one's own Island.
+    pub price: MicroCredits,
+    /// The Island's ask at the match.
+    pub ask: MicroCredits,
+    /// Whether the consumer owns the Island.
+    pub own: bool,
+    /// The asks considered, as JSON.
+    pub considered: String,
+}
+
+/// A finished image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Image {
+    /// The file, in base64.
+    #[serde(rename = "image_data")]
+    pub data: String,
+    /// `png`, `jpeg` or `webp`.
+    pub format: String,
+    /// Pixels across.
+    pub width: u32,
+    /// Pixels down.
+    pub height: u32,
+    /// The seed it was made from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+}
+
+/// Why a job is refused or not there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JobError {
+    /// No such Cargo.
+    #[error("there is no such Cargo")]
+    UnknownWorkload,
+    /// A field is wrong.
+    #[error("{field} {message}")]
+    Invalid {
+        /// Which.
+        field: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The user has not verified who they are (I11).
+    #[error("please verify your identity before spending credits")]
+    Unverified,
+    /// The account may not spend (I11).
+    #[error("this account is frozen and cannot spend")]
+    Frozen,
+    /// The key was revoked a moment ago.
+    #[error("this API key has been revoked")]
+    KeyRevoked,
+    /// Not enough credits, or over the key's limit.
+    #[error("not enough credits: {required} needed, {available} available")]
+    InsufficientCredits {
+        /// What it takes.
+        required: MicroCredits,
+        /// What there is.
+        available: MicroCredits,
+        /// `balance` or `key_limit`.
+        reason: &'static str,
+    },
+    /// Too many jobs at once.
+    #[error("too many jobs are waiting or running; wait for some to end")]
+    TooManyJobs,
+    /// The key was used for another request (I9).
+    #[error("this Idempotency-Key was used for another request")]
+    KeyTaken,
+    /// Not there, or another's.
+    #[error("there is no such job")]
+    NotFound,
+    /// It has ended, so it cannot be cancelled.
+    #[error("the job has ended already")]
+    Ended,
+    /// The server cannot do it now.
+    #[error("{0}")]
+    Unavailable(&'static str),
+    /// A defect of ours.
+    #[error("internal error")]
+    Internal,
+}
+
+impl From<DbError> for JobError {
+    fn from(error: DbError) -> Self {
+        match error {
+            DbError::Busy => Self::Unavailable("The server is busy. Nothing was changed; please try again."),
+            DbError::Unwritable(_) | DbError::Closed => {
+                tracing::error!(%error, "a job could not be written");
+                Self::Unavailable("The server cannot save anything right now. Nothing was changed.")
+            }
+            error => {
+                tracing::error!(%error, "a job could not be written");
+                Self::Internal
+            }
+        }
+    }
+}
+
+/// How an attempt ended, as far as money is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The Island did all of it.
+    Complete,
+    /// It failed, was lost, or took too long.
+    Broken,
+    /// The consumer wanted it no more.
+    CancelledByConsumer,
+}
+
+/// What a flat-priced attempt costs. All of it when it is complete. Nothing when it broke, even half-way. When the
+/// consumer cancels: all of it once any output reached the consumer (or everyone would read to the last word and
+/// cancel), nothing before. Nothing delivered is never charged (I6, incidents 60 and 72).
+#[must_use]
+pub const fn charge(price: MicroCredits, ending: Ending, output: bool, delivered: bool) -> MicroCredits {
+    let due = match ending {
+        Ending::Complete => output,
+        Ending::Broken => false,
+        Ending::CancelledByConsumer => output && delivered,
+    };
+    if due { price } else { MicroCredits::ZERO }
+}
+
+impl Image {
+    /// As stored and as clients read it.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+impl Job {
+    /// From the first attempt to the end.
+    #[must_use]
+    pub fn duration_ms(&self) -> Option<i64> {
+        Some(self.completed_at?.millis_since(self.started_at?).max(0))
+    }
+}
+
+impl State {
+    const ALL: [Self; 6] =
+        [Self::Pending, Self::Running, Self::Completed, Self::Failed, Self::Cancelled, Self::Timeout];
+
+    /// As stored and as written in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Timeout => "timeout",
+        }
+    }
+
+    /// From what is stored.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+
+    /// Whether it is over.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        !matches!(self, Self::Pending | Self::Running)
+    }
+}
+
+impl Origin {
+    /// As stored.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Request => "request",
+            Self::Page => "page",
+        }
+    }
+
+    /// From what is stored.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Api, Self::Request, Self::Page].into_iter().find(|origin| origin.name() == name)
+    }
+}
+
+impl BidSource {
+    /// As stored and as written in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Explicit => "explicit",
+            Self::Ceiling => "ceiling",
+        }
+    }
+
+    /// From what is stored.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Explicit, Self::Ceiling].into_iter().find(|source| source.name() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn incident_060_nothing_delivered_is_never_charged() {
+        let price = MicroCredits::new(7);
+        let nothing = MicroCredits::ZERO;
+        let cases = [
+            (Ending::Complete, true, true, price),
+            (Ending::Complete, true, false, price),
+            (Ending::Complete, false, false, nothing),
+            (Ending::Broken, true, true, nothing),
+            (Ending::Broken, false, false, nothing),
+            (Ending::CancelledByConsumer, true, true, price),
+            (Ending::CancelledByConsumer, true, false, nothing),
+            (Ending::CancelledByConsumer, false, false, nothing),
+        ];
+        for (ending, output, delivered, expected) in cases {
+            assert_eq!(charge(price, ending, output, delivered), expected, "{ending:?} {output} {delivered}");
+        }
+    }
+
+    #[test]
+    fn states_are_the_words_existing_clients_know() {
+        for state in State::ALL {
+            assert_eq!(State::from_name(state.name()), Some(state));
+        }
+        assert_eq!(State::from_name("succeeded"), None);
+    }
+}

@@ -1,0 +1,268 @@
+//! Statements about jobs and attempts.
+
+use std::sync::Arc;
+
+use db::{DbError, Row, Tx, params};
+use types::id::{AttemptId, Id, JobId, UserId};
+use types::time::Timestamp;
+
+use super::commit::{Command, Finish};
+use super::{Attempt, BidSource, Job, Origin, State, Usage};
+
+const JOB: &str = "j.id, j.user_id, j.key_id, j.workload_id, j.origin, j.state, j.input, j.bid, j.bid_source,
+    j.region, j.priority, j.created_at, j.deadline, j.started_at, j.completed_at, j.attempts, j.island_id, j.charge,
+    j.prompt_tokens, j.completion_tokens, j.finish_reason, j.error_code, j.error";
+
+/// Writes the rows of the commands that were not refused, one vectorised statement for each kind of row.
+pub async fn write(tx: &mut Tx<'_>, commands: &[&Command], now: Timestamp) -> Result<(), DbError> {
+    insert_jobs(tx, commands).await?;
+    insert_idempotency(tx, commands, now).await?;
+    end_attempts(tx, commands, now).await?;
+    insert_attempts(tx, commands, now).await?;
+    begin_jobs(tx, commands).await?;
+    suspend_jobs(tx, commands).await?;
+    finish_jobs(tx, commands).await
+}
+
+async fn insert_jobs(tx: &mut Tx<'_>, commands: &[&Command]) -> Result<(), DbError> {
+    let sql = "INSERT INTO jobs (id, user_id, key_id, workload_id, origin, state, input, bid, bid_source, region,
+                 priority, created_at, deadline, started_at, attempts, island_id)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+    let opens = commands.iter().filter_map(|command| match command {
+        Command::Open(open) => Some(open),
+        _ => None,
+    });
+    let rows = opens.map(|open| {
+        let (job, attempt) = (&open.job, open.attempt.as_ref());
+        let state = if attempt.is_some() { State::Running } else { State::Pending };
+        params![
+            job.id,
+            job.user,
+            job.key,
+            job.workload,
+            job.origin.name(),
+            state.name(),
+            &*job.input,
+            job.bid,
+            job.bid_source.name(),
+            &job.region,
+            job.priority,
+            job.created_at,
+            job.deadline,
+            job.started_at,
+            attempt.map_or(0, |attempt| attempt.number),
+            attempt.map(|attempt| attempt.island)
+        ]
+    });
+    tx.execute_many(sql, rows).await
+}
+
+async fn insert_idempotency(tx: &mut Tx<'_>, commands: &[&Command], now: Timestamp) -> Result<(), DbError> {
+    let sql = "INSERT INTO idempotency (user_id, idempotency_key, request_hash, job_id, created_at)
+               VALUES ($1, $2, $3, $4, $5)";
+    let rows = commands.iter().filter_map(|command| match command {
+        Command::Open(open) => {
+            let (key, hash) = open.idempotency.as_ref()?;
+            Some(params![open.job.user, key, hash, open.job.id, now])
+        }
+        _ => None,
+    });
+    tx.execute_many(sql, rows).await
+}
+
+async fn insert_attempts(tx: &mut Tx<'_>, commands: &[&Command], now: Timestamp) -> Result<(), DbError> {
+    let sql = "INSERT INTO attempts (id, job_id, number, island_id, earnings_id, price, ask, own, considered, state,
+                 started_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'running', $10)";
+    let begun = commands.iter().filter_map(|command| match command {
+        Command::Open(open) => open.attempt.as_ref().map(|attempt| (open.job.id, attempt)),
+        Command::Begin(begin) => Some((begin.job, &begin.attempt)),
+        Command::Suspend(_) | Command::Finish(_) => None,
+    });
+    let rows = begun.map(|(job, a)| {
+        params![a.id, job, a.number, a.island, a.earnings, a.price, a.ask, a.own, &a.considered, now]
+    });
+    tx.execute_many(sql, rows).await
+}
+
+async fn end_attempts(tx: &mut Tx<'_>, commands: &[&Command], now: Timestamp) -> Result<(), DbError> {
+    let sql = "UPDATE attempts SET state = $2, error = $3, ended_at = $4 WHERE id = $1 AND state = 'running'";
+    let rows = commands.iter().filter_map(|command| match command {
+        Command::Open(_) | Command::Begin(_) => None,
+        Command::Suspend(suspend) => Some(params![suspend.attempt, "released", &suspend.error, now]),
+        Command::Finish(finish) => {
+            let attempt = finish.attempt.as_ref()?;
+            let settled = finish.charge.is_positive() || finish.state == State::Completed;
+            let error = finish.error.as_ref().map(|(_, error)| error.as_str());
+            Some(params![attempt.id, if settled { "settled" } else { "released" }, error, now])
+        }
+    });
+    tx.execute_many(sql, rows).await
+}
+
+async fn begin_jobs(tx: &mut Tx<'_>, commands: &[&Command]) -> Result<(), DbError> {
+    let sql = "UPDATE jobs SET state = 'running', started_at = coalesce(started_at, $2), attempts = $3, island_id = $4
+               WHERE id = $1 AND state IN ('pending', 'running')";
+    let rows = commands.iter().filter_map(|command| match command {
+        Command::Begin(begin) => Some(params![begin.job, begin.at, begin.attempt.number, begin.attempt.island]),
+        _ => None,
+    });
+    tx.execute_many(sql, rows).await
+}
+
+async fn suspend_jobs(tx: &mut Tx<'_>, commands: &[&Command]) -> Result<(), DbError> {
+    let sql = "UPDATE jobs SET state = 'pending' WHERE id = $1 AND state = 'running'";
+    let rows = commands.iter().filter_map(|command| match command {
+        Command::Suspend(suspend) => Some(params![suspend.job]),
+        _ => None,
+    });
+    tx.execute_many(sql, rows).await
+}
+
+async fn finish_jobs(tx: &mut Tx<'_>, commands: &[&Command]) -> Result<(), DbError> {
+    let finishes = || {
+        commands.iter().filter_map(|command| match command {
+            Command::Finish(finish) => Some(&**finish),
+            _ => None,
+        })
+    };
+    let sql = "UPDATE jobs SET state = $2, completed_at = $3, charge = $4, prompt_tokens = $5, completion_tokens = $6,
+                 finish_reason = $7, error_code = $8, error = $9
+               WHERE id = $1 AND state IN ('pending', 'running')";
+    let rows = finishes().map(|finish: &Finish| {
+        let error = finish.error.as_ref();
+        params![
+            finish.job,
+            finish.state.name(),
+            finish.at,
+            finish.charge,
+            finish.usage.prompt_tokens,
+            finish.usage.completion_tokens,
+            &finish.finish_reason,
+            error.map(|(code, _)| code.as_str()),
+            error.map(|(_, text)| text.as_str())
+        ]
+    });
+    tx.execute_many(sql, rows).await?;
+    let sql = "INSERT INTO job_outputs (job_id, output) VALUES ($1, $2)";
+    tx.execute_many(sql, finishes().filter_map(|finish| Some(params![finish.job, finish.output.as_ref()?]))).await
+}
+
+/// The fingerprint and the job of a request that was taken before.
+pub async fn repeated(tx: &mut Tx<'_>, user: UserId, key: &str) -> Result<Option<(String, JobId)>, DbError> {
+    let sql = "SELECT request_hash, job_id FROM idempotency WHERE user_id = $1 AND idempotency_key = $2";
+    let row = tx.query_opt(sql, &params![user, key]).await?;
+    row.map(|row| Ok((row.get(0)?, JobId::from_i64(row.get::<Option<i64>>(1)?.unwrap_or_default())))).transpose()
+}
+
+/// For each job whether it has not ended.
+pub async fn still_open(tx: &mut Tx<'_>, jobs: &[JobId]) -> Result<Vec<bool>, DbError> {
+    let sql = "SELECT 1 FROM jobs WHERE id = $1 AND state IN ('pending', 'running')";
+    let rows = tx.query_many(sql, jobs.iter().map(|&job| params![job])).await?;
+    Ok(rows.iter().map(Option::is_some).collect())
+}
+
+pub async fn job(tx: &mut Tx<'_>, id: JobId) -> Result<Option<Job>, DbError> {
+    let sql = format!("SELECT {JOB} FROM jobs j WHERE j.id = $1");
+    tx.query_opt(&sql, &params![id]).await?.as_ref().map(read_job).transpose()
+}
+
+pub async fn output(tx: &mut Tx<'_>, id: JobId) -> Result<Option<String>, DbError> {
+    let row = tx.query_opt("SELECT output FROM job_outputs WHERE job_id = $1", &params![id]).await?;
+    row.map(|row| row.get(0)).transpose()
+}
+
+/// Jobs of a user, newest first, with their outputs.
+pub async fn jobs_of(
+    tx: &mut Tx<'_>,
+    user: UserId,
+    limit: u32,
+    offset: u32,
+) -> Result<Vec<(Job, Option<String>)>, DbError> {
+    let sql = format!(
+        "SELECT {JOB}, o.output FROM jobs j LEFT JOIN job_outputs o ON o.job_id = j.id
+         WHERE j.user_id = $1 ORDER BY j.id DESC LIMIT $2 OFFSET $3"
+    );
+    let rows = tx.query(&sql, &params![user, limit, offset]).await?;
+    rows.iter().map(|row| Ok((read_job(row)?, row.get(23)?))).collect()
+}
+
+pub async fn count_of(tx: &mut Tx<'_>, user: UserId) -> Result<i64, DbError> {
+    tx.query_one("SELECT count(*) FROM jobs WHERE user_id = $1", &params![user]).await?.get(0)
+}
+
+/// The newest completed jobs of a user for one of these Cargos, without their outputs.
+pub async fn completed_of(
+    tx: &mut Tx<'_>,
+    user: UserId,
+    workload: i64,
+    limit: u32,
+) -> Result<Vec<Job>, DbError> {
+    let sql = format!(
+        "SELECT {JOB} FROM jobs j WHERE j.user_id = $1 AND j.workload_id = $2 AND j.state = 'completed'
+         ORDER BY j.id DESC LIMIT $3"
+    );
+    tx.query(&sql, &params![user, workload, limit]).await?.iter().map(read_job).collect()
+}
+
+/// Jobs that have not ended, oldest first.
+pub async fn open_jobs(tx: &mut Tx<'_>) -> Result<Vec<Job>, DbError> {
+    let sql = format!("SELECT {JOB} FROM jobs j WHERE j.state IN ('pending', 'running') ORDER BY j.id");
+    tx.query(&sql, &[]).await?.iter().map(read_job).collect()
+}
+
+/// The attempt a job is in, if it is in one.
+pub async fn running_attempt(tx: &mut Tx<'_>, job: JobId) -> Result<Option<Attempt>, DbError> {
+    let sql = "SELECT id, number, island_id, earnings_id, price, ask, own, considered FROM attempts
+               WHERE job_id = $1 AND state = 'running'";
+    let row = tx.query_opt(sql, &params![job]).await?;
+    row.map(|row| {
+        Ok(Attempt {
+            id: row.get(0)?,
+            number: row.get(1)?,
+            island: row.get(2)?,
+            earnings: row.get(3)?,
+            price: row.get(4)?,
+            ask: row.get(5)?,
+            own: row.get(6)?,
+            considered: row.get(7)?,
+        })
+    })
+    .transpose()
+}
+
+/// The job an attempt belongs to.
+pub async fn job_of_attempt(tx: &mut Tx<'_>, attempt: AttemptId) -> Result<Option<JobId>, DbError> {
+    let row = tx.query_opt("SELECT job_id FROM attempts WHERE id = $1", &params![attempt]).await?;
+    row.map(|row| row.get(0)).transpose()
+}
+
+
+fn read_job(row: &Row) -> Result<Job, DbError> {
+    let strange = |what: &str| DbError::Other(format!("a job has a strange {what}"));
+    let error_code: Option<String> = row.get(21)?;
+    let error: Option<String> = row.get(22)?;
+    Ok(Job {
+        id: row.get(0)?,
+        user: row.get(1)?,
+        key: row.get(2)?,
+        workload: row.get(3)?,
+        origin: Origin::from_name(&row.get::<String>(4)?).ok_or_else(|| strange("origin"))?,
+        state: State::from_name(&row.get::<String>(5)?).ok_or_else(|| strange("state"))?,
+        input: Arc::from(row.get::<String>(6)?),
+        bid: row.get(7)?,
+        bid_source: BidSource::from_name(&row.get::<String>(8)?).ok_or_else(|| strange("bid_source"))?,
+        region: row.get(9)?,
+        priority: u8::try_from(row.get::<i64>(10)?).map_err(|_| strange("priority"))?,
+        created_at: row.get(11)?,
+        deadline: row.get(12)?,
+        started_at: row.get(13)?,
+        completed_at: row.get(14)?,
+        attempts: row.get(15)?,
+        island: row.get(16)?,
+        charge: row.get(17)?,
+        usage: Usage { prompt_tokens: row.get(18)?, completion_tokens: row.get(19)? },
+        finish_reason: row.get(20)?,
+        error: error_code.map(|code| (code, error.unwrap_or_default())),
+    })
+}

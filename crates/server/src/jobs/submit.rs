@@ -1,0 +1,324 @@
+//! A job comes in: check it, find an Island or a place in the queue, write it, and let it run.
+
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+use types::id::{Id, IslandId, JobId};
+use types::money::MicroCredits;
+use types::time::{SECOND_MS, Timestamp};
+
+use super::commit::{Command, Done, HOLD_MARGIN_MS, Open};
+use super::drive::{Drive, First};
+use super::live::{Event, LiveJob};
+use super::{Attempt, BidSource, Job, JobError, Origin, State, Usage, input};
+use crate::accounts::SharedUser;
+use crate::accounts::api_keys::ApiKey;
+use crate::app::App;
+use crate::islands::registry::Connection;
+use crate::marketplace::{Market, Permit, Placed};
+
+/// What a consumer wants.
+#[derive(Debug)]
+pub struct Submission {
+    /// Who.
+    pub user: SharedUser,
+    /// With which key.
+    pub key: Option<Arc<ApiKey>>,
+    /// Which Cargo.
+    pub market: Arc<Market>,
+    /// What is asked.
+    pub input: Box<RawValue>,
+    /// The most it may cost for each unit, if the consumer said so.
+    pub bid: Option<MicroCredits>,
+    /// Where the Island must stand.
+    pub region: Option<String>,
+    /// Breaks ties between jobs of the same user.
+    pub priority: u8,
+    /// How it came in.
+    pub origin: Origin,
+    /// The caller's key for this request and the request's fingerprint (I9).
+    pub idempotency: Option<(String, String)>,
+}
+
+/// A job that was taken.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The job, as stored.
+    pub job: Job,
+    /// The job while it lives; nothing if it is a repeated request whose job has ended.
+    pub live: Option<Arc<LiveJob>>,
+    /// Whether the same request had been taken before.
+    pub replayed: bool,
+}
+
+/// Takes a job. It is durable when this answers.
+///
+/// Runs in a task of its own: a consumer who goes away in the middle cannot leave a job that is written but not driven.
+///
+/// # Errors
+/// A [`JobError`]; then nothing is held, charged or sent anywhere.
+pub async fn submit(app: &Arc<App>, submission: Submission) -> Result<Accepted, JobError> {
+    let task = tokio::spawn(take(Arc::clone(app), submission));
+    task.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "taking a job failed");
+        Err(JobError::Internal)
+    })
+}
+
+async fn take(app: Arc<App>, submission: Submission) -> Result<Accepted, JobError> {
+    let workload = Arc::clone(&submission.market.workload);
+    let checked = input::check(workload.kind, &submission.input)?;
+    let now = app.clock.now();
+    let job = new_job(&app, &submission, Arc::from(checked.json.get()), now);
+    let live = Arc::new(LiveJob::new(job.id, job.user, workload, job.origin, now));
+    if !app.jobs.insert(&live, app.config.limits.open_jobs_per_user) {
+        return Err(JobError::TooManyJobs);
+    }
+    let drive = Drive::new(Arc::clone(&app), Arc::clone(&live), &submission, job);
+    let result = write(&app, drive, submission.idempotency).await;
+    if !matches!(result, Ok(Accepted { replayed: false, .. })) {
+        app.jobs.remove(live.id);
+    }
+    result
+}
+
+fn new_job(app: &App, submission: &Submission, input: Arc<str>, now: Timestamp) -> Job {
+    let (bid, bid_source) = match submission.bid {
+        Some(bid) => (bid, BidSource::Explicit),
+        None => (submission.market.workload.ceiling, BidSource::Ceiling),
+    };
+    Job {
+        id: app.ids.next(now),
+        user: submission.user.id,
+        key: submission.key.as_ref().map(|key| key.id),
+        workload: submission.market.workload.id,
+        origin: submission.origin,
+        state: State::Pending,
+        input,
+        bid,
+        bid_source,
+        region: submission.region.clone(),
+        priority: submission.priority,
+        created_at: now,
+        deadline: now.plus_millis(i64::from(app.config.jobs.wait_secs) * SECOND_MS),
+        started_at: None,
+        completed_at: None,
+        attempts: 0,
+        island: None,
+        charge: MicroCredits::ZERO,
+        usage: Usage::default(),
+        finish_reason: None,
+        error: None,
+    }
+}
+
+/// Matches the job, writes it, and starts what drives it.
+async fn write(
+    app: &Arc<App>,
+    mut drive: Drive,
+    idempotency: Option<(String, String)>,
+) -> Result<Accepted, JobError> {
+    let placed = drive.place()?;
+    let (first, attempt, least) = match placed {
+        Found::Island(permit, attempt) => {
+            drive.began(&attempt, app.clock.now());
+            (First::Running(permit, attempt.clone()), Some(attempt), MicroCredits::ZERO)
+        }
+        Found::Queue(permit, best_ask) => {
+            drive.live.push(Event::Waiting { best_ask });
+            // The lowest price it could start at: the lowest ask within the bid, or, while there is none, anything at all.
+            let within = best_ask.filter(|ask| *ask <= drive.job.bid).unwrap_or(MicroCredits::new(1));
+            let least = if app.islands.owns_any(drive.job.user) { MicroCredits::ZERO } else { within };
+            (First::Waiting(permit), None, least)
+        }
+    };
+    let open = Open {
+        job: drive.job.clone(),
+        wallet: drive.wallet,
+        attempt,
+        least,
+        cap: drive.cap,
+        hold_until: hold_until(app, app.clock.now()),
+        idempotency,
+    };
+    let outcome = app.committer.commit(Command::Open(Box::new(open))).await;
+    match outcome {
+        Ok(Done::Written) => {
+            let accepted =
+                Accepted { job: drive.job.clone(), live: Some(Arc::clone(&drive.live)), replayed: false };
+            tokio::spawn(drive.run(first));
+            Ok(accepted)
+        }
+        Ok(Done::Replayed(id)) => {
+            drive.give_up_waiting(&first);
+            let job = app.db.read("job", async move |tx| super::store::job(tx, id).await).await?;
+            Ok(Accepted { job: job.ok_or(JobError::Internal)?, live: app.jobs.get(id), replayed: true })
+        }
+        Err(error) => {
+            drive.give_up_waiting(&first);
+            Err(error)
+        }
+    }
+}
+
+/// When a hold taken now may be expired: after the longest run, and then some.
+#[must_use]
+pub fn hold_until(app: &App, now: Timestamp) -> Timestamp {
+    now.plus_millis(i64::from(app.config.jobs.run_secs) * SECOND_MS + HOLD_MARGIN_MS)
+}
+
+/// Where a job was placed.
+#[derive(Debug)]
+pub enum Found {
+    /// On an Island.
+    Island(Permit, Attempt),
+    /// In the queue, with the lowest ask of any eligible Island.
+    Queue(tokio::sync::oneshot::Receiver<Permit>, Option<MicroCredits>),
+}
+
+impl Drive {
+    /// Asks the market for an Island.
+    ///
+    /// # Errors
+    /// [`JobError::TooManyJobs`] when the queue of the Cargo is full.
+    pub fn place(&mut self) -> Result<Found, JobError> {
+        loop {
+            match self.market.place(self.order()) {
+                Placed::Matched(permit) => match self.attempt_on(&permit) {
+                    Some(attempt) => return Ok(Found::Island(permit, attempt)),
+                    // It left the moment it was matched.
+                    None => self.excluded.push(permit.island()),
+                },
+                Placed::Waiting { permit, best_ask } => return Ok(Found::Queue(permit, best_ask)),
+                Placed::Refused => return Err(JobError::TooManyJobs),
+            }
+        }
+    }
+
+    /// The attempt that a permit stands for, if its Island is still connected.
+    #[must_use]
+    pub fn attempt_on(&self, permit: &Permit) -> Option<Attempt> {
+        let connection = self.app.islands.get(permit.island())?;
+        Some(self.attempt(permit, &connection))
+    }
+
+    fn attempt(&self, permit: &Permit, connection: &Connection) -> Attempt {
+        let own = connection.island.owner == self.job.user;
+        Attempt {
+            id: self.app.ids.next(self.app.clock.now()),
+            number: self.job.attempts + 1,
+            island: permit.island(),
+            earnings: connection.island.earnings,
+            // Work on one's own Island costs nothing and earns nothing (incident 72).
+            price: if own { MicroCredits::ZERO } else { permit.price() },
+            ask: permit.price(),
+            own,
+            considered: considered(permit),
+        }
+    }
+
+    /// Leaves the queue, if the job is in it.
+    pub fn give_up_waiting(&self, first: &First) {
+        if matches!(first, First::Waiting(_)) {
+            self.market.withdraw(self.job.id);
+        }
+    }
+}
+
+/// The asks that were considered, as stored with the attempt: `[["isl_…","2.5","chosen"],…]`.
+fn considered(permit: &Permit) -> String {
+    use market::Verdict;
+    let word = |verdict| match verdict {
+        Verdict::Chosen => "chosen",
+        Verdict::Busy => "busy",
+        Verdict::Excluded => "failed_before",
+        Verdict::OtherRegion => "other_region",
+        Verdict::AboveBid => "above_bid",
+    };
+    let rows: Vec<(IslandId, String, &str)> =
+        permit.matched.considered.iter().map(|one| (one.island, one.ask.to_string(), word(one.verdict))).collect();
+    serde_json::to_string(&rows).unwrap_or_default()
+}
+
+/// The ledger cap of a key, if it has a spending limit.
+#[must_use]
+pub fn cap_of(key: Option<&ApiKey>) -> Option<i64> {
+    key.filter(|key| key.spend_limit.is_some()).map(|key| key.id.get())
+}
+
+/// A job of this user, as stored, with its output.
+///
+/// # Errors
+/// [`JobError::NotFound`] if it is not there or another's.
+pub async fn find(app: &App, user: types::id::UserId, id: JobId) -> Result<(Job, Option<String>), JobError> {
+    let found = app
+        .db
+        .read("job", async move |tx| {
+            let Some(job) = super::store::job(tx, id).await? else { return Ok(None) };
+            let output = super::store::output(tx, id).await?;
+            Ok::<_, db::DbError>(Some((job, output)))
+        })
+        .await?;
+    found.filter(|(job, _)| job.user == user).ok_or(JobError::NotFound)
+}
+
+/// Jobs of a user, newest first, with their outputs, and how many there are in all.
+///
+/// # Errors
+/// A [`JobError`].
+pub async fn list(
+    app: &App,
+    user: types::id::UserId,
+    limit: u32,
+    offset: u32,
+) -> Result<(Vec<(Job, Option<String>)>, i64), JobError> {
+    let found = app
+        .db
+        .read("jobs", async move |tx| {
+            let rows = super::store::jobs_of(tx, user, limit, offset).await?;
+            Ok::<_, db::DbError>((rows, super::store::count_of(tx, user).await?))
+        })
+        .await?;
+    Ok(found)
+}
+
+/// The newest completed jobs of a user for a Cargo, with the names of their Islands.
+///
+/// # Errors
+/// A [`JobError`].
+pub async fn recent_images(
+    app: &App,
+    user: types::id::UserId,
+    workload: i64,
+    limit: u32,
+) -> Result<Vec<(Job, Option<String>)>, JobError> {
+    let found = app
+        .db
+        .read("recent_images", async move |tx| {
+            let mut found = Vec::new();
+            for job in super::store::completed_of(tx, user, workload, limit).await? {
+                let name = match job.island {
+                    Some(island) => crate::islands::store::name(tx, island).await?,
+                    None => None,
+                };
+                found.push((job, name));
+            }
+            Ok::<_, db::DbError>(found)
+        })
+        .await?;
+    Ok(found)
+}
+
+/// Cancels a job of this user and waits until it has ended.
+///
+/// # Errors
+/// [`JobError::NotFound`], or [`JobError::Ended`] if it had ended already.
+pub async fn cancel(app: &App, user: types::id::UserId, id: JobId) -> Result<Arc<Job>, JobError> {
+    let (job, _) = find(app, user, id).await?;
+    if job.state.is_final() {
+        return Err(JobError::Ended);
+    }
+    let Some(live) = app.jobs.get(id) else { return Err(JobError::Ended) };
+    live.cancel();
+    live.read().ended().await.ok_or(JobError::Internal)
+}

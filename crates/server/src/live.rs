@@ -1,0 +1,155 @@
+//! Live pages: one stream of events for each signed-in page.
+//!
+//! A balance carries a version that grows with each change, so that a late event cannot overwrite a newer one. A page that
+//! cannot keep up loses old events, never the newest balance: it is told to read everything again.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use ledger::Balance;
+use serde::Serialize;
+use tokio::sync::broadcast;
+use types::id::{AccountId, PurchaseId, UserId};
+
+use crate::accounts::User;
+use crate::credits;
+
+/// Events a page may be behind before it is told to start again.
+const BUFFER: usize = 64;
+
+/// What happened, as pages hear of it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Happening {
+    /// The balance changed.
+    Balance(credits::BalanceView),
+    /// What one's Islands earned changed.
+    Earnings {
+        /// Grows with each change.
+        version: i64,
+        /// Ready for display.
+        earnings: String,
+    },
+    /// A purchase went on.
+    Purchase {
+        /// Which one.
+        id: PurchaseId,
+        /// `pending`, `granted`, …
+        state: &'static str,
+    },
+    /// The verification went on.
+    Verification {
+        /// `pending`, `verified`, …
+        state: &'static str,
+    },
+    /// The market moved; the same for everybody.
+    Market(std::sync::Arc<serde_json::Value>),
+}
+
+impl Happening {
+    /// The event's name in the stream.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Balance(_) => "balance",
+            Self::Earnings { .. } => "earnings",
+            Self::Purchase { .. } => "purchase",
+            Self::Verification { .. } => "verification",
+            Self::Market(_) => "market",
+        }
+    }
+}
+
+/// Whose pages are open.
+#[derive(Debug)]
+pub struct Live {
+    pages: Mutex<Pages>,
+    low: types::money::MicroCredits,
+}
+
+#[derive(Debug, Default)]
+struct Pages {
+    by_user: HashMap<UserId, broadcast::Sender<Happening>>,
+    by_account: HashMap<AccountId, (UserId, Account)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Account {
+    Wallet,
+    Earnings,
+}
+
+impl Live {
+    /// Nobody is looking yet. Balances below `low` are marked as low.
+    #[must_use]
+    pub fn new(low: types::money::MicroCredits) -> Self {
+        Self { pages: Mutex::default(), low }
+    }
+
+    /// A page of this user begins to listen.
+    #[must_use]
+    pub fn listen(&self, user: &User) -> broadcast::Receiver<Happening> {
+        let mut pages = self.lock();
+        pages.forget_closed();
+        pages.by_account.insert(user.wallet, (user.id, Account::Wallet));
+        pages.by_account.insert(user.earnings, (user.id, Account::Earnings));
+        pages.by_user.entry(user.id).or_insert_with(|| broadcast::channel(BUFFER).0).subscribe()
+    }
+
+    /// Tells whoever is looking that these accounts changed.
+    pub fn balances(&self, balances: &[Balance]) {
+        let pages = self.lock();
+        if pages.by_user.is_empty() {
+            return;
+        }
+        for balance in balances {
+            if let Some(&(user, account)) = pages.by_account.get(&balance.account)
+                && let Some(sender) = pages.by_user.get(&user)
+            {
+                let happening = match account {
+                    Account::Wallet => Happening::Balance(credits::BalanceView::new(balance, self.low)),
+                    Account::Earnings => Happening::Earnings {
+                        version: balance.version,
+                        earnings: balance.available().display_grouped(),
+                    },
+                };
+                // Nobody listens any more: the entry goes with the next page that opens.
+                let _ = sender.send(happening);
+            }
+        }
+    }
+
+    /// Tells one user's pages something.
+    pub fn tell(&self, user: UserId, happening: &Happening) {
+        if let Some(sender) = self.lock().by_user.get(&user) {
+            let _ = sender.send(happening.clone());
+        }
+    }
+
+    /// Tells all pages something.
+    pub fn tell_all(&self, happening: &Happening) {
+        for sender in self.lock().by_user.values() {
+            let _ = sender.send(happening.clone());
+        }
+    }
+
+    /// Accounts somebody is looking at: to be read again when another process has written.
+    #[must_use]
+    pub fn watched(&self) -> Vec<AccountId> {
+        let mut pages = self.lock();
+        pages.forget_closed();
+        pages.by_account.keys().copied().collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Pages> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pages {
+    fn forget_closed(&mut self) {
+        self.by_user.retain(|_, sender| sender.receiver_count() > 0);
+        let Self { by_user, by_account } = self;
+        by_account.retain(|_, (user, _)| by_user.contains_key(user));
+    }
+}

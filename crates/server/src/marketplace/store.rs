@@ -1,0 +1,49 @@
+//! Statements about Cargos and cleared prices.
+
+use db::{DbError, Tx, params};
+use types::money::MicroCredits;
+use types::time::{DAY_MS, MINUTE_MS, Timestamp};
+
+use super::rates::{Trade, Window};
+
+/// The number of a Cargo, given one if it has none.
+pub async fn workload_id(tx: &mut Tx<'_>, slug: &str) -> Result<i64, DbError> {
+    let find = "SELECT id FROM workloads WHERE slug = $1";
+    if let Some(row) = tx.query_opt(find, &params![slug]).await? {
+        return row.get(0);
+    }
+    let sql = "INSERT INTO workloads (id, slug) SELECT coalesce(max(id), 0) + 1, $1 FROM workloads";
+    tx.execute_one(sql, &params![slug]).await?;
+    tx.query_one(find, &params![slug]).await?.get(0)
+}
+
+/// Adds cleared prices to the minute they fell in. One statement for each Cargo and minute, however many trades.
+pub async fn add_trades(tx: &mut Tx<'_>, trades: &[Trade]) -> Result<(), DbError> {
+    let sql = "INSERT INTO market_minutes (workload_id, minute, trades, total, lowest, highest, last)
+               VALUES ($1, $2, $3, $4, $5, $6, $7)
+               ON CONFLICT (workload_id, minute) DO UPDATE SET
+                 trades = market_minutes.trades + $3,
+                 total = market_minutes.total + $4,
+                 lowest = CASE WHEN $5 < market_minutes.lowest THEN $5 ELSE market_minutes.lowest END,
+                 highest = CASE WHEN $6 > market_minutes.highest THEN $6 ELSE market_minutes.highest END,
+                 last = $7";
+    tx.execute_many(
+        sql,
+        trades.iter().map(|t| params![t.workload, t.minute, t.count, t.total, t.lowest, t.highest, t.last]),
+    )
+    .await
+}
+
+/// What cleared in the day before `now`.
+pub async fn last_day(tx: &mut Tx<'_>, workload: i64, now: Timestamp) -> Result<Window, DbError> {
+    let since = now.plus_millis(-DAY_MS).as_millis() / MINUTE_MS;
+    let sql = "SELECT coalesce(sum(trades), 0), coalesce(sum(total), 0), min(lowest), max(highest)
+               FROM market_minutes WHERE workload_id = $1 AND minute > $2";
+    let row = tx.query_one(sql, &params![workload, since]).await?;
+    Ok(Window { trades: row.get(0)?, total: row.get(1)?, lowest: row.get(2)?, highest: row.get(3)? })
+}
+
+pub async fn last_price(tx: &mut Tx<'_>, workload: i64) -> Result<Option<MicroCredits>, DbError> {
+    let sql = "SELECT last FROM market_minutes WHERE workload_id = $1 ORDER BY minute DESC LIMIT 1";
+    tx.query_opt(sql, &params![workload]).await?.map(|row| row.get(0)).transpose()
+}

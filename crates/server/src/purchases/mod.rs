@@ -1,0 +1,318 @@
+//! Buying credits: a purchase row, a checkout at the provider, and one grant.
+//!
+//! Guarantees (I4): a purchase is granted exactly once, whatever order, number and concurrency of webhooks, redirects and
+//! retries. Webhook, return page and reconciler all call [`fulfil`], which re-reads the checkout from the provider, checks
+//! paid, amount and currency, and writes the grant, the purchase's end state and the event's dedupe row in one
+//! transaction. The transfer's id is the purchase's, so a second grant cannot be written. Price and credits are
+//! copied from the package when the purchase is made, never taken from the client.
+
+pub mod provider;
+pub mod sandbox;
+pub(crate) mod store;
+
+use db::DbError;
+use ledger::{Command, TransferKind, system};
+use types::id::{AccountId, Id, PurchaseId, TransferId, UserId};
+use types::money::{Cents, Credits};
+use types::time::Timestamp;
+
+use crate::accounts::User;
+use crate::app::App;
+use crate::config::Package;
+use crate::live::Happening;
+use crate::providers::ProviderError;
+use provider::{CheckoutRequest, CheckoutState, Payment, ProviderEvent};
+
+/// The only currency there is.
+pub const CURRENCY: &str = "usd";
+/// Longest key that tells one click from another.
+pub const MAX_ATTEMPT_KEY: usize = 255;
+
+/// One sale of a package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Purchase {
+    /// Which one. Also the id of the transfer that grants it.
+    pub id: PurchaseId,
+    /// Who buys.
+    pub user: UserId,
+    /// Where the credits go.
+    pub wallet: AccountId,
+    /// The package.
+    pub package_slug: String,
+    /// Its name at the time.
+    pub package_name: String,
+    /// Its credits at the time.
+    pub credits: Credits,
+    /// Its price at the time.
+    pub amount: Cents,
+    /// In what.
+    pub currency: String,
+    /// How far it is.
+    pub state: State,
+    /// Who takes the money.
+    pub provider: String,
+    /// The provider's name for the checkout.
+    pub session: Option<String>,
+    /// The page that takes the money.
+    pub checkout_url: Option<String>,
+    /// Since when.
+    pub created_at: Timestamp,
+    /// When the credits came.
+    pub granted_at: Option<Timestamp>,
+}
+
+/// How far a purchase is. Only forward: created → pending → granted, failed or expired; granted is final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Not paid yet.
+    Created,
+    /// Paid, but the money has not arrived.
+    Pending,
+    /// The credits are there.
+    Granted,
+    /// The payment failed.
+    Failed,
+    /// Nobody paid in time.
+    Expired,
+}
+
+impl State {
+    /// As stored and as written in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Pending => "pending",
+            Self::Granted => "granted",
+            Self::Failed => "failed",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// From what is stored.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Created, Self::Pending, Self::Granted, Self::Failed, Self::Expired]
+            .into_iter()
+            .find(|state| state.name() == name)
+    }
+}
+
+/// Why a purchase does not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum PurchaseError {
+    /// No such package.
+    #[error("is not one of our packages")]
+    UnknownPackage,
+    /// The key was used for another package.
+    #[error("this key was used for another purchase")]
+    KeyTaken,
+    /// The key is empty or long.
+    #[error("must have 1 to 255 characters")]
+    BadKey,
+    /// Not there, or another's.
+    #[error("there is no such purchase")]
+    NotFound,
+    /// The provider asks for another amount than we do; nothing is granted.
+    #[error("the payment does not match the purchase")]
+    Mismatch,
+    /// The provider.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// Makes a purchase and opens its checkout. The same `attempt` (a double click, a retry) gets the same purchase and the
+/// same checkout.
+///
+/// # Errors
+/// A [`PurchaseError`]; nothing is charged or granted.
+pub async fn buy(app: &App, user: &User, package_slug: &str, attempt: &str) -> Result<Purchase, PurchaseError> {
+    if attempt.is_empty() || attempt.len() > MAX_ATTEMPT_KEY {
+        return Err(PurchaseError::BadKey);
+    }
+    let package =
+        app.packages.iter().find(|package| package.slug == package_slug).ok_or(PurchaseError::UnknownPackage)?;
+    let purchase = insert(app, user, package, attempt).await?;
+    if purchase.package_slug != package.slug {
+        return Err(PurchaseError::KeyTaken);
+    }
+    if purchase.checkout_url.is_some() {
+        return Ok(purchase);
+    }
+    let base = app.config.public_url();
+    let request = CheckoutRequest {
+        purchase: purchase.id.to_string(),
+        description: format!("{} — {} credits", purchase.package_name, purchase.credits),
+        amount: purchase.amount,
+        currency: purchase.currency.clone(),
+        return_url: format!("{base}/credits/return?purchase={}", purchase.id),
+        cancel_url: format!("{base}/credits?cancelled=1"),
+    };
+    let checkout = app.payments.open(&request).await?;
+    let id = purchase.id;
+    let opened = app
+        .db
+        .tx("open_checkout", async move |tx| {
+            store::set_checkout(tx, id, &checkout.session, &checkout.url).await?;
+            store::purchase(tx, id).await
+        })
+        .await?;
+    opened.ok_or(PurchaseError::NotFound)
+}
+
+async fn insert(app: &App, user: &User, package: &Package, attempt: &str) -> Result<Purchase, DbError> {
+    let now = app.clock.now();
+    let purchase = Purchase {
+        id: app.ids.next(now),
+        user: user.id,
+        wallet: user.wallet,
+        package_slug: package.slug.clone(),
+        package_name: package.name.clone(),
+        credits: package.credits,
+        amount: package.price,
+        currency: CURRENCY.to_owned(),
+        state: State::Created,
+        provider: app.payments.name().to_owned(),
+        session: None,
+        checkout_url: None,
+        created_at: now,
+        granted_at: None,
+    };
+    let attempt = attempt.to_owned();
+    app.db
+        .tx("create_purchase", async move |tx| {
+            if let Some(first) = store::purchase_by_attempt(tx, purchase.user, &attempt).await? {
+                return Ok(first);
+            }
+            store::insert_purchase(tx, &purchase, &attempt).await?;
+            Ok(purchase.clone())
+        })
+        .await
+}
+
+/// A purchase of this user.
+///
+/// # Errors
+/// [`PurchaseError::NotFound`] if it is not there or another's.
+pub async fn find(app: &App, user: UserId, id: PurchaseId) -> Result<Purchase, PurchaseError> {
+    let found = app.db.read("purchase", async move |tx| store::purchase(tx, id).await).await?;
+    found.filter(|purchase| purchase.user == user).ok_or(PurchaseError::NotFound)
+}
+
+/// Brings a purchase to where its payment is: grants it if it is paid. May be called any number of times, by
+/// anybody, at once; `event` is the webhook that caused the call, stored with its effect.
+///
+/// # Errors
+/// A [`PurchaseError`]; then nothing was changed and calling again may help.
+pub async fn fulfil(app: &App, id: PurchaseId, event: Option<ProviderEvent>) -> Result<Purchase, PurchaseError> {
+    let purchase = app.db.read("purchase", async move |tx| store::purchase(tx, id).await).await?;
+    let purchase = purchase.ok_or(PurchaseError::NotFound)?;
+    let Some(session) = purchase.session.clone() else { return Ok(purchase) };
+    if purchase.state == State::Granted && event.is_none() {
+        return Ok(purchase);
+    }
+    let checkout = app.payments.read(&session).await?;
+    if checkout.payment == Payment::Paid
+        && (checkout.amount != purchase.amount || !checkout.currency.eq_ignore_ascii_case(&purchase.currency))
+    {
+        tracing::error!(purchase = %purchase.id, "purchase {} was paid with another amount; not granted", purchase.id);
+        return Err(PurchaseError::Mismatch);
+    }
+    let now = app.clock.now();
+    let (after, balances) =
+        app.db.tx("fulfil", async move |tx| write(tx, id, &checkout, event.as_ref(), now).await).await?;
+    app.live.balances(&balances);
+    if after.state != purchase.state {
+        metrics::counter!("archipelago_purchases_total", "state" => after.state.name()).increment(1);
+        app.live.tell(after.user, &Happening::Purchase { id: after.id, state: after.state.name() });
+    }
+    Ok(after)
+}
+
+/// The one transaction of a purchase: event, grant and end state together.
+async fn write(
+    tx: &mut db::Tx<'_>,
+    id: PurchaseId,
+    checkout: &CheckoutState,
+    event: Option<&ProviderEvent>,
+    now: Timestamp,
+) -> Result<(Purchase, Vec<ledger::Balance>), PurchaseError> {
+    let purchase = store::purchase(tx, id).await?.ok_or(PurchaseError::NotFound)?;
+    if let Some(event) = event {
+        store::note_event(tx, &purchase.provider, event, now).await?;
+    }
+    let next = match (purchase.state, checkout.payment) {
+        (State::Granted, _) | (_, Payment::Open) => purchase.state,
+        (_, Payment::Paid) => State::Granted,
+        (State::Created | State::Pending, Payment::Pending) => State::Pending,
+        (State::Created | State::Pending, Payment::Failed) => State::Failed,
+        (State::Created, Payment::Expired) => State::Expired,
+        (state, _) => state,
+    };
+    if next == purchase.state {
+        return Ok((purchase, Vec::new()));
+    }
+    let mut balances = Vec::new();
+    if next == State::Granted {
+        let amount = purchase.credits.micros().map_err(|error| DbError::Other(error.to_string()))?;
+        let grant = Command::Transfer {
+            id: TransferId::from_i64(id.get()),
+            kind: TransferKind::Purchase,
+            from: system::sales(),
+            to: purchase.wallet,
+            amount,
+            note: Some(purchase.package_name.clone()),
+        };
+        let submitted = ledger::submit(tx, &[grant], now).await?;
+        for outcome in submitted.outcomes {
+            outcome.map_err(|refusal| DbError::Other(format!("the grant of {id} was refused: {refusal}")))?;
+        }
+        balances = submitted.balances;
+    }
+    store::set_state(tx, id, next, checkout.payment_ref.as_deref(), now).await?;
+    let after = store::purchase(tx, id).await?.ok_or(PurchaseError::NotFound)?;
+    Ok((after, balances))
+}
+
+/// Takes a webhook whose signature was good: brings the purchase it is about to where its payment is.
+///
+/// # Errors
+/// A [`PurchaseError`] when it could not be done; the provider is then told to send it again.
+pub async fn receive(app: &App, event: ProviderEvent) -> Result<(), PurchaseError> {
+    let session = event.session.clone();
+    let found = app.db.read("purchase_by_session", async move |tx| store::by_session(tx, &session).await).await?;
+    match found {
+        Some(id) => fulfil(app, id, Some(event)).await.map(drop),
+        // Not about a purchase of ours: remembered, so that it can be looked at, and answered as taken.
+        None => {
+            let (provider, now) = (app.payments.name(), app.clock.now());
+            Ok(app.db.tx("note_event", async move |tx| store::note_event(tx, provider, &event, now).await).await?)
+        }
+    }
+}
+
+/// Brings purchases that are not finished to where their payments are: what a lost webhook and a closed tab left.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn reconcile_once(app: &App) -> Result<(), DbError> {
+    let since = app.clock.now().plus_millis(-2 * types::time::DAY_MS);
+    let open = app.db.read("open_purchases", async move |tx| store::open_since(tx, since).await).await?;
+    for id in open {
+        if let Err(error) = fulfil(app, id, None).await {
+            tracing::warn!(%error, purchase = %id, "purchase {id} could not be reconciled");
+        }
+    }
+    Ok(())
+}
+
+/// Purchases of a user that people want to see, newest first.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn history(app: &App, user: UserId, limit: u32) -> Result<Vec<Purchase>, DbError> {
+    app.db.read("purchases", async move |tx| store::history(tx, user, limit).await).await
+}

@@ -1,0 +1,197 @@
+//! The sandbox payment provider: a checkout page of our own that can succeed, decline, succeed later, or be abandoned,
+//! with a memory of its own and webhooks, as a real provider has. It moves no money and says so.
+
+use std::sync::Arc;
+
+use db::{Db, DbError};
+use types::money::Cents;
+use types::rng::Random;
+use types::time::{Clock, SECOND_MS};
+
+use super::provider::{Checkout, CheckoutRequest, CheckoutState, Payment, PaymentProvider, ProviderEvent};
+use crate::mail::BoxFuture;
+use crate::providers::sandbox::{Event, queue, store};
+use crate::providers::{ProviderError, SignatureError, verify};
+use crate::secrets;
+
+/// How long a payment that "settles later" takes.
+pub const SETTLES_AFTER_MS: i64 = 10 * SECOND_MS;
+
+/// A checkout, as the sandbox remembers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SandboxCheckout {
+    /// Its id.
+    pub id: String,
+    /// Our purchase.
+    pub purchase_ref: String,
+    /// The line on the page.
+    pub description: String,
+    /// How much.
+    pub amount: Cents,
+    /// In what.
+    pub currency: String,
+    /// Where to after paying.
+    pub return_url: String,
+    /// Where to after giving up.
+    pub cancel_url: String,
+    /// `open`, `complete`, `expired`.
+    pub status: String,
+    /// `unpaid`, `processing`, `paid`, `failed`.
+    pub payment_status: String,
+}
+
+/// What the person at the sandbox checkout chose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The card works.
+    Pay,
+    /// The card is declined; the page lets one try again.
+    Decline,
+    /// The payment arrives later.
+    Later,
+    /// No, thanks.
+    Abandon,
+}
+
+/// The sandbox.
+#[derive(Debug)]
+pub struct Sandbox {
+    /// Where it remembers.
+    pub db: Db,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// For ids.
+    pub random: Arc<dyn Random>,
+    /// What its webhooks are signed with.
+    pub secret: String,
+    /// Where its page is.
+    pub public_url: String,
+}
+
+impl PaymentProvider for Sandbox {
+    fn name(&self) -> &'static str {
+        "sandbox"
+    }
+
+    fn open<'a>(&'a self, request: &'a CheckoutRequest) -> BoxFuture<'a, Result<Checkout, ProviderError>> {
+        Box::pin(async move {
+            let checkout = SandboxCheckout {
+                id: secrets::new(&*self.random, "cs_sandbox_"),
+                purchase_ref: request.purchase.clone(),
+                description: request.description.clone(),
+                amount: request.amount,
+                currency: request.currency.clone(),
+                return_url: request.return_url.clone(),
+                cancel_url: request.cancel_url.clone(),
+                status: "open".to_owned(),
+                payment_status: "unpaid".to_owned(),
+            };
+            let (key, now) = (request.purchase.clone(), self.clock.now());
+            let session = self
+                .db
+                .tx("sandbox_open", async move |tx| store::insert_checkout(tx, &checkout, &key, now).await)
+                .await
+                .map_err(unavailable)?;
+            let url = format!("{}/sandbox/checkout/{session}", self.public_url);
+            Ok(Checkout { session, url })
+        })
+    }
+
+    fn read<'a>(&'a self, session: &'a str) -> BoxFuture<'a, Result<CheckoutState, ProviderError>> {
+        Box::pin(async move {
+            let id = session.to_owned();
+            let found = self.db.read("sandbox_read", async move |tx| store::checkout(tx, &id).await).await;
+            let checkout =
+                found.map_err(unavailable)?.ok_or_else(|| ProviderError::NotFound(session.to_owned()))?;
+            let payment = match (checkout.status.as_str(), checkout.payment_status.as_str()) {
+                (_, "paid") => Payment::Paid,
+                ("complete", "processing") => Payment::Pending,
+                ("complete", "failed") => Payment::Failed,
+                ("expired", _) => Payment::Expired,
+                _ => Payment::Open,
+            };
+            let payment_ref = (payment == Payment::Paid).then(|| format!("pay_{}", checkout.id));
+            Ok(CheckoutState { payment, amount: checkout.amount, currency: checkout.currency, payment_ref })
+        })
+    }
+
+    fn webhook(&self, signature: Option<&str>, body: &[u8]) -> Result<ProviderEvent, SignatureError> {
+        verify(std::slice::from_ref(&self.secret), signature, body, self.clock.now())?;
+        let event: Event = serde_json::from_slice(body).map_err(|_| SignatureError::Missing)?;
+        Ok(ProviderEvent { id: event.id, kind: event.kind, session: event.session })
+    }
+}
+
+impl Sandbox {
+    /// A checkout, for its page.
+    ///
+    /// # Errors
+    /// A [`DbError`].
+    pub async fn checkout(&self, id: &str) -> Result<Option<SandboxCheckout>, DbError> {
+        let id = id.to_owned();
+        self.db.read("sandbox_read", async move |tx| store::checkout(tx, &id).await).await
+    }
+
+    /// Does what was chosen on the page; answers where the browser goes, or nothing if it stays (declined, or too late).
+    ///
+    /// # Errors
+    /// A [`DbError`].
+    pub async fn choose(&self, checkout: &SandboxCheckout, choice: Choice) -> Result<Option<String>, DbError> {
+        let now = self.clock.now();
+        let (status, payment, settles_at, kind) = match choice {
+            Choice::Pay => ("complete", "paid", None, "checkout.completed"),
+            Choice::Later => {
+                ("complete", "processing", Some(now.plus_millis(SETTLES_AFTER_MS)), "checkout.completed")
+            }
+            Choice::Abandon => ("expired", "unpaid", None, "checkout.expired"),
+            // A declined card changes nothing: the checkout stays open.
+            Choice::Decline => return Ok(None),
+        };
+        let event = self.event(kind, &checkout.id);
+        let seen = checkout.clone();
+        let changed = self
+            .db
+            .tx("sandbox_choose", async move |tx| {
+                let open = seen.status == "open"
+                    && store::change_checkout(tx, &seen.id, &seen, (status, payment), settles_at).await?;
+                if open {
+                    queue(tx, &event, now).await?;
+                }
+                Ok::<_, DbError>(open)
+            })
+            .await?;
+        let target = if choice == Choice::Abandon { &checkout.cancel_url } else { &checkout.return_url };
+        Ok(changed.then(|| target.clone()))
+    }
+
+    /// Lets payments arrive that were to settle later.
+    ///
+    /// # Errors
+    /// A [`DbError`].
+    pub async fn settle_once(&self) -> Result<(), DbError> {
+        let now = self.clock.now();
+        let due = self.db.read("sandbox_settling", async move |tx| store::settling(tx, now).await).await?;
+        for checkout in due {
+            let event = self.event("checkout.async_succeeded", &checkout.id);
+            self.db
+                .tx("sandbox_settle", async move |tx| {
+                    if store::change_checkout(tx, &checkout.id, &checkout, ("complete", "paid"), None).await? {
+                        queue(tx, &event, now).await?;
+                    }
+                    Ok::<_, DbError>(())
+                })
+                .await?;
+        }
+        Ok(())
+    }
+
+    fn event(&self, kind: &str, session: &str) -> Event {
+        let id = secrets::new(&*self.random, "evt_sandbox_");
+        Event { id, kind: kind.to_owned(), session: session.to_owned() }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape map_err wants")]
+fn unavailable(error: DbError) -> ProviderError {
+    ProviderError::Unavailable(error.to_string())
+}

@@ -1,0 +1,167 @@
+//! Every URL of the API, and what every answer goes through. The pages' URLs are in `web::routes`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tower_http::catch_panic::CatchPanicLayer;
+use types::id::RequestId;
+
+use crate::api::{
+    account, api_keys, clients, credits, health, hosts, islands, jobs, market, openai, stream, webhooks, workloads,
+};
+use crate::app::App;
+use crate::error::ApiError;
+use crate::web;
+
+/// Everything the server answers.
+pub fn router(app: &Arc<App>) -> Router {
+    Router::new()
+        .nest("/api/v1", api().merge(openai()))
+        .nest("/v1", openai())
+        .route("/webhooks/sandbox", post(webhooks::sandbox))
+        .route("/health", get(health::health))
+        .route("/ready", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .merge(web::routes())
+        .fallback(|| async { ApiError::not_found("page") })
+        .method_not_allowed_fallback(|| async {
+            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This method is not known here.")
+        })
+        .layer(CatchPanicLayer::custom(|_| panicked()))
+        .layer(DefaultBodyLimit::max(app.config.limits.body_bytes))
+        .layer(from_fn_with_state(Arc::clone(app), outermost))
+        .with_state(Arc::clone(app))
+}
+
+fn api() -> Router<Arc<App>> {
+    Router::new()
+        .route("/account", get(account::show))
+        .route("/jobs", get(jobs::list).post(jobs::create))
+        .route("/jobs/{id}", get(jobs::show).delete(jobs::delete))
+        .route("/jobs/{id}/stream", get(stream::stream))
+        .route("/workloads", get(workloads::list))
+        .route("/workloads/{slug}", get(workloads::show))
+        .route("/hosts", get(hosts::list))
+        .route("/hosts/{id}", get(hosts::show))
+        .route("/market/rates", get(market::all))
+        .route("/market/rates/{slug}", get(market::one))
+        .route("/api-keys", get(api_keys::list).post(api_keys::create))
+        .route("/api-keys/{id}", axum::routing::delete(api_keys::delete))
+        .route("/credits/packages", get(credits::packages))
+        .route("/credits/purchases", get(credits::purchases).post(credits::buy))
+        .route("/credits/transactions", get(credits::transactions))
+        .route("/islands/connect", get(islands::connect))
+}
+
+fn openai() -> Router<Arc<App>> {
+    Router::new()
+        .route("/chat/completions", post(openai::chat::create))
+        .route("/images/generations", post(openai::images::create))
+        .route("/models", get(openai::models::list))
+        .route("/models/{model}", get(openai::models::show))
+}
+
+fn panicked() -> Response {
+    tracing::error!("a handler panicked");
+    let text = "Something went wrong on our side. Nothing was charged for this request.";
+    ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", text).into_response()
+}
+
+/// Gives the request an id, turns an [`ApiError`] into the body its caller understands, adds the headers every answer
+/// has, and counts.
+async fn outermost(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id: RequestId = app.ids.next(app.clock.now());
+    let path = request.uri().path().to_owned();
+    let for_program = is_for_programs(&path);
+    let method = request.method().clone();
+    let headers = request.headers().clone();
+    let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str).to_owned();
+    if for_program && method == Method::OPTIONS {
+        return cross_origin(StatusCode::NO_CONTENT.into_response());
+    }
+    let mut response = next.run(request).await;
+    // Bodies that could not be read answer by themselves, in words of the framework.
+    if response.status().is_client_error() || response.status().is_server_error() {
+        response = explain(&app, response, &headers, id, for_program).await;
+    }
+    add_headers(&mut response, id);
+    let status = response.status().as_u16().to_string();
+    metrics::counter!("archipelago_http_requests_total", "route" => route.clone(), "status" => status).increment(1);
+    metrics::histogram!("archipelago_http_seconds", "route" => route).record(started.elapsed());
+    if for_program { cross_origin(response) } else { response }
+}
+
+fn is_for_programs(path: &str) -> bool {
+    ["/api/", "/v1/", "/webhooks/", "/app/"].iter().any(|prefix| path.starts_with(prefix))
+        || matches!(path, "/health" | "/ready" | "/metrics")
+}
+
+async fn explain(
+    app: &Arc<App>,
+    response: Response,
+    headers: &HeaderMap,
+    id: RequestId,
+    for_program: bool,
+) -> Response {
+    let error = match response.extensions().get::<ApiError>() {
+        Some(error) => error.clone(),
+        // A page that renders its own error (an expired link, a form with a mistake) stays as it is.
+        None if response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html")) => {
+            return response;
+        }
+        None => ApiError::new(response.status(), "bad_request", "The request could not be understood."),
+    };
+    if error.status.is_server_error() {
+        tracing::error!(request = %id, code = error.code, "request {id} was answered {}: {}", error.status, error.message);
+    }
+    if !for_program {
+        return web::error::error_page(app, &error, id, headers).await;
+    }
+    let body = error.body(&id.to_string(), clients::is_command_line(headers)).to_string();
+    let (mut parts, _) = response.into_parts();
+    parts.status = error.status;
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Response::from_parts(parts, Body::from(body))
+}
+
+fn add_headers(response: &mut Response, id: RequestId) {
+    const POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; style-src 'self'; script-src 'self'; \
+        connect-src 'self'; frame-ancestors 'none'; form-action 'self'; base-uri 'none'; object-src 'none'";
+    let headers = response.headers_mut();
+    let mut set = |name: &'static str, value: &'static str| {
+        headers.entry(HeaderName::from_static(name)).or_insert(HeaderValue::from_static(value));
+    };
+    set("content-security-policy", POLICY);
+    set("x-content-type-options", "nosniff");
+    set("x-frame-options", "DENY");
+    set("referrer-policy", "same-origin");
+    set("permissions-policy", "camera=(), microphone=(), geolocation=()");
+    set("cross-origin-opener-policy", "same-origin");
+    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+        headers.insert(HeaderName::from_static("x-request-id"), value);
+    }
+}
+
+/// Browsers may call the API from any page: it is a key that opens it, never a cookie.
+fn cross_origin(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        ("access-control-allow-origin", "*"),
+        ("access-control-allow-methods", "GET, POST, DELETE"),
+        ("access-control-allow-headers", "authorization, content-type, idempotency-key, x-bid-price"),
+        ("access-control-expose-headers", "x-request-id, x-job-id, x-credits-used, retry-after, idempotent-replayed"),
+        ("access-control-max-age", "86400"),
+    ] {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    response
+}

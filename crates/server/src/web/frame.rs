@@ -1,0 +1,173 @@
+//! The frame around every page: who is signed in, what they have, what has just happened; and how moments, amounts
+//! and units are written.
+
+use std::convert::Infallible;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use db::DbError;
+use pages::{Flash, FlashKind, Layout, Nav, UserView, When};
+use types::money::MicroCredits;
+use types::time::Timestamp;
+
+use crate::accounts::User;
+use crate::accounts::sessions::Session;
+use crate::app::App;
+use crate::config::WorkloadKind;
+use crate::credits::{self, BalanceView};
+
+/// The frame for whoever asks.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn frame(app: &App, session: Option<&Session>, title: &str, active: Nav) -> Result<Layout, DbError> {
+    let mut layout = Layout { active, ..bare(app, title) };
+    if let Some(session) = session {
+        let balance = credits::balance(app, session.user.wallet).await?;
+        layout.user = Some(user_view(&session.user, &BalanceView::new(&balance, app.config.low_balance())));
+        layout.csrf.clone_from(&session.csrf);
+    }
+    Ok(layout)
+}
+
+/// The frame for somebody who is not signed in.
+#[must_use]
+pub fn bare(app: &App, title: &str) -> Layout {
+    Layout { title: title.to_owned(), test_mode: app.config.test_mode(), ..Layout::default() }
+}
+
+fn user_view(user: &User, balance: &BalanceView) -> UserView {
+    UserView {
+        email: user.email.clone(),
+        initials: initials(if user.name.is_empty() { &user.email } else { &user.name }),
+        available: balance.available.clone(),
+        held: balance.held.clone(),
+        usd: balance.usd.clone(),
+        low: balance.low,
+        version: balance.version,
+    }
+}
+
+/// One or two letters out of a name or an address.
+fn initials(text: &str) -> String {
+    let local = text.split('@').next().unwrap_or_default();
+    let words = local.split(|c: char| !c.is_alphanumeric()).filter_map(|word| word.chars().next());
+    let letters: String = words.take(2).flat_map(char::to_uppercase).take(2).collect();
+    if letters.is_empty() { "?".to_owned() } else { letters }
+}
+
+/// The message that a redirect left in the address, as a code (`?done=key_revoked`): its words are fixed, so a link
+/// cannot put words into our mouth.
+#[derive(Clone, Debug)]
+pub struct Said(pub Option<Flash>);
+
+impl<S: Sync> FromRequestParts<S> for Said {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(flash(parts.uri.query().unwrap_or_default())))
+    }
+}
+
+fn flash(query: &str) -> Option<Flash> {
+    use FlashKind::{Bad, Good, Info};
+    let code = query.split('&').find_map(|part| match part {
+        "cancelled=1" => Some("cancelled"),
+        part => part.strip_prefix("done="),
+    })?;
+    let (kind, text) = match code {
+        "bought" => (Good, "Thank you. Your credits are in your wallet and can be spent at once."),
+        "cancelled" => (Info, "You left before paying. Nothing was charged; the packages are still here."),
+        "checkout_unavailable" => {
+            (Bad, "The payment page could not be opened. Nothing was charged; please try again in a minute.")
+        }
+        "conversation_deleted" => (Good, "The conversation was deleted."),
+        "earnings_moved" => (Good, "Your earnings are in your wallet and can be spent at once."),
+        "nothing_to_move" => (Info, "There are no earnings to move yet. They appear as soon as an Island has done a job."),
+        "token_revoked" => (Good, "The token was revoked. An Island that used it has been disconnected."),
+        "key_revoked" => (Good, "The key was revoked. Programs that use it are refused from now on."),
+        "profile_saved" => (Good, "Your name was saved."),
+        "signed_out" => (Good, "You are signed out."),
+        "signed_out_everywhere" => (Good, "You are signed out on every browser. Sign in again whenever you like."),
+        "verification_unavailable" => {
+            (Bad, "The identity check could not be opened. Nothing was lost; please try again in a minute.")
+        }
+        _ => return None,
+    };
+    Some(Flash { kind, text: text.to_owned() })
+}
+
+const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// A moment: `22 Nov 2026, 11:58 UTC`.
+#[must_use]
+pub fn when(at: Timestamp) -> When {
+    let iso = at.to_string();
+    let time = iso.get(11..16).unwrap_or_default();
+    let text = format!("{}, {time} UTC", day(at));
+    When { iso, text }
+}
+
+/// A day: `22 Nov 2026`.
+#[must_use]
+pub fn day(at: Timestamp) -> String {
+    let date = at.date();
+    let mut parts = date.split('-');
+    let (year, month, day) = (parts.next(), parts.next(), parts.next());
+    let month = month.and_then(|month| month.parse::<usize>().ok()).and_then(|month| MONTHS.get(month.wrapping_sub(1)));
+    match (year, month, day) {
+        (Some(year), Some(month), Some(day)) => format!("{} {month} {year}", day.trim_start_matches('0')),
+        _ => date,
+    }
+}
+
+/// An amount that may be missing, for display.
+#[must_use]
+pub fn shown(amount: Option<MicroCredits>) -> Option<String> {
+    amount.map(MicroCredits::display_grouped)
+}
+
+/// What an ask for this kind of Cargo is for.
+#[must_use]
+pub const fn unit(kind: WorkloadKind) -> &'static str {
+    match kind {
+        WorkloadKind::Chat => "request",
+        WorkloadKind::Image => "image",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn initials_come_from_a_name_or_an_address() {
+        let cases = [
+            ("robin.lindqvist@example.org", "RL"),
+            ("Ana Maria Silva", "AM"),
+            ("ßtep.ana@x", "SS"),
+            ("bob@x", "B"),
+            ("_@x", "?"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(initials(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn messages_are_ours_alone() {
+        assert_eq!(flash("x=1&done=key_revoked").unwrap().kind, FlashKind::Good);
+        assert_eq!(flash("cancelled=1").unwrap().kind, FlashKind::Info);
+        for query in ["", "done=", "done=You+won", "done=key_revoked%20", "redone=key_revoked"] {
+            assert!(flash(query).is_none(), "{query}");
+        }
+    }
+
+    #[test]
+    fn moments_are_written_for_people() {
+        let at = Timestamp::from_millis(1_795_348_800_123);
+        assert_eq!(when(at).text, "22 Nov 2026, 12:00 UTC");
+        assert_eq!(when(at).iso, "2026-11-22T12:00:00.123Z");
+        assert_eq!(day(Timestamp::from_millis(0)), "1 Jan 1970");
+    }
+}

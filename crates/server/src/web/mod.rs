@@ -1,0 +1,118 @@
+//! The pages, and the requests that their scripts make. One file for each page; what all share is in `frame` (how a page is
+//! put together), `session` (who asks) and `forms` (what a form may change).
+//!
+//! Guarantees: nothing is changed without the token of the session (or, signed out, of the browser) that was given the
+//! form; whoever is not signed in sees no page of anybody; a browser that goes away cuts nothing off in the middle.
+
+pub mod assets;
+pub mod chat;
+pub mod credits;
+pub mod docs;
+pub mod error;
+pub mod exchange;
+pub mod forms;
+pub mod frame;
+pub mod home;
+pub mod image;
+pub mod islands;
+pub mod jobs;
+pub mod live;
+pub mod sandbox;
+pub mod session;
+pub mod settings;
+pub mod sign_in;
+pub mod verify;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post};
+use pages::Template;
+
+use crate::app::App;
+use crate::error::ApiError;
+use crate::jobs::JobError;
+
+/// Every address of the pages.
+pub fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/", get(home::front))
+        .route("/quickstart", get(home::quickstart))
+        .route("/login", get(sign_in::form).post(sign_in::send))
+        .route("/login/confirm", post(sign_in::confirm))
+        .route("/login/{token}", get(sign_in::follow))
+        .route("/logout", post(sign_in::out))
+        .route("/chat", get(chat::new))
+        .route("/chat/{id}", get(chat::show))
+        .route("/chat/{id}/delete", post(chat::delete))
+        .route("/app/chat", post(chat::ask))
+        .route("/app/chat/answers/{id}/again", post(chat::again))
+        .route("/app/jobs/{id}/stream", get(jobs::stream))
+        .route("/app/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/app/jobs/{id}/image", get(jobs::image))
+        .route("/image", get(image::show))
+        .route("/app/image", post(image::make))
+        .route("/credits", get(credits::show))
+        .route("/credits/buy", post(credits::buy))
+        .route("/credits/return", get(credits::back))
+        .route("/sandbox/checkout/{id}", get(sandbox::checkout).post(sandbox::choose))
+        .route("/sandbox/identity/{id}", get(sandbox::identity).post(sandbox::decide))
+        .route("/verify", get(verify::show))
+        .route("/verify/start", post(verify::start))
+        .route("/verify/return", get(verify::back))
+        .route("/exchange", get(exchange::show))
+        .route("/islands", get(islands::show))
+        .route("/islands/tokens", post(islands::create_token))
+        .route("/islands/tokens/{id}/revoke", post(islands::revoke_token))
+        .route("/islands/earnings/move", post(islands::move_earnings))
+        .route("/settings", get(settings::show))
+        .route("/settings/profile", post(settings::rename))
+        .route("/settings/keys", post(settings::create_key))
+        .route("/settings/keys/{id}/revoke", post(settings::revoke_key))
+        .route("/settings/sessions/end", post(settings::end_sessions))
+        .route("/docs", get(docs::show))
+        .route("/live", get(live::stream))
+        .route("/static/{*name}", get(assets::serve))
+        .method_not_allowed_fallback(wrong_method)
+}
+
+async fn wrong_method() -> ApiError {
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "This address is not opened this way; it is used by a form of a page.",
+    )
+}
+
+/// A page, ready to be sent. It is about one person at one moment, so nobody keeps a copy.
+#[derive(Debug)]
+pub struct Page<T>(pub T);
+
+impl<T: Template> IntoResponse for Page<T> {
+    fn into_response(self) -> Response {
+        match self.0.render() {
+            Ok(html) => ([(header::CACHE_CONTROL, "no-store")], Html(html)).into_response(),
+            Err(error) => {
+                tracing::error!(%error, "a page could not be written");
+                ApiError::from(JobError::Internal).into_response()
+            }
+        }
+    }
+}
+
+/// Does something to its end, also when the browser goes away in the middle.
+///
+/// # Errors
+/// What the work answers; 500 if it broke.
+pub async fn to_the_end<T, E>(work: impl Future<Output = Result<T, E>> + Send + 'static) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<JobError> + Send + 'static,
+{
+    tokio::spawn(work).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a request of a page broke");
+        Err(JobError::Internal.into())
+    })
+}
