@@ -12,9 +12,8 @@
 //! * Asked to stop, it takes nothing new and finishes what runs.
 //! * Asks, slots and offers can change while it runs ([`Updater`], [`ConfigFile`]).
 //!
-//! An [`Agent`] holds one [`Session`](session) at a time, over one [connection]; a session starts attempts
-//! ([runner]), which ask a [backend] and speak through a [reporter]. No state outlives a connection but the
-//! [catalog] of what is served.
+//! An [`Agent`] holds one session at a time, over one connection; a session starts attempts (`runner`), which ask
+//! a `backend` and speak through a `reporter`. No state outlives a connection but the `catalog` of what is served.
 
 mod agent;
 mod backend;
