@@ -30,14 +30,22 @@ pub struct ImageView {
     pub job_id: String,
     /// What it was made from.
     pub prompt: String,
-    /// To make it again.
-    pub seed: String,
-    /// `1024`
-    pub width: String,
-    /// `768`
-    pub height: String,
+    /// To make it again, if it is known.
+    pub seed: Option<String>,
+    /// Width and height in pixels, if they were asked for: `1024 × 768`.
+    pub size: Option<String>,
     /// Who made it, how fast, for how much.
     pub receipt: Receipt,
+}
+
+impl ImageView {
+    /// `1024 × 768 · seed 42 · Naxos · 11.2 s · 12 credits`; the scripts write the same line.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let seed = self.seed.as_ref().map(|seed| format!("seed {seed}"));
+        let parts: Vec<String> = [self.size.clone(), seed].into_iter().flatten().collect();
+        [parts.as_slice(), &[self.receipt.line()]].concat().join(" · ")
+    }
 }
 
 /// The sizes offered, the usual one first.

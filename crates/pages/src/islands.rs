@@ -20,8 +20,6 @@ pub struct Islands {
     pub earnings_usd: String,
     /// There is something to move.
     pub can_move: bool,
-    /// Repeating the form with the same token moves once.
-    pub attempt: String,
     /// A token that was just made, shown this once.
     pub new_token: Option<NewToken>,
     /// Fee of the network: `10`.
@@ -39,8 +37,6 @@ pub struct IslandRow {
     pub asks: Vec<AskView>,
     /// Jobs it runs now.
     pub running: String,
-    /// Credits it earned in all.
-    pub earned: String,
 }
 
 /// An Island's price for a Cargo.

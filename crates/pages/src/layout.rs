@@ -34,7 +34,7 @@ pub struct UserView {
     pub usd: String,
     /// Fewer than ten credits are available.
     pub low: bool,
-    /// Version of the balance, as in [`crate::live::BalanceEvent`].
+    /// Version of the balance, as in the event `balance` of [`crate::live`].
     pub version: i64,
 }
 

@@ -15,8 +15,6 @@ pub struct SandboxCheckout {
     pub item: String,
     /// `$4.99`
     pub amount: String,
-    /// Who is buying.
-    pub email: String,
     /// How the session stands.
     pub state: CheckoutState,
     /// Where the buyer goes back to.
@@ -46,14 +44,12 @@ pub struct SandboxIdentity {
     pub id: String,
     /// The token that every form of this session carries.
     pub csrf: String,
-    /// Who is being checked.
-    pub email: String,
     /// The session was decided already.
     pub closed: bool,
 }
 
 /// Countries of the sandbox form.
-pub(crate) const COUNTRIES: [(&str, &str); 14] = [
+pub const COUNTRIES: [(&str, &str); 14] = [
     ("AU", "Australia"),
     ("BR", "Brazil"),
     ("CA", "Canada"),
@@ -71,7 +67,7 @@ pub(crate) const COUNTRIES: [(&str, &str); 14] = [
 ];
 
 /// Reasons for a rejection on the sandbox form.
-pub(crate) const REASONS: [(&str, &str); 4] = [
+pub const REASONS: [(&str, &str); 4] = [
     ("document_unreadable", "The document could not be read"),
     ("document_expired", "The document has expired"),
     ("face_mismatch", "The face does not match the document"),

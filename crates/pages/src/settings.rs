@@ -22,8 +22,6 @@ pub struct Settings {
     pub keys: Vec<KeyRow>,
     /// A key that was just made, shown this once.
     pub new_key: Option<NewKey>,
-    /// Number of browsers signed in, this one included.
-    pub sessions: String,
 }
 
 /// An API key.
@@ -37,7 +35,7 @@ pub struct KeyRow {
     pub prefix: String,
     /// `read, write`
     pub scopes: String,
-    /// What it may spend in all, if that is limited: `12.00 of 100.00`.
+    /// What it may spend in all, if that is limited: `100.00`.
     pub limit: Option<String>,
     /// When it was made.
     pub created: When,

@@ -1,10 +1,11 @@
 // The one event stream of a signed-in page: balance, market, purchases, verification.
 
 import { all, announce, one, setText, show } from "./dom.js";
-import { credits, grouped, micros } from "./money.js";
+import { credits, grouped, micros, usd } from "./money.js";
 
 let source = null;
 let closing = 0;
+let earningsVersion = -1;
 
 export function start() {
   if (!document.body.dataset.live) return;
@@ -23,6 +24,7 @@ function open() {
   close();
   source = new EventSource(document.body.dataset.live);
   listen("balance", balance);
+  listen("earnings", earnings);
   listen("market", market);
   listen("purchase", (data) => settled("purchase", data));
   listen("verification", (data) => settled("verification", data));
@@ -49,7 +51,7 @@ function balance(data) {
   if (!(Number(data.version) > Number(body.dataset.version))) return;
   body.dataset.version = data.version;
   const before = one('[data-balance="available"]')?.textContent;
-  for (const name of ["available", "usd", "earnings"]) {
+  for (const name of ["available", "usd"]) {
     if (data[name] != null) all(`[data-balance="${name}"]`).forEach((node) => setText(node, data[name]));
   }
   all('[data-balance="held"]').forEach((node) => setText(node, data.held ?? "0.00"));
@@ -58,11 +60,17 @@ function balance(data) {
   all("[data-tone]").forEach((node) => node.classList.toggle("low", data.low));
   all("[data-nudge]").forEach((node) => show(node, data.low));
   project(data.available);
-  if (data.earnings != null) {
-    const some = (micros(data.earnings) ?? 0n) > 0n;
-    all("[data-move]").forEach((button) => { button.disabled = !some; });
-  }
   if (before !== data.available) announce(`Balance: ${data.available} credits`);
+}
+
+function earnings(data) {
+  if (!(Number(data.version) > earningsVersion)) return;
+  earningsVersion = Number(data.version);
+  all('[data-balance="earnings"]').forEach((node) => setText(node, data.earnings));
+  const amount = micros(data.earnings) ?? 0n;
+  all('[data-balance="earnings-usd"]').forEach((node) => setText(node, usd(amount)));
+  const some = amount > 0n;
+  all("[data-move]").forEach((button) => { button.disabled = !some; });
 }
 
 /** "You'll have …" on the package cards follows the balance. */

@@ -18,6 +18,12 @@ export function grouped(amount) {
   return `${amount < 0n ? "-" : ""}${whole}.${fraction}`;
 }
 
+/** What an amount that is not negative is worth, about: 1234500000n → "≈ $12.35". A credit is a cent. */
+export function usd(amount) {
+  const cents = (amount + MICROS / 2n) / MICROS;
+  return `≈ $${grouped((cents * MICROS) / 100n)}`;
+}
+
 /** An amount as the server sent it (number or text), as people read it. */
 export function shown(value) {
   const amount = micros(value);

@@ -36,7 +36,6 @@ fn islands(full: bool) -> Islands {
         status,
         asks,
         running: "1".into(),
-        earned: "1,204.55".into(),
     };
     let token = |name: &str, used: bool| TokenRow {
         id: "tok_1".into(),
@@ -63,7 +62,6 @@ fn islands(full: bool) -> Islands {
         earnings: if full { "37.80".into() } else { "0.00".into() },
         earnings_usd: if full { "≈ $0.38".into() } else { "≈ $0.00".into() },
         can_move: full,
-        attempt: "att_1".into(),
         new_token: full.then(|| NewToken {
             name: "Naxos".into(),
             token: "isl_9f3c0aa1b2c3d4e5f60718293a4b5c6d".into(),

@@ -227,9 +227,8 @@ fn images() -> Vec<ImageView> {
         .map(|at| ImageView {
             job_id: format!("job_{at}"),
             prompt: format!("A lighthouse number {at} {HOSTILE}"),
-            seed: "42".into(),
-            width: "1024".into(),
-            height: "768".into(),
+            seed: Some("42".into()),
+            size: (at > 0).then(|| "1024 × 768".into()),
             receipt: receipt("Naxos", "11.2", "12"),
         })
         .collect()

@@ -64,7 +64,6 @@ fn checkout(state: CheckoutState) -> askama::Result<String> {
         csrf: "sample-csrf".into(),
         item: "Starter · 500 credits".into(),
         amount: "$4.99".into(),
-        email: "robin@example.org".into(),
         state,
         return_url: "/credits/return?purchase=pur_3".into(),
     }
@@ -72,13 +71,7 @@ fn checkout(state: CheckoutState) -> askama::Result<String> {
 }
 
 fn identity(closed: bool) -> askama::Result<String> {
-    SandboxIdentity {
-        id: "vs_1".into(),
-        csrf: "sample-csrf".into(),
-        email: "robin@example.org".into(),
-        closed,
-    }
-    .render()
+    SandboxIdentity { id: "vs_1".into(), csrf: "sample-csrf".into(), closed }.render()
 }
 
 fn back(state: ReturnState) -> askama::Result<String> {
@@ -114,13 +107,12 @@ fn settings(full: bool) -> Settings {
         },
         verification_note: "You can spend credits.".into(),
         keys: if full {
-            vec![key("laptop", Some("12.00 of 100.00"), true), key(HOSTILE, None, false)]
+            vec![key("laptop", Some("100.00"), true), key(HOSTILE, None, false)]
         } else {
             vec![]
         },
         new_key: full
             .then(|| NewKey { name: "laptop".into(), key: "ak_1a2b3c4d5e6f7g8h9i0jklmnopqrstuv".into() }),
-        sessions: if full { "3".into() } else { "1".into() },
     }
 }
 

@@ -16,12 +16,12 @@ const ASK_AGAIN: &str = "no-cache";
 pub async fn serve(Named(name): Named<String>, uri: Uri, headers: HeaderMap) -> Result<Response, ApiError> {
     let asset = pages::asset(&name).ok_or_else(|| ApiError::not_found("file"))?;
     let this_build = uri.path_and_query().is_some_and(|address| address.as_str() == pages::asset_url(&name));
-    let kept = [
-        (header::CACHE_CONTROL, if this_build { FOR_EVER } else { ASK_AGAIN }),
-        (header::ETAG, asset.etag),
-    ];
+    let kept =
+        [(header::CACHE_CONTROL, if this_build { FOR_EVER } else { ASK_AGAIN }), (header::ETAG, asset.etag)];
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    if known.is_some_and(|known| known.split(',').any(|tag| tag.trim().trim_start_matches("W/") == asset.etag)) {
+    if known
+        .is_some_and(|known| known.split(',').any(|tag| tag.trim().trim_start_matches("W/") == asset.etag))
+    {
         return Ok((StatusCode::NOT_MODIFIED, kept).into_response());
     }
     Ok((kept, [(header::CONTENT_TYPE, asset.content_type)], asset.bytes).into_response())

@@ -4,20 +4,14 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use pages::Nav;
 use pages::error::ErrorPage;
+use types::id::RequestId;
 
 use super::{Page, frame, session};
 use crate::app::App;
 use crate::error::ApiError;
 
-/// Whether people, rather than programs and scripts, open this address.
-#[must_use]
-pub fn is_page(path: &str) -> bool {
-    let programs = ["/api", "/v1", "/app", "/webhooks", "/static", "/live", "/health", "/ready", "/metrics"];
-    !programs.iter().any(|prefix| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
-}
-
 /// The page that says what went wrong, for whoever sent these headers.
-pub async fn error_page(app: &App, error: &ApiError, request_id: &str, headers: &HeaderMap) -> Response {
+pub async fn error_page(app: &App, error: &ApiError, request_id: RequestId, headers: &HeaderMap) -> Response {
     let mut response = (error.status, Page(view(app, error, request_id, headers).await)).into_response();
     if let Some(seconds) = error.retry_after_secs {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -25,13 +19,13 @@ pub async fn error_page(app: &App, error: &ApiError, request_id: &str, headers: 
     response
 }
 
-async fn view(app: &App, error: &ApiError, request_id: &str, headers: &HeaderMap) -> ErrorPage {
+async fn view(app: &App, error: &ApiError, request_id: RequestId, headers: &HeaderMap) -> ErrorPage {
     let (heading, advice, link) = words(error);
     // When not even the session can be read, the page says so without it.
     let session = session::of(app, headers).await.ok().flatten();
     let framed = frame::frame(app, session.as_ref(), heading, Nav::None).await;
     let layout = framed.unwrap_or_else(|_| frame::bare(app, heading));
-    let request_id = request_id.to_owned();
+    let request_id = request_id.to_string();
     if error.status == StatusCode::INTERNAL_SERVER_ERROR {
         return ErrorPage::internal(layout, request_id);
     }
@@ -55,18 +49,28 @@ fn words(error: &ApiError) -> (&'static str, &'static str, (&'static str, &'stat
     match (error.status.as_u16(), error.code) {
         (401, _) => ("You are signed out", "Sign in, then try again.", ("/login", "Sign in")),
         (402, _) => ("Not enough credits", "Buy credits, then try again.", ("/credits", "Buy credits")),
-        (403, "csrf") => ("Please try that again", "This protects you from other sites acting in your name.", front),
-        (403, "verification_required") => {
-            ("Verify your identity first", "It is needed once and takes a few minutes.", ("/verify", "Verify now"))
+        (403, "csrf") => {
+            ("Please try that again", "This protects you from other sites acting in your name.", front)
         }
-        (403, _) => ("This is not allowed", "If you think it should be, ask the operator of this network.", front),
+        (403, "verification_required") => (
+            "Verify your identity first",
+            "It is needed once and takes a few minutes.",
+            ("/verify", "Verify now"),
+        ),
+        (403, _) => {
+            ("This is not allowed", "If you think it should be, ask the operator of this network.", front)
+        }
         (404, _) => ("Not found", "Check the address for a slip, or start again from the front page.", front),
         (405, _) => ("Not like this", "Start again from the front page.", front),
-        (409, _) => ("That has changed meanwhile", "Go back, reload the page and look how it stands now.", front),
+        (409, _) => {
+            ("That has changed meanwhile", "Go back, reload the page and look how it stands now.", front)
+        }
         (413, _) => ("That is too much at once", "Go back and send less.", front),
         (429, _) => ("Slowly, please", "Wait a moment, go back and try again. Nothing was changed.", front),
         (503, _) => ("Not possible right now", "Go back and try again in a minute.", front),
-        (400..=499, _) => ("That did not work", "Go back, correct it and try again. Nothing was changed.", front),
+        (400..=499, _) => {
+            ("That did not work", "Go back, correct it and try again. Nothing was changed.", front)
+        }
         _ => ("Something went wrong", "Try again in a moment.", front),
     }
 }
@@ -84,16 +88,6 @@ pub fn capitalised(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pages_are_told_from_what_programs_call() {
-        for page in ["/", "/chat", "/credits/buy", "/livery", "/apparel", "/v12", "/nowhere"] {
-            assert!(is_page(page), "{page}");
-        }
-        for other in ["/api/v1/jobs", "/v1/models", "/app/chat", "/live", "/static/app.css", "/health", "/webhooks/x"] {
-            assert!(!is_page(other), "{other}");
-        }
-    }
 
     #[test]
     fn sentences_begin_and_end_like_sentences() {

@@ -158,7 +158,11 @@ fn not_a_form(rejection: FormRejection) -> ApiError {
             "unsupported_media_type",
             "A form is sent as application/x-www-form-urlencoded.",
         ),
-        _ => ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_form", "The form could not be read. Reload the page and try again."),
+        _ => ApiError::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid_form",
+            "The form could not be read. Reload the page and try again.",
+        ),
     }
 }
 

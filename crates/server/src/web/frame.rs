@@ -20,7 +20,12 @@ use crate::credits::{self, BalanceView};
 ///
 /// # Errors
 /// A [`DbError`].
-pub async fn frame(app: &App, session: Option<&Session>, title: &str, active: Nav) -> Result<Layout, DbError> {
+pub async fn frame(
+    app: &App,
+    session: Option<&Session>,
+    title: &str,
+    active: Nav,
+) -> Result<Layout, DbError> {
     let mut layout = Layout { active, ..bare(app, title) };
     if let Some(session) = session {
         let balance = credits::balance(app, session.user.wallet).await?;
@@ -83,12 +88,16 @@ fn flash(query: &str) -> Option<Flash> {
         }
         "conversation_deleted" => (Good, "The conversation was deleted."),
         "earnings_moved" => (Good, "Your earnings are in your wallet and can be spent at once."),
-        "nothing_to_move" => (Info, "There are no earnings to move yet. They appear as soon as an Island has done a job."),
+        "nothing_to_move" => {
+            (Info, "There are no earnings to move yet. They appear as soon as an Island has done a job.")
+        }
         "token_revoked" => (Good, "The token was revoked. An Island that used it has been disconnected."),
         "key_revoked" => (Good, "The key was revoked. Programs that use it are refused from now on."),
         "profile_saved" => (Good, "Your name was saved."),
         "signed_out" => (Good, "You are signed out."),
-        "signed_out_everywhere" => (Good, "You are signed out on every browser. Sign in again whenever you like."),
+        "signed_out_everywhere" => {
+            (Good, "You are signed out on every browser. Sign in again whenever you like.")
+        }
         "verification_unavailable" => {
             (Bad, "The identity check could not be opened. Nothing was lost; please try again in a minute.")
         }
@@ -97,7 +106,8 @@ fn flash(query: &str) -> Option<Flash> {
     Some(Flash { kind, text: text.to_owned() })
 }
 
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// A moment: `22 Nov 2026, 11:58 UTC`.
 #[must_use]
@@ -114,7 +124,9 @@ pub fn day(at: Timestamp) -> String {
     let date = at.date();
     let mut parts = date.split('-');
     let (year, month, day) = (parts.next(), parts.next(), parts.next());
-    let month = month.and_then(|month| month.parse::<usize>().ok()).and_then(|month| MONTHS.get(month.wrapping_sub(1)));
+    let month = month
+        .and_then(|month| month.parse::<usize>().ok())
+        .and_then(|month| MONTHS.get(month.wrapping_sub(1)));
     match (year, month, day) {
         (Some(year), Some(month), Some(day)) => format!("{} {month} {year}", day.trim_start_matches('0')),
         _ => date,

@@ -63,7 +63,9 @@ pub async fn quickstart(
         verification_pending: matches!(verification, Verification::Pending { .. }),
         bought: !credits::statement(&app, user.wallet, None, 1).await?.is_empty(),
         chatted: chatted(&app, user).await?,
-        has_island: islands.iter().any(|(record, connection)| connection.is_some() || record.last_seen_at.is_some()),
+        has_island: islands
+            .iter()
+            .any(|(record, connection)| connection.is_some() || record.last_seen_at.is_some()),
         has_key: !api_keys::list(&app, user).await?.is_empty(),
         base_url: app.config.public_url(),
     }))

@@ -26,7 +26,7 @@ pub mod verify;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use pages::Template;
@@ -75,15 +75,6 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/docs", get(docs::show))
         .route("/live", get(live::stream))
         .route("/static/{*name}", get(assets::serve))
-        .method_not_allowed_fallback(wrong_method)
-}
-
-async fn wrong_method() -> ApiError {
-    ApiError::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "method_not_allowed",
-        "This address is not opened this way; it is used by a form of a page.",
-    )
 }
 
 /// A page, ready to be sent. It is about one person at one moment, so nobody keeps a copy.
@@ -105,14 +96,12 @@ impl<T: Template> IntoResponse for Page<T> {
 /// Does something to its end, also when the browser goes away in the middle.
 ///
 /// # Errors
-/// What the work answers; 500 if it broke.
-pub async fn to_the_end<T, E>(work: impl Future<Output = Result<T, E>> + Send + 'static) -> Result<T, E>
-where
-    T: Send + 'static,
-    E: From<JobError> + Send + 'static,
-{
-    tokio::spawn(work).await.unwrap_or_else(|error| {
+/// 500 if it broke.
+pub async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, ApiError> {
+    tokio::spawn(work).await.map_err(|error| {
         tracing::error!(%error, "a request of a page broke");
-        Err(JobError::Internal.into())
+        JobError::Internal.into()
     })
 }

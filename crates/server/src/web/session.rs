@@ -93,7 +93,8 @@ impl FromRequestParts<Arc<App>> for SignedIn {
 
 fn not_signed_in(parts: &Parts) -> Refused {
     let path = parts.uri.path();
-    let opens_page = matches!(parts.method, Method::GET | Method::HEAD) && !path.starts_with("/app/") && path != "/live";
+    let opens_page =
+        matches!(parts.method, Method::GET | Method::HEAD) && !path.starts_with("/app/") && path != "/live";
     if opens_page {
         let address = parts.uri.path_and_query().map_or(path, |address| address.as_str());
         return Refused::SignInFirst(local(address).unwrap_or("/chat").to_owned());
@@ -104,7 +105,9 @@ fn not_signed_in(parts: &Parts) -> Refused {
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         match self {
-            Self::SignInFirst(next) => Redirect::to(&format!("/login?next={}", encode(&next))).into_response(),
+            Self::SignInFirst(next) => {
+                Redirect::to(&format!("/login?next={}", encode(&next))).into_response()
+            }
             Self::Error(error) => error.into_response(),
         }
     }
@@ -129,7 +132,6 @@ impl Browser {
     }
 
     /// The cookie, if it is still to be set.
-    #[must_use]
     pub fn cookies(&self, app: &App) -> Cookies {
         let cookie = || set_cookie(app, BROWSER, &self.secret, BROWSER_MS);
         AppendHeaders(self.fresh.then(cookie).into_iter().collect())
@@ -165,7 +167,10 @@ pub fn remember_next(app: &App, next: Option<&str>) -> (HeaderName, String) {
 }
 
 fn set_cookie(app: &App, name: &str, value: &str, milliseconds: i64) -> (HeaderName, String) {
-    (header::SET_COOKIE, cookie_text(name, value, milliseconds, app.config.public_url().starts_with("https://")))
+    (
+        header::SET_COOKIE,
+        cookie_text(name, value, milliseconds, app.config.public_url().starts_with("https://")),
+    )
 }
 
 fn cookie_text(name: &str, value: &str, milliseconds: i64, secure: bool) -> String {
@@ -190,6 +195,17 @@ pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 pub fn local(address: &str) -> Option<&str> {
     let ours = address.starts_with('/') && !address.starts_with("//");
     (ours && address.len() <= LONGEST && address.bytes().all(plain)).then_some(address)
+}
+
+/// An address of ours without the host: it works under whatever name this server was opened by, and a form may lead
+/// there. Addresses of others stay as they are.
+#[must_use]
+pub fn on_this_host<'a>(app: &App, url: &'a str) -> &'a str {
+    without_host(url, &app.config.public_url())
+}
+
+fn without_host<'a>(url: &'a str, public_url: &str) -> &'a str {
+    url.strip_prefix(public_url).and_then(local).unwrap_or(url)
 }
 
 /// Characters of our addresses and secrets. They need no quoting in a cookie.
@@ -250,9 +266,32 @@ mod tests {
         }
         let long = format!("/{}", "a".repeat(LONGEST));
         for bad in [
-            "", "chat", "//evil.example", "/\\evil.example", "https://evil.example", "/a\r\nb", "/a b", "/a;b", "/ä", &long,
+            "",
+            "chat",
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example",
+            "/a\r\nb",
+            "/a b",
+            "/a;b",
+            "/ä",
+            &long,
         ] {
             assert_eq!(local(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn our_addresses_lose_their_host_and_no_others() {
+        let cases = [
+            ("http://127.0.0.1:4000/verify/return", "/verify/return"),
+            ("http://127.0.0.1:4000/credits?cancelled=1", "/credits?cancelled=1"),
+            ("http://127.0.0.1:4000", "http://127.0.0.1:4000"),
+            ("http://127.0.0.1:40001/x", "http://127.0.0.1:40001/x"),
+            ("https://checkout.example/pay", "https://checkout.example/pay"),
+        ];
+        for (url, expected) in cases {
+            assert_eq!(without_host(url, "http://127.0.0.1:4000"), expected);
         }
     }
 

@@ -10,7 +10,7 @@ use pages::verify::{Verify, VerifyState};
 
 use super::forms::Posted;
 use super::frame::{Said, day, frame};
-use super::session::SignedIn;
+use super::session::{SignedIn, on_this_host};
 use super::{Page, to_the_end};
 use crate::app::App;
 use crate::error::ApiError;
@@ -27,8 +27,13 @@ pub async fn show(
 ) -> Result<Page<Verify>, ApiError> {
     let state = match identity::state(&app, session.user.id).await? {
         Verification::Unverified => VerifyState::Unverified,
-        Verification::Pending { session } => VerifyState::Pending { continue_url: app.identity.url(&session) },
-        Verification::Verified { country, at } => VerifyState::Verified { date: day(at), country: country_name(&country) },
+        Verification::Pending { session } => {
+            let url = app.identity.url(&session);
+            VerifyState::Pending { continue_url: url.map(|url| on_this_host(&app, &url).to_owned()) }
+        }
+        Verification::Verified { country, at } => {
+            VerifyState::Verified { date: day(at), country: country_name(&country) }
+        }
         Verification::Rejected { reason } => VerifyState::Rejected { reason },
     };
     let mut layout = frame(&app, Some(&session), "Verification", Nav::Settings).await?;
@@ -40,16 +45,19 @@ pub async fn show(
 ///
 /// # Errors
 /// 401, 403, 429, 500, 503.
-pub async fn start(State(app): State<Arc<App>>, Posted { session, .. }: Posted) -> Result<Redirect, ApiError> {
-    let started = to_the_end(async move { identity::start(&app, &session.user).await.map_err(Trouble::from) }).await;
-    match started {
-        Ok(url) => Ok(Redirect::to(&url)),
-        Err(Trouble(IdentityError::AlreadyVerified)) => Ok(Redirect::to("/verify")),
-        Err(Trouble(IdentityError::Provider(error))) => {
+pub async fn start(
+    State(app): State<Arc<App>>,
+    Posted { session, .. }: Posted,
+) -> Result<Redirect, ApiError> {
+    let task = Arc::clone(&app);
+    match to_the_end(async move { identity::start(&task, &session.user).await }).await? {
+        Ok(url) => Ok(Redirect::to(on_this_host(&app, &url))),
+        Err(IdentityError::AlreadyVerified) => Ok(Redirect::to("/verify")),
+        Err(IdentityError::Provider(error)) => {
             tracing::error!(%error, "an identity check could not be opened");
             Ok(Redirect::to("/verify?done=verification_unavailable"))
         }
-        Err(Trouble(error)) => Err(error.into()),
+        Err(IdentityError::Db(error)) => Err(error.into()),
     }
 }
 
@@ -59,7 +67,7 @@ pub async fn start(State(app): State<Arc<App>>, Posted { session, .. }: Posted) 
 /// 500, 503.
 pub async fn back(State(app): State<Arc<App>>, SignedIn(session): SignedIn) -> Result<Redirect, ApiError> {
     let user = session.user.id;
-    if let Err(error) = identity::refresh(&app, user).await {
+    if let Err(error) = to_the_end(async move { identity::refresh(&app, user).await }).await? {
         // The webhook brings the news; the page waits for it.
         tracing::warn!(%error, %user, "the verification of {user} could not be read");
     }

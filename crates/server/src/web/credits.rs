@@ -1,0 +1,267 @@
+//! `/credits`: what there is, what can be bought, what was bought and spent.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use ledger::TransferKind;
+use ledger::statement::Line;
+use pages::credits::{self as view, ActivityRow, Credits, CreditsReturn, PurchaseRow, ReturnState};
+use pages::{Badge, Nav, Tone};
+use types::id::PurchaseId;
+use types::money::MicroCredits;
+
+use super::forms::Posted;
+use super::frame::{Said, frame, when};
+use super::session::{SignedIn, on_this_host};
+use super::{Page, to_the_end};
+use crate::api::extract::id;
+use crate::app::App;
+use crate::config::Package;
+use crate::error::ApiError;
+use crate::purchases::{self, Purchase, PurchaseError, State as PurchaseState};
+use crate::{credits, identity, secrets};
+
+/// Purchases shown.
+const PURCHASES: u32 = 50;
+/// Lines of the statement on one page.
+const LINES: u32 = 25;
+
+/// `GET /credits`; with `?before=` an older part of the statement.
+///
+/// # Errors
+/// 422, 500, 503.
+pub async fn show(
+    State(app): State<Arc<App>>,
+    SignedIn(session): SignedIn,
+    Query(query): Query<HashMap<String, String>>,
+    Said(flash): Said,
+) -> Result<Page<Credits>, ApiError> {
+    let user = &session.user;
+    let before = query.get("before").map(|text| cursor(text)).transpose()?;
+    let balance = credits::balance(&app, user.wallet).await?;
+    let mut layout = frame(&app, Some(&session), "Credits", Nav::Credits).await?;
+    layout.flash = flash;
+    let (activity, older) = activity(credits::statement(&app, user.wallet, before, LINES + 1).await?);
+    let history = purchases::history(&app, user.id, PURCHASES).await?;
+    Ok(Page(Credits {
+        layout,
+        packages: packages(&app, balance.available()),
+        purchases: history.iter().map(purchase_row).collect(),
+        activity,
+        older,
+        unverified: !identity::state(&app, user.id).await?.may_spend(),
+    }))
+}
+
+/// `POST /credits/buy`: on to the page that takes the money.
+///
+/// # Errors
+/// 401, 403, 422, 429, 500, 503.
+pub async fn buy(
+    State(app): State<Arc<App>>,
+    Posted { session, form }: Posted,
+) -> Result<Redirect, ApiError> {
+    let (package, attempt) = (form.get("package").to_owned(), form.get("attempt").to_owned());
+    let task = Arc::clone(&app);
+    let bought =
+        to_the_end(async move { purchases::buy(&task, &session.user, &package, &attempt).await }).await?;
+    match bought {
+        Ok(purchase) => {
+            let checkout = purchase.checkout_url.ok_or(PurchaseError::NotFound)?;
+            Ok(Redirect::to(on_this_host(&app, &checkout)))
+        }
+        Err(PurchaseError::Provider(error)) => {
+            tracing::error!(%error, "a checkout could not be opened");
+            Ok(Redirect::to("/credits?done=checkout_unavailable"))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `GET /credits/return?purchase=`: back from paying.
+///
+/// # Errors
+/// 404, 409, 500, 503.
+pub async fn back(
+    State(app): State<Arc<App>>,
+    SignedIn(session): SignedIn,
+    Query(query): Query<HashMap<String, String>>,
+) -> Result<Response, ApiError> {
+    let id: PurchaseId = id(query.get("purchase").map_or("", String::as_str), "purchase")?;
+    let known = purchases::find(&app, session.user.id, id).await?;
+    let task = Arc::clone(&app);
+    let (purchase, told) = match to_the_end(async move { purchases::fulfil(&task, id, None).await }).await? {
+        Ok(purchase) => (purchase, true),
+        Err(PurchaseError::Provider(error)) => {
+            // The webhook or the reconciler brings the credits; the page waits for them.
+            tracing::warn!(%error, purchase = %id, "purchase {id} could not be read from the provider");
+            (known, false)
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let state = match (purchase.state, told) {
+        (PurchaseState::Granted, _) => return Ok(Redirect::to("/credits?done=bought").into_response()),
+        (PurchaseState::Created, true) | (PurchaseState::Expired, _) => ReturnState::Cancelled,
+        (PurchaseState::Created | PurchaseState::Pending, _) => ReturnState::Waiting,
+        (PurchaseState::Failed, _) => ReturnState::Failed,
+    };
+    let layout = frame(&app, Some(&session), "Payment", Nav::Credits).await?;
+    Ok(Page(CreditsReturn {
+        layout,
+        purchase_id: purchase.id.to_string(),
+        package: purchase.package_name,
+        credits: purchase.credits.to_string(),
+        amount: purchase.amount.to_string(),
+        state,
+    })
+    .into_response())
+}
+
+fn cursor(text: &str) -> Result<i64, ApiError> {
+    let cursor = text.parse().ok().filter(|cursor| *cursor > 0);
+    cursor.ok_or_else(|| ApiError::invalid("before", "must be a number, as in the link \"Older\""))
+}
+
+fn packages(app: &App, available: MicroCredits) -> Vec<view::Package> {
+    let Some(first) = app.packages.first() else { return Vec::new() };
+    let card = |package: &Package| view::Package {
+        slug: package.slug.clone(),
+        name: package.name.clone(),
+        price: package.price.to_string(),
+        credits: package.credits.to_string(),
+        bonus: bonus(first, package).map(|percent| format!("{percent}%")),
+        projected: projected(package, available).display_grouped(),
+        attempt: secrets::new(&*app.random, ""),
+    };
+    app.packages.iter().map(card).collect()
+}
+
+fn projected(package: &Package, available: MicroCredits) -> MicroCredits {
+    package.credits.micros().and_then(|credits| available.plus(credits)).unwrap_or(available)
+}
+
+/// How many percent more credits a cent buys in this package than in the first one, rounded down; nothing if none.
+fn bonus(first: &Package, package: &Package) -> Option<i128> {
+    let (credits, cents) = (i128::from(package.credits.get()), i128::from(package.price.get()));
+    let (first_credits, first_cents) = (i128::from(first.credits.get()), i128::from(first.price.get()));
+    let percent = (credits * first_cents * 100).checked_div(cents * first_credits)? - 100;
+    (percent > 0).then_some(percent)
+}
+
+fn purchase_row(purchase: &Purchase) -> PurchaseRow {
+    let status = match purchase.state {
+        PurchaseState::Granted => None,
+        PurchaseState::Created | PurchaseState::Pending => Some(Badge::new("pending", Tone::Warn)),
+        PurchaseState::Failed => Some(Badge::new("failed", Tone::Bad)),
+        PurchaseState::Expired => Some(Badge::new("expired", Tone::Plain)),
+    };
+    PurchaseRow {
+        id: purchase.id.to_string(),
+        date: when(purchase.created_at),
+        package: purchase.package_name.clone(),
+        credits: purchase.credits.to_string(),
+        amount: purchase.amount.to_string(),
+        status,
+    }
+}
+
+/// The lines to show, and the address of the next ones if there are more.
+fn activity(mut lines: Vec<Line>) -> (Vec<ActivityRow>, Option<String>) {
+    let most = LINES as usize;
+    let more = lines.len() > most;
+    lines.truncate(most);
+    let older = lines.last().filter(|_| more).map(|line| format!("/credits?before={}#activity", line.seq));
+    (lines.iter().map(activity_row).collect(), older)
+}
+
+fn activity_row(line: &Line) -> ActivityRow {
+    let incoming = line.amount.is_positive();
+    let amount = line.amount.display_grouped();
+    ActivityRow {
+        date: when(line.at),
+        what: what(line.kind, line.note.as_deref()),
+        amount: if incoming { format!("+{amount}") } else { amount.replacen('-', "−", 1) },
+        incoming,
+        balance: line.balance.display_grouped(),
+    }
+}
+
+fn what(kind: TransferKind, note: Option<&str>) -> String {
+    let word = match kind {
+        TransferKind::Job => "Job",
+        TransferKind::Purchase => "Bought",
+        TransferKind::Grant => "Granted by the operator",
+        TransferKind::EarningsToWallet => "Moved from earnings",
+    };
+    match (kind, note.filter(|note| !note.is_empty())) {
+        (TransferKind::Purchase, Some(note)) => format!("{word} {note}"),
+        (_, Some(note)) => format!("{word} · {note}"),
+        (_, None) => word.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use types::money::{Cents, Credits as Amount};
+    use types::time::Timestamp;
+
+    use super::*;
+
+    fn package(credits: i64, cents: i64) -> Package {
+        let (slug, name) = (String::new(), String::new());
+        Package { slug, name, credits: Amount::new(credits), price: Cents::new(cents) }
+    }
+
+    #[test]
+    fn a_bonus_is_what_a_cent_buys_more() {
+        let first = package(500, 499);
+        let cases = [
+            (package(500, 499), None),
+            (package(1100, 999), Some(9)),
+            (package(2800, 2499), Some(11)),
+            (package(6000, 4999), Some(19)),
+            (package(1000, 1000), None),
+            (package(i64::MAX, i64::MAX), None),
+        ];
+        for (other, expected) in cases {
+            assert_eq!(bonus(&first, &other), expected, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_says_what_it_was() {
+        let line = |kind, amount, note: Option<&str>| Line {
+            seq: 1,
+            transfer: types::id::Id::from_i64(1),
+            kind,
+            amount: MicroCredits::new(amount),
+            balance: MicroCredits::new(5_000_000),
+            note: note.map(ToOwned::to_owned),
+            at: Timestamp::from_millis(0),
+        };
+        let spent = activity_row(&line(TransferKind::Job, -2_000_000, None));
+        assert_eq!((spent.what.as_str(), spent.amount.as_str(), spent.incoming), ("Job", "−2.00", false));
+        let bought = activity_row(&line(TransferKind::Purchase, 500_000_000, Some("Starter")));
+        assert_eq!((bought.what.as_str(), bought.amount.as_str()), ("Bought Starter", "+500.00"));
+        assert!(bought.incoming);
+    }
+
+    #[test]
+    fn older_lines_have_an_address_only_if_there_are_some() {
+        let line = Line {
+            seq: 7,
+            transfer: types::id::Id::from_i64(1),
+            kind: TransferKind::Job,
+            amount: MicroCredits::new(-1),
+            balance: MicroCredits::ZERO,
+            note: None,
+            at: Timestamp::from_millis(0),
+        };
+        let most = LINES as usize;
+        assert_eq!(activity(vec![line.clone(); most]).1, None);
+        let (rows, older) = activity(vec![line; most + 1]);
+        assert_eq!((rows.len(), older.as_deref()), (most, Some("/credits?before=7#activity")));
+    }
+}

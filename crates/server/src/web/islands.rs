@@ -1,0 +1,150 @@
+//! `/islands`: the user's own machines, their tokens, and what they earned.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use pages::islands::{AskView, IslandRow, Islands, NewToken, TokenRow};
+use pages::{Badge, Flash, Nav, Tone};
+use types::id::IslandId;
+use types::island_protocol::Offer;
+use types::money::MicroCredits;
+
+use super::error::capitalised;
+use super::forms::Posted;
+use super::frame::{Said, frame, unit, when};
+use super::session::{Named, SignedIn};
+use super::{Page, to_the_end};
+use crate::accounts::sessions::Session;
+use crate::app::App;
+use crate::credits::{self, MoveError};
+use crate::error::ApiError;
+use crate::islands::registry::Connection;
+use crate::islands::{self, IslandError, IslandRecord};
+
+/// `GET /islands`.
+///
+/// # Errors
+/// 500, 503.
+pub async fn show(
+    State(app): State<Arc<App>>,
+    SignedIn(session): SignedIn,
+    Said(flash): Said,
+) -> Result<Page<Islands>, ApiError> {
+    page(&app, &session, None, flash).await
+}
+
+/// `POST /islands/tokens`: makes a token and shows it, this once.
+///
+/// # Errors
+/// 401, 403, 415, 422, 429, 500, 503.
+pub async fn create_token(
+    State(app): State<Arc<App>>,
+    Posted { session, form }: Posted,
+) -> Result<Response, ApiError> {
+    let name = form.get("name").trim();
+    match islands::create(&app, &session.user, name, false).await {
+        Ok((_, token)) => {
+            let command = format!("island --coordinator {} --token {token}", app.config.public_url());
+            let new = NewToken { name: name.to_owned(), token, command };
+            Ok(page(&app, &session, Some(new), None).await?.into_response())
+        }
+        Err(error @ (IslandError::Name | IslandError::TooMany)) => {
+            let (status, text) = match error {
+                IslandError::Name => (StatusCode::UNPROCESSABLE_ENTITY, format!("The name {error}.")),
+                _ => (StatusCode::CONFLICT, capitalised(&error.to_string())),
+            };
+            Ok((status, page(&app, &session, None, Some(Flash::bad(text))).await?).into_response())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `POST /islands/tokens/{id}/revoke`.
+///
+/// # Errors
+/// 401, 403, 404, 415, 429, 500, 503.
+pub async fn revoke_token(
+    State(app): State<Arc<App>>,
+    Named(id): Named<IslandId>,
+    Posted { session, .. }: Posted,
+) -> Result<Redirect, ApiError> {
+    if !islands::revoke(&app, &session.user, id).await? {
+        return Err(ApiError::not_found("token"));
+    }
+    Ok(Redirect::to("/islands?done=token_revoked"))
+}
+
+/// `POST /islands/earnings/move`: all of it into the wallet.
+///
+/// # Errors
+/// 401, 403, 415, 429, 500, 503.
+pub async fn move_earnings(
+    State(app): State<Arc<App>>,
+    Posted { session, .. }: Posted,
+) -> Result<Redirect, ApiError> {
+    match to_the_end(async move { credits::move_earnings(&app, &session.user).await }).await? {
+        Ok(_) => Ok(Redirect::to("/islands?done=earnings_moved")),
+        Err(MoveError::Nothing) => Ok(Redirect::to("/islands?done=nothing_to_move")),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn page(
+    app: &App,
+    session: &Session,
+    new_token: Option<NewToken>,
+    flash: Option<Flash>,
+) -> Result<Page<Islands>, ApiError> {
+    let mut layout = frame(app, Some(session), "Islands", Nav::Islands).await?;
+    layout.flash = flash;
+    let earnings = credits::balance(app, session.user.earnings).await?.available();
+    let mine = islands::mine(app, &session.user).await?;
+    let seen =
+        mine.iter().filter(|(record, connection)| connection.is_some() || record.last_seen_at.is_some());
+    Ok(Page(Islands {
+        layout,
+        islands: seen.map(|(record, connection)| island_row(app, record, connection.as_deref())).collect(),
+        tokens: mine.iter().map(|(record, _)| token_row(record)).collect(),
+        earnings: earnings.display_grouped(),
+        earnings_usd: format!("≈ {}", earnings.approximate_usd()),
+        can_move: earnings.is_positive(),
+        new_token,
+        fee_percent: app.config.market.fee_percent.to_string(),
+    }))
+}
+
+fn island_row(app: &App, record: &IslandRecord, connection: Option<&Connection>) -> IslandRow {
+    let offers = connection.map_or_else(|| record.offers.clone(), Connection::offers);
+    let status = match connection {
+        Some(_) if offers.is_empty() => Badge::new("online, offers nothing", Tone::Warn),
+        Some(_) => Badge::new("online", Tone::Good),
+        None => Badge::new("offline", Tone::Plain),
+    };
+    IslandRow {
+        name: record.name.clone(),
+        status,
+        asks: offers.iter().map(|offer| ask(app, offer)).collect(),
+        running: connection.map_or(0, Connection::running).to_string(),
+    }
+}
+
+fn ask(app: &App, offer: &Offer) -> AskView {
+    let workload = app.market.get(&offer.workload).map(|market| &market.workload);
+    AskView {
+        cargo: workload.map_or_else(|| offer.workload.clone(), |workload| workload.name.clone()),
+        price: offer.ask.parse().map_or_else(|_| offer.ask.clone(), MicroCredits::display_grouped),
+        unit: workload.map_or("job", |workload| unit(workload.kind)).to_owned(),
+    }
+}
+
+fn token_row(record: &IslandRecord) -> TokenRow {
+    TokenRow {
+        id: record.id.to_string(),
+        name: record.name.clone(),
+        prefix: record.token_prefix.clone(),
+        created: when(record.created_at),
+        last_used: record.last_seen_at.map(when),
+    }
+}
