@@ -95,7 +95,10 @@ pub enum StartError {
 }
 
 /// The queue that feeds the committer.
-pub type CommitQueue = mpsc::Receiver<(commit::Command, tokio::sync::oneshot::Sender<Result<commit::Done, crate::jobs::JobError>>)>;
+pub type CommitQueue = mpsc::Receiver<(
+    commit::Command,
+    tokio::sync::oneshot::Sender<Result<commit::Done, crate::jobs::JobError>>,
+)>;
 
 /// A database with its schema, as every command needs it.
 ///
@@ -198,7 +201,8 @@ impl App {
     async fn load_last_prices(&self) -> Result<(), DbError> {
         for market in self.market.all() {
             let id = market.workload.id;
-            let last = self.db.read("last_price", async move |tx| market_store::last_price(tx, id).await).await?;
+            let last =
+                self.db.read("last_price", async move |tx| market_store::last_price(tx, id).await).await?;
             if let Some(price) = last {
                 market.note_price(price);
             }

@@ -23,7 +23,12 @@ pub fn start(app: &Arc<App>, router: &Router) {
     every(app, "reconcile purchases", Duration::from_secs(30), |app| async move {
         purchases::reconcile_once(&app).await
     });
-    every(app, "note use of keys and Islands", Duration::from_secs(20), |app| async move { note_use(&app).await });
+    every(
+        app,
+        "note use of keys and Islands",
+        Duration::from_secs(20),
+        |app| async move { note_use(&app).await },
+    );
     every(app, "clean up", Duration::from_secs(3600), |app| async move { clean_up(&app).await });
     every(app, "metrics upkeep", Duration::from_secs(5), |app| async move {
         app.metrics.upkeep();
@@ -80,7 +85,9 @@ async fn note_use(app: &App) -> Result<(), DbError> {
 async fn clean_up(app: &App) -> Result<(), DbError> {
     let now = app.clock.now();
     app.db
-        .tx("clean_up", async move |tx| accounts::store::delete_stale(tx, now, now.plus_millis(-DAY_MS)).await)
+        .tx("clean_up", async move |tx| {
+            accounts::store::delete_stale(tx, now, now.plus_millis(-DAY_MS)).await
+        })
         .await
 }
 

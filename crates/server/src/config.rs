@@ -261,13 +261,17 @@ impl Config {
             return refuse("node must be between 0 and 1023");
         }
         if self.limits.requests_per_minute == 0 || self.limits.body_bytes < 1024 {
-            return refuse("limits.requests_per_minute must be at least 1 and limits.body_bytes at least 1024");
+            return refuse(
+                "limits.requests_per_minute must be at least 1 and limits.body_bytes at least 1024",
+            );
         }
         if self.jobs.attempts == 0 || self.jobs.run_secs == 0 || self.jobs.wait_secs == 0 {
             return refuse("jobs.attempts, jobs.run_secs and jobs.wait_secs must be at least 1");
         }
         if self.islands.heartbeat_secs == 0 || self.islands.lease_secs < self.islands.heartbeat_secs {
-            return refuse("islands.lease_secs must be at least islands.heartbeat_secs, which must be at least 1");
+            return refuse(
+                "islands.lease_secs must be at least islands.heartbeat_secs, which must be at least 1",
+            );
         }
         if self.credits.low_balance.parse::<MicroCredits>().is_err() {
             return refuse("credits.low_balance must be a number of credits");
@@ -283,7 +287,10 @@ impl Config {
                 return refuse("workloads.name must be ASCII: existing clients cut it by bytes");
             }
             if !workload.ceiling.parse::<MicroCredits>().is_ok_and(MicroCredits::is_positive) {
-                return Err(ConfigError(format!("workloads.{}.ceiling must be credits above 0", workload.slug)));
+                return Err(ConfigError(format!(
+                    "workloads.{}.ceiling must be credits above 0",
+                    workload.slug
+                )));
             }
         }
         Ok(())
@@ -307,7 +314,9 @@ fn read_package(package: &PackageConfig) -> Result<Package, ConfigError> {
 fn check_slug(what: &str, slug: &str) -> Result<(), ConfigError> {
     let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_' || b == b'.';
     if slug.is_empty() || slug.len() > 64 || !slug.bytes().all(fine) {
-        return Err(ConfigError(format!("{what}: the slug {slug:?} must be lower-case letters, digits, - _ .")));
+        return Err(ConfigError(format!(
+            "{what}: the slug {slug:?} must be lower-case letters, digits, - _ ."
+        )));
     }
     Ok(())
 }
@@ -380,7 +389,10 @@ mod tests {
             ("[payments]\nprovider = \"paypal\"", "paypal"),
             ("[database]\nurl = \"mysql://x\"", "database.url"),
             ("public_url = \"ftp://x\"", "public_url"),
-            ("[credits]\npackages = [{slug = \"a\", name = \"A\", credits = 0, price = \"1\"}]", "packages.a"),
+            (
+                "[credits]\npackages = [{slug = \"a\", name = \"A\", credits = 0, price = \"1\"}]",
+                "packages.a",
+            ),
             ("[credits]\npackages = [{slug = \"a\", name = \"A\", credits = 1, price = \"1.999\"}]", "price"),
             ("[islands]\nlease_secs = 1", "lease_secs"),
         ];

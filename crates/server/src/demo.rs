@@ -55,7 +55,11 @@ pub async fn start(app: &Arc<App>) -> Result<(), StartError> {
 }
 
 fn offer(workload: &str, ask: &str, slots: u32) -> OfferConfig {
-    if workload == "sdxl" { OfferConfig::images(workload, ask, slots) } else { OfferConfig::chat(workload, ask, slots) }
+    if workload == "sdxl" {
+        OfferConfig::images(workload, ask, slots)
+    } else {
+        OfferConfig::chat(workload, ask, slots)
+    }
 }
 
 /// The owner of the demo Islands. Islands of an earlier demo are revoked: their tokens are lost with their process.

@@ -92,7 +92,8 @@ impl ApiError {
         object.insert("type".to_owned(), self.openai_type().into());
         object.insert("param".to_owned(), self.field.clone().into());
         let error = if error_as_text { Value::from(self.message.clone()) } else { Value::Object(object) };
-        let mut body = json!({"error": error, "message": self.message, "code": self.code, "request_id": request_id});
+        let mut body =
+            json!({"error": error, "message": self.message, "code": self.code, "request_id": request_id});
         if let (Some(field), Some(body)) = (&self.field, body.as_object_mut()) {
             body.insert("errors".to_owned(), json!({field: [self.message]}));
         }

@@ -86,6 +86,9 @@ mod tests {
         assert!((1..=2).contains(&wait));
         assert_eq!(limiter.take(1, Kind::Write, start.plus_millis(1100)), Ok(()));
         assert!(limiter.take(1, Kind::Write, start.plus_millis(1150)).is_err());
-        assert!(limiter.take(1, Kind::Write, start.plus_millis(-5000)).is_err(), "a clock that goes back gives nothing");
+        assert!(
+            limiter.take(1, Kind::Write, start.plus_millis(-5000)).is_err(),
+            "a clock that goes back gives nothing"
+        );
     }
 }

@@ -56,7 +56,10 @@ impl Mail for Files {
         );
         Box::pin(async move {
             tokio::fs::create_dir_all(&self.folder).await?;
-            let safe: String = to.chars().map(|c| if c.is_ascii_alphanumeric() || "@.+-".contains(c) { c } else { '_' }).collect();
+            let safe: String = to
+                .chars()
+                .map(|c| if c.is_ascii_alphanumeric() || "@.+-".contains(c) { c } else { '_' })
+                .collect();
             let number = crate::secrets::hash(url);
             let name = format!("{safe}-{}.eml", number.get(..12).unwrap_or_default());
             tokio::fs::write(self.folder.join(name), text).await

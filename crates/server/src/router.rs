@@ -14,7 +14,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use types::id::RequestId;
 
 use crate::api::{
-    account, api_keys, clients, credits, health, hosts, islands, jobs, market, openai, stream, webhooks, workloads,
+    account, api_keys, clients, credits, health, hosts, islands, jobs, market, openai, stream, webhooks,
+    workloads,
 };
 use crate::app::App;
 use crate::error::ApiError;
@@ -32,7 +33,11 @@ pub fn router(app: &Arc<App>) -> Router {
         .merge(web::routes())
         .fallback(|| async { ApiError::not_found("page") })
         .method_not_allowed_fallback(|| async {
-            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This method is not known here.")
+            ApiError::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "This method is not known here.",
+            )
         })
         .layer(CatchPanicLayer::custom(|_| panicked()))
         .layer(DefaultBodyLimit::max(app.config.limits.body_bytes))
@@ -94,7 +99,8 @@ async fn outermost(State(app): State<Arc<App>>, request: Request, next: Next) ->
     }
     add_headers(&mut response, id);
     let status = response.status().as_u16().to_string();
-    metrics::counter!("archipelago_http_requests_total", "route" => route.clone(), "status" => status).increment(1);
+    metrics::counter!("archipelago_http_requests_total", "route" => route.clone(), "status" => status)
+        .increment(1);
     metrics::histogram!("archipelago_http_seconds", "route" => route).record(started.elapsed());
     if for_program { cross_origin(response) } else { response }
 }
@@ -114,7 +120,11 @@ async fn explain(
     let error = match response.extensions().get::<ApiError>() {
         Some(error) => error.clone(),
         // A page that renders its own error (an expired link, a form with a mistake) stays as it is.
-        None if response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html")) => {
+        None if response
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"text/html")) =>
+        {
             return response;
         }
         None => ApiError::new(response.status(), "bad_request", "The request could not be understood."),
@@ -158,7 +168,10 @@ fn cross_origin(mut response: Response) -> Response {
         ("access-control-allow-origin", "*"),
         ("access-control-allow-methods", "GET, POST, DELETE"),
         ("access-control-allow-headers", "authorization, content-type, idempotency-key, x-bid-price"),
-        ("access-control-expose-headers", "x-request-id, x-job-id, x-credits-used, retry-after, idempotent-replayed"),
+        (
+            "access-control-expose-headers",
+            "x-request-id, x-job-id, x-credits-used, retry-after, idempotent-replayed",
+        ),
         ("access-control-max-age", "86400"),
     ] {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));

@@ -48,6 +48,12 @@ pub fn metrics() -> Result<Metrics, ConfigError> {
 }
 
 impl Metrics {
+    /// Metrics that nobody reads: for a program built beside another in one process.
+    #[must_use]
+    pub fn detached() -> Self {
+        Self(PrometheusBuilder::new().build_recorder().handle())
+    }
+
     /// In the text format Prometheus reads.
     #[must_use]
     pub fn render(&self) -> String {

@@ -112,7 +112,11 @@ impl Scopes {
     /// The words.
     #[must_use]
     pub fn words(self) -> Vec<&'static str> {
-        [("read", self.read), ("write", self.write)].into_iter().filter(|(_, has)| *has).map(|(word, _)| word).collect()
+        [("read", self.read), ("write", self.write)]
+            .into_iter()
+            .filter(|(_, has)| *has)
+            .map(|(word, _)| word)
+            .collect()
     }
 }
 
@@ -139,7 +143,9 @@ impl KeyRequest {
             None => None,
             Some(text) => {
                 let limit: MicroCredits = text.parse().map_err(|_| KeyError::Limit)?;
-                Some(limit).filter(|limit| limit.is_positive()).map_or(Err(KeyError::Limit), |limit| Ok(Some(limit)))?
+                Some(limit)
+                    .filter(|limit| limit.is_positive())
+                    .map_or(Err(KeyError::Limit), |limit| Ok(Some(limit)))?
             }
         };
         Ok(Self { name: name.to_owned(), scopes, spend_limit })
@@ -230,7 +236,8 @@ impl KeyCache {
             Some(caller) => caller,
             None => {
                 let key = hash.clone();
-                let found = app.db.read("api_key", async move |tx| store::key_by_secret(tx, &key).await).await?;
+                let found =
+                    app.db.read("api_key", async move |tx| store::key_by_secret(tx, &key).await).await?;
                 let Some((user, key)) = found else { return Ok(None) };
                 let caller = Caller { user: Arc::new(user), key: Arc::new(key) };
                 self.remember(hash, &caller, forgotten);

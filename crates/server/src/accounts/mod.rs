@@ -99,7 +99,9 @@ pub async fn rename(app: &App, user: &User, name: &str) -> Result<bool, DbError>
 pub fn normalise_email(text: &str) -> Option<String> {
     let email = text.trim().to_lowercase();
     let (local, domain) = email.split_once('@')?;
-    let strange = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '@' | ',' | ';' | '<' | '>' | '"' | '\\');
+    let strange = |c: char| {
+        c.is_whitespace() || c.is_control() || matches!(c, '@' | ',' | ';' | '<' | '>' | '"' | '\\')
+    };
     let fine = email.len() <= 254
         && !local.is_empty()
         && local.len() <= 64
@@ -118,12 +120,17 @@ mod tests {
 
     #[test]
     fn addresses() {
-        let good = [("Ana@Example.org", "ana@example.org"), ("  a+b@c.d ", "a+b@c.d"), ("ana@localhost", "ana@localhost")];
+        let good = [
+            ("Ana@Example.org", "ana@example.org"),
+            ("  a+b@c.d ", "a+b@c.d"),
+            ("ana@localhost", "ana@localhost"),
+        ];
         for (text, stored) in good {
             assert_eq!(normalise_email(text).as_deref(), Some(stored));
         }
         let long = format!("{}@x.org", "a".repeat(65));
-        for text in ["", "ana", "@x", "a@", "a@b@c", "a b@c.d", "a@b\n.c", "a@.x", "a@x..y", "<a>@x.y", &long] {
+        for text in ["", "ana", "@x", "a@", "a@b@c", "a b@c.d", "a@b\n.c", "a@.x", "a@x..y", "<a>@x.y", &long]
+        {
             assert_eq!(normalise_email(text), None, "{text:?}");
         }
     }

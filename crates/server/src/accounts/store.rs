@@ -9,7 +9,8 @@ use super::User;
 use super::api_keys::{ApiKey, Scopes};
 
 const USER: &str = "u.id, u.email, u.name, u.wallet_id, u.earnings_id, u.created_at";
-const KEY: &str = "k.id, k.name, k.prefix, k.scopes, k.spend_limit, k.created_at, k.last_used_at, k.revoked_at";
+const KEY: &str =
+    "k.id, k.name, k.prefix, k.scopes, k.spend_limit, k.created_at, k.last_used_at, k.revoked_at";
 
 pub async fn insert_user(tx: &mut Tx<'_>, user: &User) -> Result<(), DbError> {
     let sql = "INSERT INTO users (id, email, name, wallet_id, earnings_id, created_at) VALUES ($1, $2, $3, $4, $5, $6)";
@@ -49,7 +50,11 @@ pub async fn insert_link(
 }
 
 /// The address and the browser of a link that still works.
-pub async fn live_link(tx: &mut Tx<'_>, hash: &str, now: Timestamp) -> Result<Option<(String, String)>, DbError> {
+pub async fn live_link(
+    tx: &mut Tx<'_>,
+    hash: &str,
+    now: Timestamp,
+) -> Result<Option<(String, String)>, DbError> {
     let sql = "SELECT email, browser_hash FROM magic_links
                WHERE token_hash = $1 AND used_at IS NULL AND expires_at > $2";
     let row = tx.query_opt(sql, &params![hash, now]).await?;
@@ -58,7 +63,8 @@ pub async fn live_link(tx: &mut Tx<'_>, hash: &str, now: Timestamp) -> Result<Op
 
 /// Uses a link up; answers whether it was still there to be used.
 pub async fn use_link(tx: &mut Tx<'_>, hash: &str, now: Timestamp) -> Result<bool, DbError> {
-    let sql = "UPDATE magic_links SET used_at = $2 WHERE token_hash = $1 AND used_at IS NULL AND expires_at > $2";
+    let sql =
+        "UPDATE magic_links SET used_at = $2 WHERE token_hash = $1 AND used_at IS NULL AND expires_at > $2";
     Ok(tx.execute(sql, &params![hash, now]).await? == 1)
 }
 
@@ -87,7 +93,9 @@ pub async fn session(
 }
 
 pub async fn extend_session(tx: &mut Tx<'_>, hash: &str, expires: Timestamp) -> Result<(), DbError> {
-    tx.execute("UPDATE sessions SET expires_at = $2 WHERE token_hash = $1", &params![hash, expires]).await.map(drop)
+    tx.execute("UPDATE sessions SET expires_at = $2 WHERE token_hash = $1", &params![hash, expires])
+        .await
+        .map(drop)
 }
 
 pub async fn delete_session(tx: &mut Tx<'_>, hash: &str) -> Result<(), DbError> {
@@ -103,7 +111,12 @@ pub async fn delete_stale(tx: &mut Tx<'_>, now: Timestamp, links_before: Timesta
     tx.execute("DELETE FROM magic_links WHERE expires_at <= $1", &params![links_before]).await.map(drop)
 }
 
-pub async fn insert_key(tx: &mut Tx<'_>, user: UserId, key: &ApiKey, secret_hash: &str) -> Result<(), DbError> {
+pub async fn insert_key(
+    tx: &mut Tx<'_>,
+    user: UserId,
+    key: &ApiKey,
+    secret_hash: &str,
+) -> Result<(), DbError> {
     let sql = "INSERT INTO api_keys (id, user_id, name, prefix, secret_hash, scopes, spend_limit, created_at)
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     let scopes = key.scopes.to_string();
@@ -122,11 +135,18 @@ pub async fn key_by_secret(tx: &mut Tx<'_>, secret_hash: &str) -> Result<Option<
 }
 
 pub async fn keys_of(tx: &mut Tx<'_>, user: UserId) -> Result<Vec<ApiKey>, DbError> {
-    let sql = format!("SELECT {KEY} FROM api_keys k WHERE k.user_id = $1 AND k.revoked_at IS NULL ORDER BY k.id DESC");
+    let sql = format!(
+        "SELECT {KEY} FROM api_keys k WHERE k.user_id = $1 AND k.revoked_at IS NULL ORDER BY k.id DESC"
+    );
     tx.query(&sql, &params![user]).await?.iter().map(|row| read_key(row, 0)).collect()
 }
 
-pub async fn revoke_key(tx: &mut Tx<'_>, user: UserId, id: ApiKeyId, now: Timestamp) -> Result<bool, DbError> {
+pub async fn revoke_key(
+    tx: &mut Tx<'_>,
+    user: UserId,
+    id: ApiKeyId,
+    now: Timestamp,
+) -> Result<bool, DbError> {
     let sql = "UPDATE api_keys SET revoked_at = $3 WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL";
     Ok(tx.execute(sql, &params![id, user, now]).await? == 1)
 }

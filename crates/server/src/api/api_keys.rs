@@ -35,10 +35,15 @@ pub async fn create(
         None => caller.key.scopes,
     };
     if scopes.read && !caller.key.scopes.read {
-        return Err(ApiError::forbidden("missing_scope", "A key cannot make a key that may do more than itself."));
+        return Err(ApiError::forbidden(
+            "missing_scope",
+            "A key cannot make a key that may do more than itself.",
+        ));
     }
     let limit = match fields.get("limit") {
-        Some(raw) => Some(types::money::parse_json_amount(raw.get()).map_err(|_| KeyError::Limit)?.to_string()),
+        Some(raw) => {
+            Some(types::money::parse_json_amount(raw.get()).map_err(|_| KeyError::Limit)?.to_string())
+        }
         None => caller.key.spend_limit.map(|limit| limit.to_string()),
     };
     let request = KeyRequest::new(&fields.need_text("name")?, scopes, limit.as_deref())?;

@@ -69,13 +69,16 @@ pub async fn transactions(
     Query(query): Query<HashMap<String, String>>,
 ) -> Result<Json<Value>, ApiError> {
     let (limit, _) = page(&query)?;
-    let before = match query.get("cursor") {
-        None => None,
-        Some(text) => {
-            let cursor = text.parse::<i64>().ok().filter(|cursor| *cursor > 0);
-            Some(cursor.ok_or_else(|| ApiError::invalid("cursor", "must be the next_cursor of an earlier answer"))?)
-        }
-    };
+    let before =
+        match query.get("cursor") {
+            None => None,
+            Some(text) => {
+                let cursor = text.parse::<i64>().ok().filter(|cursor| *cursor > 0);
+                Some(cursor.ok_or_else(|| {
+                    ApiError::invalid("cursor", "must be the next_cursor of an earlier answer")
+                })?)
+            }
+        };
     let lines = credits::statement(&app, caller.user.wallet, before, limit).await?;
     let next = lines.last().map(|line| line.seq).filter(|seq| *seq > 1);
     let rows: Vec<Value> = lines

@@ -16,16 +16,22 @@ impl From<JobError> for ApiError {
     fn from(error: JobError) -> Self {
         let text = sentence(&error.to_string());
         match error {
-            JobError::UnknownWorkload => {
-                Self::new(StatusCode::NOT_FOUND, "unknown_workload", "There is no such Cargo. GET /api/v1/workloads lists them.")
-            }
+            JobError::UnknownWorkload => Self::new(
+                StatusCode::NOT_FOUND,
+                "unknown_workload",
+                "There is no such Cargo. GET /api/v1/workloads lists them.",
+            ),
             JobError::Invalid { field, message } => Self::invalid(field, message),
-            JobError::Unverified => {
-                Self::forbidden("verification_required", "Please verify your identity before spending credits: open /verify.")
-                    .with("reason", "unverified")
-                    .with("verify_url", "/verify")
-            }
-            JobError::Frozen => Self::forbidden("account_frozen", "This account is frozen and cannot spend. Please contact the operator."),
+            JobError::Unverified => Self::forbidden(
+                "verification_required",
+                "Please verify your identity before spending credits: open /verify.",
+            )
+            .with("reason", "unverified")
+            .with("verify_url", "/verify"),
+            JobError::Frozen => Self::forbidden(
+                "account_frozen",
+                "This account is frozen and cannot spend. Please contact the operator.",
+            ),
             JobError::KeyRevoked => Self::unauthenticated("This API key has been revoked."),
             JobError::InsufficientCredits { required, available, reason } => {
                 Self::new(StatusCode::PAYMENT_REQUIRED, "insufficient_credits", text)
@@ -37,9 +43,7 @@ impl From<JobError> for ApiError {
                 let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_jobs", text);
                 Self { retry_after_secs: Some(5), ..error }
             }
-            JobError::KeyTaken => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", text)
-            }
+            JobError::KeyTaken => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", text),
             JobError::NotFound => Self::not_found("job"),
             JobError::Ended => Self::new(StatusCode::CONFLICT, "already_ended", text),
             JobError::Unavailable(text) => Self::unavailable(text),
@@ -58,9 +62,11 @@ impl From<PurchaseError> for ApiError {
             }
             PurchaseError::BadKey => Self::invalid("attempt", text),
             PurchaseError::NotFound => Self::not_found("purchase"),
-            PurchaseError::Mismatch => {
-                Self::new(StatusCode::CONFLICT, "payment_mismatch", "The payment does not match the purchase. Please contact the operator.")
-            }
+            PurchaseError::Mismatch => Self::new(
+                StatusCode::CONFLICT,
+                "payment_mismatch",
+                "The payment does not match the purchase. Please contact the operator.",
+            ),
             PurchaseError::Provider(error) => error.into(),
             PurchaseError::Db(error) => error.into(),
         }
@@ -70,7 +76,9 @@ impl From<PurchaseError> for ApiError {
 impl From<ProviderError> for ApiError {
     fn from(error: ProviderError) -> Self {
         tracing::error!(%error, "a provider did not answer");
-        Self::unavailable("The provider could not be reached. Nothing was charged; please try again in a minute.")
+        Self::unavailable(
+            "The provider could not be reached. Nothing was charged; please try again in a minute.",
+        )
     }
 }
 
@@ -113,7 +121,9 @@ impl From<IslandError> for ApiError {
 impl From<MoveError> for ApiError {
     fn from(error: MoveError) -> Self {
         match error {
-            MoveError::Nothing => Self::new(StatusCode::CONFLICT, "nothing_to_move", "There are no earnings to move yet."),
+            MoveError::Nothing => {
+                Self::new(StatusCode::CONFLICT, "nothing_to_move", "There are no earnings to move yet.")
+            }
             MoveError::Db(error) => error.into(),
         }
     }

@@ -29,7 +29,9 @@ impl FromRequestParts<Arc<App>> for ApiUser {
             ApiError::unauthenticated("An API key is needed: send the header \"Authorization: Bearer ak_…\".")
         })?;
         let caller = app.keys.find(app, secret).await?;
-        let caller = caller.ok_or_else(|| ApiError::unauthenticated("This API key is not valid. It may have been revoked."))?;
+        let caller = caller.ok_or_else(|| {
+            ApiError::unauthenticated("This API key is not valid. It may have been revoked.")
+        })?;
         let reads = matches!(parts.method, Method::GET | Method::HEAD);
         let scopes = caller.key.scopes;
         if (reads && !scopes.read) || (!reads && !scopes.write) {
@@ -152,10 +154,17 @@ impl Fields {
 
     /// All fields but those of these names.
     pub fn without<'a>(&'a self, names: &'a [&str]) -> impl Iterator<Item = (&'a str, &'a RawValue)> {
-        self.fields.iter().map(|(name, value)| (name.as_str(), &**value)).filter(|(name, _)| !names.contains(name))
+        self.fields
+            .iter()
+            .map(|(name, value)| (name.as_str(), &**value))
+            .filter(|(name, _)| !names.contains(name))
     }
 
-    fn typed<T: serde::de::DeserializeOwned>(&self, name: &str, message: &str) -> Result<Option<T>, ApiError> {
+    fn typed<T: serde::de::DeserializeOwned>(
+        &self,
+        name: &str,
+        message: &str,
+    ) -> Result<Option<T>, ApiError> {
         self.get(name)
             .map(|value| serde_json::from_str(value.get()).map_err(|_| ApiError::invalid(name, message)))
             .transpose()

@@ -39,7 +39,8 @@ pub async fn show(
 fn host_json(app: &App, record: &IslandRecord) -> Value {
     let connection = app.islands.get(record.id);
     let offers = connection.as_ref().map(|connection| connection.offers()).unwrap_or_default();
-    let asks: BTreeMap<&str, &str> = offers.iter().map(|offer| (offer.workload.as_str(), offer.ask.as_str())).collect();
+    let asks: BTreeMap<&str, &str> =
+        offers.iter().map(|offer| (offer.workload.as_str(), offer.ask.as_str())).collect();
     json!({
         "id": record.id, "name": record.name,
         "status": if connection.is_some() { "online" } else { "offline" },

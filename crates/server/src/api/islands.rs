@@ -21,13 +21,16 @@ pub async fn connect(
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
-    let token = bearer(&headers)
-        .ok_or_else(|| ApiError::unauthenticated("An Island token is needed: \"Authorization: Bearer it_…\"."))?;
+    let token = bearer(&headers).ok_or_else(|| {
+        ApiError::unauthenticated("An Island token is needed: \"Authorization: Bearer it_…\".")
+    })?;
     let island = islands::by_token(&app, token).await?;
-    let island = island
-        .ok_or_else(|| ApiError::unauthenticated("This Island token is not valid. It may have been revoked."))?;
-    let upgrade =
-        upgrade.map_err(|rejection| ApiError::new(rejection.status(), "no_websocket", "Islands connect by WebSocket."))?;
+    let island = island.ok_or_else(|| {
+        ApiError::unauthenticated("This Island token is not valid. It may have been revoked.")
+    })?;
+    let upgrade = upgrade.map_err(|rejection| {
+        ApiError::new(rejection.status(), "no_websocket", "Islands connect by WebSocket.")
+    })?;
     Ok(upgrade
         .max_message_size(MAX_FRAME_BYTES)
         .max_frame_size(MAX_FRAME_BYTES)

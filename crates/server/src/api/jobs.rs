@@ -54,7 +54,9 @@ pub async fn create(
     }
     let mut response = (StatusCode::CREATED, Json(json!({"data": body}))).into_response();
     if accepted.replayed {
-        response.headers_mut().insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
     }
     Ok(response)
 }
@@ -172,7 +174,8 @@ pub fn job_json(app: &App, job: &Job, output: Option<&str>) -> Value {
     let slug = app.market.by_id(job.workload).map(|market| market.workload.slug.clone());
     let input: Value = serde_json::from_str(&job.input).unwrap_or_default();
     let times = |at: Option<types::time::Timestamp>| at.map(|at| at.to_string());
-    let (created, started, completed) = (job.created_at.to_string(), times(job.started_at), times(job.completed_at));
+    let (created, started, completed) =
+        (job.created_at.to_string(), times(job.started_at), times(job.completed_at));
     let duration = job.duration_ms();
     let error = job.error.as_ref().map(|(_, text)| text.clone());
     let mut body = json!({
@@ -203,7 +206,11 @@ pub fn usage_json(job: &Job) -> Value {
     for (name, camel, count) in [
         ("prompt_tokens", "promptTokens", prompt),
         ("completion_tokens", "completionTokens", completion),
-        ("total_tokens", "totalTokens", prompt.zip(completion).map(|(prompt, completion)| prompt + completion)),
+        (
+            "total_tokens",
+            "totalTokens",
+            prompt.zip(completion).map(|(prompt, completion)| prompt + completion),
+        ),
     ] {
         if let Some(count) = count {
             usage.insert(name.to_owned(), count.into());
@@ -235,7 +242,9 @@ mod tests {
         assert_eq!(bid("2.5"), Ok(MicroCredits::new(2_500_000)));
         assert_eq!(bid("\"2.5\""), Ok(MicroCredits::new(2_500_000)));
         assert_eq!(bid("0.000001"), Ok(MicroCredits::new(1)));
-        for text in ["0", "-1", "1e9", "1000000000", "1.0000001", "\"two\"", "\"NaN\"", "true", "[]", "{}", "\"\""] {
+        for text in
+            ["0", "-1", "1e9", "1000000000", "1.0000001", "\"two\"", "\"NaN\"", "true", "[]", "{}", "\"\""]
+        {
             assert_eq!(bid(text), Err((422, Some("bid_price".to_owned()))), "{text}");
         }
     }

@@ -33,7 +33,8 @@ pub async fn one(State(app): State<Arc<App>>, Path(slug): Path<String>) -> Resul
     }
     let now = app.clock.now();
     let rates = rates::all(&app).await?;
-    let rows: Vec<Value> = rates.iter().filter(|rate| rate.slug == slug).map(|rate| rate_json(rate, now)).collect();
+    let rows: Vec<Value> =
+        rates.iter().filter(|rate| rate.slug == slug).map(|rate| rate_json(rate, now)).collect();
     Ok(Json(json!({"data": rows})))
 }
 

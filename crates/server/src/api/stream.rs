@@ -126,7 +126,8 @@ fn event_json(event: &Event) -> Vec<Value> {
 fn end(job: &Job) -> Vec<Value> {
     let mut events = Vec::new();
     if job.state != JobState::Completed {
-        let (code, text) = job.error.clone().unwrap_or_else(|| (job.state.name().to_owned(), job.state.name().to_owned()));
+        let (code, text) =
+            job.error.clone().unwrap_or_else(|| (job.state.name().to_owned(), job.state.name().to_owned()));
         events.push(json!({"type": "error", "error": text, "code": code, "status": job.state.name()}));
     }
     events.push(json!({"type": "done", "status": job.state.name(), "usage": usage_json(job)}));
@@ -137,7 +138,8 @@ fn end(job: &Job) -> Vec<Value> {
 fn replay(job: &Job, output: Option<&str>) -> Vec<Value> {
     let mut events = Vec::new();
     if let Some(output) = output {
-        let image = serde_json::from_str::<Value>(output).ok().filter(|value| value.get("image_data").is_some());
+        let image =
+            serde_json::from_str::<Value>(output).ok().filter(|value| value.get("image_data").is_some());
         events.push(match image {
             Some(mut image) => {
                 if let Some(image) = image.as_object_mut() {

@@ -89,7 +89,11 @@ pub async fn conversations(app: &App, user: UserId) -> Result<Vec<Conversation>,
 ///
 /// # Errors
 /// [`JobError::NotFound`] if it is not there or another's.
-pub async fn open(app: &App, user: UserId, id: ConversationId) -> Result<(Conversation, Vec<Message>), JobError> {
+pub async fn open(
+    app: &App,
+    user: UserId,
+    id: ConversationId,
+) -> Result<(Conversation, Vec<Message>), JobError> {
     let found = app
         .db
         .read("conversation", async move |tx| {
@@ -148,7 +152,8 @@ pub async fn ask(app: &Arc<App>, user: &SharedUser, question: Question) -> Resul
 /// A [`JobError`]; [`JobError::Invalid`] while the answer is still being given.
 pub async fn ask_again(app: &Arc<App>, user: &SharedUser, answer: MessageId) -> Result<Asked, JobError> {
     let user_id = user.id;
-    let found = app.db.read("answer", async move |tx| store::conversation_of(tx, user_id, answer).await).await?;
+    let found =
+        app.db.read("answer", async move |tx| store::conversation_of(tx, user_id, answer).await).await?;
     let (conversation, mut messages) = open(app, user.id, found.ok_or(JobError::NotFound)?).await?;
     let position = messages.iter().position(|message| message.id == answer).ok_or(JobError::NotFound)?;
     if messages[position].by_user {
@@ -185,8 +190,8 @@ async fn run(
     let market = app.market.get(workload).filter(|market| market.workload.kind == WorkloadKind::Chat);
     let market = Arc::clone(market.ok_or(JobError::UnknownWorkload)?);
     let messages = prompt(history, text);
-    let input = RawValue::from_string(json!({"messages": messages}).to_string())
-        .map_err(|_| JobError::Internal)?;
+    let input =
+        RawValue::from_string(json!({"messages": messages}).to_string()).map_err(|_| JobError::Internal)?;
     let submission = Submission {
         user: Arc::clone(user),
         key: None,

@@ -37,7 +37,8 @@ pub async fn conversation_of(
 }
 
 pub async fn messages(tx: &mut Tx<'_>, id: ConversationId) -> Result<Vec<Message>, DbError> {
-    let sql = "SELECT m.id, m.role, m.content, m.job_id FROM messages m WHERE m.conversation_id = $1 ORDER BY m.id";
+    let sql =
+        "SELECT m.id, m.role, m.content, m.job_id FROM messages m WHERE m.conversation_id = $1 ORDER BY m.id";
     let rows = tx.query(sql, &params![id]).await?;
     let mut messages = Vec::with_capacity(rows.len());
     for row in rows {
@@ -104,7 +105,12 @@ pub async fn insert_answer(
     tx.execute_one(sql, &params![id, conversation, job, now]).await
 }
 
-pub async fn set_answer_job(tx: &mut Tx<'_>, id: MessageId, job: JobId, now: Timestamp) -> Result<(), DbError> {
+pub async fn set_answer_job(
+    tx: &mut Tx<'_>,
+    id: MessageId,
+    job: JobId,
+    now: Timestamp,
+) -> Result<(), DbError> {
     tx.execute_one("UPDATE messages SET job_id = $2 WHERE id = $1", &params![id, job]).await?;
     let sql = "UPDATE conversations SET updated_at = $2
                WHERE id = (SELECT conversation_id FROM messages WHERE id = $1)";

@@ -105,13 +105,17 @@ pub async fn run(config: &Config, command: AdminCommand, json: bool) -> Result<(
     config.node ^= (u16::from_le_bytes(bytes) & 1023).max(1);
     let (app, _queue) = App::build(config, db, false, telemetry::metrics()?).await?;
     let (answer, sentence) = match command {
-        AdminCommand::User(UserCommand::Create { email, verified }) => create_user(&app, &email, verified).await?,
+        AdminCommand::User(UserCommand::Create { email, verified }) => {
+            create_user(&app, &email, verified).await?
+        }
         AdminCommand::User(UserCommand::Show { email }) => show_user(&app, &email).await?,
         AdminCommand::Grant { email, credits, note } => grant(&app, &email, &credits, &note).await?,
         AdminCommand::ApiKey(KeyCommand::Create { email, name, scopes, limit }) => {
             create_key(&app, &email, &name, &scopes, limit.as_deref()).await?
         }
-        AdminCommand::IslandToken(IslandCommand::Create { email, name }) => create_token(&app, &email, &name).await?,
+        AdminCommand::IslandToken(IslandCommand::Create { email, name }) => {
+            create_token(&app, &email, &name).await?
+        }
     };
     print(&if json { answer.to_string() } else { sentence })
 }
@@ -187,8 +191,10 @@ async fn grant(app: &App, email: &str, amount: &str, note: &str) -> Answer {
 
 async fn create_key(app: &App, email: &str, name: &str, scopes: &str, limit: Option<&str>) -> Answer {
     let user = user(app, email).await?;
-    let scopes = Scopes::parse_strict(scopes).map_err(|error| CliError::Refused(format!("--scopes {error}")))?;
-    let request = KeyRequest::new(name, scopes, limit).map_err(|error| CliError::Refused(format!("key: {error}")))?;
+    let scopes =
+        Scopes::parse_strict(scopes).map_err(|error| CliError::Refused(format!("--scopes {error}")))?;
+    let request =
+        KeyRequest::new(name, scopes, limit).map_err(|error| CliError::Refused(format!("key: {error}")))?;
     let made = api_keys::create(app, &user, request).await;
     let (key, secret) = made.map_err(|error| CliError::Refused(error.to_string()))?;
     let answer = json!({
@@ -208,12 +214,16 @@ async fn create_token(app: &App, email: &str, name: &str) -> Answer {
 async fn user(app: &App, email: &str) -> Result<User, CliError> {
     let email = address(email)?;
     let key = email.clone();
-    let found = app.db.read("admin_user", async move |tx| accounts::store::user_by_email(tx, &key).await).await?;
+    let found =
+        app.db.read("admin_user", async move |tx| accounts::store::user_by_email(tx, &key).await).await?;
     found.ok_or_else(|| {
-        CliError::Refused(format!("there is no user {email}; make one with: archipelago admin user create --email {email}"))
+        CliError::Refused(format!(
+            "there is no user {email}; make one with: archipelago admin user create --email {email}"
+        ))
     })
 }
 
 fn address(email: &str) -> Result<String, CliError> {
-    normalise_email(email).ok_or_else(|| CliError::Refused(format!("--email {email:?} is not an e-mail address")))
+    normalise_email(email)
+        .ok_or_else(|| CliError::Refused(format!("--email {email:?} is not an e-mail address")))
 }

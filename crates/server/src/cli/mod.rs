@@ -152,7 +152,10 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
 async fn run_audit(config: &Config, json: bool) -> Result<(), CliError> {
     let path = config.sqlite_path()?;
     if !path.exists() {
-        return Err(CliError::Refused(format!("there is no database at {}; is --data right?", path.display())));
+        return Err(CliError::Refused(format!(
+            "there is no database at {}; is --data right?",
+            path.display()
+        )));
     }
     let db = open_database(config, OpenOptions::command()).await?;
     let findings = audit::run(&db).await?;

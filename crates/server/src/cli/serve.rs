@@ -39,7 +39,10 @@ pub async fn run(mut config: Config, demo: bool) -> Result<(), StartError> {
     let metrics = telemetry::metrics()?;
     let db = open_database(&config, OpenOptions::server()).await?;
     let listener = TcpListener::bind(config.listen).await.map_err(|error| {
-        StartError::Refused(format!("cannot listen on {}: {error}; is another server running?", config.listen))
+        StartError::Refused(format!(
+            "cannot listen on {}: {error}; is another server running?",
+            config.listen
+        ))
     })?;
     // With port 0 the system chooses one; links must name it.
     config.listen = listener.local_addr().unwrap_or(config.listen);
@@ -64,7 +67,8 @@ async fn serve(app: &Arc<App>, listener: TcpListener, router: axum::Router) -> R
         }
     });
     let stopping = Arc::clone(app);
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move { stopping.stopping().await });
+    let server =
+        axum::serve(listener, router).with_graceful_shutdown(async move { stopping.stopping().await });
     let mut server = tokio::spawn(server.into_future());
     tokio::select! {
         result = &mut server => {
@@ -88,7 +92,9 @@ fn announce(app: &App) {
     tracing::info!("Archipelago listens on {url}");
     let mut lines = format!("\n  Archipelago is ready: {url}\n");
     if app.demo {
-        lines.push_str("  Demo: sign in with any e-mail address; no real money moves, and demo Islands run no model.\n");
+        lines.push_str(
+            "  Demo: sign in with any e-mail address; no real money moves, and demo Islands run no model.\n",
+        );
     } else if app.config.test_mode() {
         lines.push_str("  TEST MODE: sandbox providers are in use; no real money moves.\n");
     }
@@ -96,7 +102,8 @@ fn announce(app: &App) {
 }
 
 async fn signalled() {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         return std::future::pending().await;
     };

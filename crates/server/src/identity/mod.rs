@@ -100,7 +100,9 @@ pub async fn start(app: &App, user: &User) -> Result<String, IdentityError> {
     let session = app.identity.open(&return_url).await?;
     let (id, user, now): (VerificationId, _, _) = (app.ids.next(app.clock.now()), user.id, app.clock.now());
     let (provider, reference) = (app.identity.name(), session.session.clone());
-    app.db.tx("start_verification", async move |tx| store::begin(tx, user, id, provider, &reference, now).await).await?;
+    app.db
+        .tx("start_verification", async move |tx| store::begin(tx, user, id, provider, &reference, now).await)
+        .await?;
     Ok(session.url)
 }
 
@@ -146,7 +148,12 @@ pub async fn read(app: &App, session: &str) -> Result<(), IdentityError> {
 ///
 /// # Errors
 /// A [`DbError`].
-pub async fn verify_by_operator(tx: &mut db::Tx<'_>, user: UserId, id: VerificationId, now: Timestamp) -> Result<(), DbError> {
+pub async fn verify_by_operator(
+    tx: &mut db::Tx<'_>,
+    user: UserId,
+    id: VerificationId,
+    now: Timestamp,
+) -> Result<(), DbError> {
     let session = format!("operator:{id}");
     store::begin(tx, user, id, "operator", &session, now).await?;
     store::verified(tx, &session, "verified by the operator", "", now).await.map(drop)

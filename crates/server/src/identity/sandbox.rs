@@ -69,7 +69,10 @@ impl IdentityProvider for Sandbox {
 
     fn read<'a>(&'a self, session: &'a str) -> BoxFuture<'a, Result<Verdict, ProviderError>> {
         Box::pin(async move {
-            let found = self.identity(session).await.map_err(|error| ProviderError::Unavailable(error.to_string()))?;
+            let found = self
+                .identity(session)
+                .await
+                .map_err(|error| ProviderError::Unavailable(error.to_string()))?;
             let identity = found.ok_or_else(|| ProviderError::NotFound(session.to_owned()))?;
             Ok(match identity.status.as_str() {
                 "verified" => Verdict::Verified {

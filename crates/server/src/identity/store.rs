@@ -48,7 +48,8 @@ pub async fn verified(
     country: &str,
     now: Timestamp,
 ) -> Result<bool, DbError> {
-    let sql = "UPDATE verifications SET state = 'verified', name = $2, country = $3, reason = NULL, updated_at = $4
+    let sql =
+        "UPDATE verifications SET state = 'verified', name = $2, country = $3, reason = NULL, updated_at = $4
                WHERE session_ref = $1 AND state <> 'verified'";
     Ok(tx.execute(sql, &params![session, name, country, now]).await? == 1)
 }
@@ -61,6 +62,7 @@ pub async fn rejected(tx: &mut Tx<'_>, session: &str, reason: &str, now: Timesta
 }
 
 pub async fn user_of(tx: &mut Tx<'_>, session: &str) -> Result<Option<UserId>, DbError> {
-    let row = tx.query_opt("SELECT user_id FROM verifications WHERE session_ref = $1", &params![session]).await?;
+    let row =
+        tx.query_opt("SELECT user_id FROM verifications WHERE session_ref = $1", &params![session]).await?;
     row.map(|row| row.get(0)).transpose()
 }

@@ -35,7 +35,8 @@ pub async fn serve(app: Arc<App>, island: Island, socket: WebSocket) {
     let (version, capabilities, offers) = match hello {
         Ok(Some(Ok(FromIsland::Hello { protocol, agent_version, capabilities, offers }))) => {
             if protocol != PROTOCOL_VERSION {
-                let text = format!("This coordinator speaks version {PROTOCOL_VERSION}; please update the agent.");
+                let text =
+                    format!("This coordinator speaks version {PROTOCOL_VERSION}; please update the agent.");
                 return refuse(&mut sink, "unsupported_protocol", &text).await;
             }
             (agent_version, capabilities, offers)

@@ -77,7 +77,12 @@ pub enum IslandError {
 ///
 /// # Errors
 /// An [`IslandError`].
-pub async fn create(app: &App, user: &User, name: &str, demo: bool) -> Result<(IslandId, String), IslandError> {
+pub async fn create(
+    app: &App,
+    user: &User,
+    name: &str,
+    demo: bool,
+) -> Result<(IslandId, String), IslandError> {
     let name = check_name(name)?;
     let now = app.clock.now();
     let id: IslandId = app.ids.next(now);

@@ -165,7 +165,8 @@ impl Connection {
     /// Closes the connection with a reason.
     pub fn close(&self, code: &str, message: &str) {
         let retry = !matches!(code, "revoked" | "replaced");
-        *lock(&self.refusal) = Some(ToIsland::Refused { code: code.to_owned(), message: message.to_owned(), retry });
+        *lock(&self.refusal) =
+            Some(ToIsland::Refused { code: code.to_owned(), message: message.to_owned(), retry });
         self.closing.notify_one();
     }
 

@@ -23,7 +23,8 @@ pub async fn insert(
 }
 
 pub async fn by_token(tx: &mut Tx<'_>, hash: &str) -> Result<Option<Island>, DbError> {
-    let sql = "SELECT i.id, i.owner_id, u.earnings_id, i.name FROM islands i JOIN users u ON u.id = i.owner_id
+    let sql =
+        "SELECT i.id, i.owner_id, u.earnings_id, i.name FROM islands i JOIN users u ON u.id = i.owner_id
                WHERE i.token_hash = $1 AND i.revoked_at IS NULL";
     let row = tx.query_opt(sql, &params![hash]).await?;
     row.map(|row| {

@@ -147,9 +147,9 @@ impl Committer {
     /// The [`JobError`] it was refused with; then nothing of it was written.
     pub async fn commit(&self, command: Command) -> Result<Done, JobError> {
         let (answer, done) = oneshot::channel();
-        self.queue
-            .try_send((command, answer))
-            .map_err(|_| JobError::Unavailable("The server is busy. Nothing was changed; please try again."))?;
+        self.queue.try_send((command, answer)).map_err(|_| {
+            JobError::Unavailable("The server is busy. Nothing was changed; please try again.")
+        })?;
         done.await.unwrap_or(Err(JobError::Unavailable("The server is shutting down.")))
     }
 
@@ -170,7 +170,8 @@ pub async fn run(app: Arc<App>, mut queue: mpsc::Receiver<(Command, Answer)>) {
     let mut taken = Vec::with_capacity(BATCH);
     while queue.recv_many(&mut taken, BATCH).await > 0 {
         let (commands, answers): (Vec<Command>, Vec<Answer>) = taken.drain(..).unzip();
-        metrics::histogram!("archipelago_jobs_batch_size").record(u32::try_from(commands.len()).unwrap_or(u32::MAX));
+        metrics::histogram!("archipelago_jobs_batch_size")
+            .record(u32::try_from(commands.len()).unwrap_or(u32::MAX));
         let results = commit_batch(&app, commands).await;
         for (answer, result) in answers.into_iter().zip(results) {
             // The one who asked may be gone; what is written stands.
@@ -237,8 +238,12 @@ async fn write(
         }
     }
 
-    let written: Vec<&Command> =
-        commands.iter().zip(&results).filter(|(_, result)| **result == Ok(Done::Written)).map(|(c, _)| c).collect();
+    let written: Vec<&Command> = commands
+        .iter()
+        .zip(&results)
+        .filter(|(_, result)| **result == Ok(Done::Written))
+        .map(|(c, _)| c)
+        .collect();
     store::write(tx, &written, now).await?;
     let cleared = written.iter().filter_map(|command| match command {
         Command::Finish(finish) => {
@@ -397,7 +402,8 @@ async fn refuse_waiting_paupers(
         if balance.frozen {
             *result = Err(JobError::Frozen);
         } else if available < open.least {
-            *result = Err(JobError::InsufficientCredits { required: open.least, available, reason: "balance" });
+            *result =
+                Err(JobError::InsufficientCredits { required: open.least, available, reason: "balance" });
         }
     }
     Ok(())

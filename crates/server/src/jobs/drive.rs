@@ -147,7 +147,10 @@ impl Drive {
     }
 
     /// Waits for a permit and takes the hold. A permit whose Island has left since is given back and another awaited.
-    async fn wait_and_begin(&mut self, queue: oneshot::Receiver<Permit>) -> Result<(Permit, Attempt), Verdict> {
+    async fn wait_and_begin(
+        &mut self,
+        queue: oneshot::Receiver<Permit>,
+    ) -> Result<(Permit, Attempt), Verdict> {
         let mut queue = queue;
         loop {
             let permit = self.wait(queue).await?;
@@ -198,7 +201,9 @@ impl Drive {
 
     /// Sends the work to the Island and listens until it is over, one way or another.
     async fn listen(&self, permit: Permit, attempt: &Attempt) -> Ended {
-        let Some(connection) = self.app.islands.get(attempt.island) else { return Ended::ByIsland(End::Lost) };
+        let Some(connection) = self.app.islands.get(attempt.island) else {
+            return Ended::ByIsland(End::Lost);
+        };
         let fee = attempt.price.percent_rounded_down(self.app.config.market.fee_percent);
         let assignment = Assignment {
             attempt: attempt.id,
@@ -210,7 +215,8 @@ impl Drive {
             return Ended::ByIsland(End::Lost);
         };
         self.live.push(Event::Running { island: Arc::clone(&connection.island.name) });
-        let run_until = self.app.clock.now().plus_millis(i64::from(self.app.config.jobs.run_secs) * SECOND_MS);
+        let run_until =
+            self.app.clock.now().plus_millis(i64::from(self.app.config.jobs.run_secs) * SECOND_MS);
         let stopped = loop {
             let until = lease.until().min(run_until);
             let left = until.millis_since(self.app.clock.now()).max(0);
@@ -245,28 +251,46 @@ impl Drive {
         match ended {
             Ended::ByIsland(End::Done { usage, finish_reason }) if output => {
                 let usage = count_usage(usage, self.job.input.len(), self.live.relayed_bytes());
-                (Verdict { state: State::Completed, ending: Ending::Complete, usage, finish_reason, error: None }, false)
+                (
+                    Verdict {
+                        state: State::Completed,
+                        ending: Ending::Complete,
+                        usage,
+                        finish_reason,
+                        error: None,
+                    },
+                    false,
+                )
             }
-            Ended::ByIsland(End::Done { .. }) => {
-                (failed("no_output", "The Island reported success without any output. You were not charged."), true)
-            }
+            Ended::ByIsland(End::Done { .. }) => (
+                failed("no_output", "The Island reported success without any output. You were not charged."),
+                true,
+            ),
             Ended::ByIsland(End::Failed { error, retryable }) => {
                 let code = if retryable { "island_failed" } else { "input_refused" };
                 (broken(State::Failed, (code, error)), retryable && !output)
             }
-            Ended::ByIsland(End::Rejected) => (failed("island_rejected", "The Island did not take the job."), !output),
-            Ended::ByIsland(End::TooMuch) => {
-                (failed("output_too_large", "The Island gave more output than a job may. You were not charged."), false)
+            Ended::ByIsland(End::Rejected) => {
+                (failed("island_rejected", "The Island did not take the job."), !output)
             }
+            Ended::ByIsland(End::TooMuch) => (
+                failed(
+                    "output_too_large",
+                    "The Island gave more output than a job may. You were not charged.",
+                ),
+                false,
+            ),
             Ended::ByIsland(End::Malformed) => {
                 (failed("island_failed", "The Island broke the protocol. You were not charged."), !output)
             }
-            Ended::ByIsland(End::Lost) => {
-                (failed("island_lost", "The connection to the Island was lost. You were not charged."), !output)
-            }
-            Ended::LeaseExpired => {
-                (failed("lease_expired", "The Island was not heard of any more. You were not charged."), !output)
-            }
+            Ended::ByIsland(End::Lost) => (
+                failed("island_lost", "The connection to the Island was lost. You were not charged."),
+                !output,
+            ),
+            Ended::LeaseExpired => (
+                failed("lease_expired", "The Island was not heard of any more. You were not charged."),
+                !output,
+            ),
             Ended::RanTooLong => {
                 let text = "The job ran longer than a job may. You were not charged.".to_owned();
                 (broken(State::Timeout, ("ran_too_long", text)), false)
@@ -278,7 +302,11 @@ impl Drive {
     }
 
     /// Gives the hold back and asks for the next-cheapest Island.
-    async fn retry(&mut self, attempt: &Attempt, verdict: &Verdict) -> Result<oneshot::Receiver<Permit>, JobError> {
+    async fn retry(
+        &mut self,
+        attempt: &Attempt,
+        verdict: &Verdict,
+    ) -> Result<oneshot::Receiver<Permit>, JobError> {
         self.excluded.push(attempt.island);
         let error = verdict.error.as_ref().map(|(_, text)| text.clone()).unwrap_or_default();
         tracing::info!(job = %self.job.id, island = %attempt.island, error, "attempt {} of job {} failed", attempt.number, self.job.id);
@@ -339,7 +367,11 @@ impl Drive {
 
     /// Writes the end, patiently: while the disk is full the hold stays and nothing is charged.
     async fn write_finish(&mut self, finish: Finish) {
-        let traded = finish.charge.is_positive().then(|| finish.attempt.as_ref().map(|attempt| attempt.price)).flatten();
+        let traded = finish
+            .charge
+            .is_positive()
+            .then(|| finish.attempt.as_ref().map(|attempt| attempt.price))
+            .flatten();
         let command = Command::Finish(Box::new(finish));
         for tried in 0..FINISH_TRIES {
             match self.app.committer.commit_patiently(command.clone()).await {

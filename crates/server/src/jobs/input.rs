@@ -84,7 +84,8 @@ fn check_messages(messages: &[Value]) -> Result<(), JobError> {
         match message.get("content") {
             Some(Value::String(content)) if content.len() <= MAX_MESSAGE_BYTES => {}
             // Parts of a message, as OpenAI clients may send them.
-            Some(Value::Array(parts)) if Value::Array(parts.clone()).to_string().len() <= MAX_MESSAGE_BYTES => {}
+            Some(Value::Array(parts))
+                if Value::Array(parts.clone()).to_string().len() <= MAX_MESSAGE_BYTES => {}
             Some(Value::Null) | None if message.contains_key("tool_calls") => {}
             Some(Value::String(_) | Value::Array(_)) => {
                 return invalid(&field, &format!("must be at most {MAX_MESSAGE_BYTES} bytes"));
@@ -102,7 +103,10 @@ fn check_image(input: &Map<String, Value>) -> Result<(), JobError> {
     }
     if let Some(Value::String(negative)) = given(input, "negative_prompt") {
         if negative.len() > MAX_IMAGE_PROMPT_BYTES {
-            return invalid("input.negative_prompt", &format!("must be at most {MAX_IMAGE_PROMPT_BYTES} bytes"));
+            return invalid(
+                "input.negative_prompt",
+                &format!("must be at most {MAX_IMAGE_PROMPT_BYTES} bytes"),
+            );
         }
     } else if given(input, "negative_prompt").is_some() {
         return invalid("input.negative_prompt", "must be a text");
@@ -146,7 +150,9 @@ fn whole(field: &str, value: &Value, least: i64, most: i64) -> Result<(), JobErr
 fn number(input: &Map<String, Value>, name: &str, least: i32, most: i32) -> Result<(), JobError> {
     match given(input, name) {
         None => Ok(()),
-        Some(value) if value.as_f64().is_some_and(|n| n >= f64::from(least) && n <= f64::from(most)) => Ok(()),
+        Some(value) if value.as_f64().is_some_and(|n| n >= f64::from(least) && n <= f64::from(most)) => {
+            Ok(())
+        }
         Some(_) => invalid(&format!("input.{name}"), &format!("must be a number from {least} to {most}")),
     }
 }

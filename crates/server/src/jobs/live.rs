@@ -80,7 +80,13 @@ pub struct TooMuch;
 impl LiveJob {
     /// A job that has given nothing yet.
     #[must_use]
-    pub fn new(id: JobId, user: UserId, workload: Arc<Workload>, origin: Origin, created_at: Timestamp) -> Self {
+    pub fn new(
+        id: JobId,
+        user: UserId,
+        workload: Arc<Workload>,
+        origin: Origin,
+        created_at: Timestamp,
+    ) -> Self {
         Self {
             id,
             user,

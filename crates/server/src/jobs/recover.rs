@@ -36,7 +36,12 @@ pub async fn at_start(app: &Arc<App>) -> Result<(), DbError> {
     }
     let orphans = release_orphans(app).await?;
     if ended + waiting + orphans > 0 {
-        tracing::info!(ended, waiting, orphans, "recovered: {ended} interrupted jobs ended, {waiting} wait on");
+        tracing::info!(
+            ended,
+            waiting,
+            orphans,
+            "recovered: {ended} interrupted jobs ended, {waiting} wait on"
+        );
     }
     Ok(())
 }
@@ -47,7 +52,8 @@ pub async fn at_start(app: &Arc<App>) -> Result<(), DbError> {
 /// A [`DbError`].
 pub async fn expire_once(app: &App) -> Result<usize, DbError> {
     let now = app.clock.now();
-    let expired = app.db.read("expired_holds", async move |tx| ledger::holds_expired(tx, now, 256).await).await?;
+    let expired =
+        app.db.read("expired_holds", async move |tx| ledger::holds_expired(tx, now, 256).await).await?;
     let mut count = 0;
     for hold in expired {
         let attempt = AttemptId::from_i64(hold.get());
@@ -72,12 +78,15 @@ pub async fn expire_once(app: &App) -> Result<usize, DbError> {
 
 async fn end(app: &App, job: &Job) -> Result<(), DbError> {
     let id = job.id;
-    let attempt = app.db.read("running_attempt", async move |tx| store::running_attempt(tx, id).await).await?;
+    let attempt =
+        app.db.read("running_attempt", async move |tx| store::running_attempt(tx, id).await).await?;
     let (state, error) = match (job.state, job.origin) {
         (State::Pending, Origin::Request) => {
             (State::Cancelled, ("interrupted", "The connection that waited for this job was closed."))
         }
-        (State::Pending, _) => (State::Timeout, ("no_island", "No Island took this job before its deadline.")),
+        (State::Pending, _) => {
+            (State::Timeout, ("no_island", "No Island took this job before its deadline."))
+        }
         _ => (
             State::Failed,
             ("interrupted", "The coordinator was restarted while this job ran. You were not charged."),
@@ -119,7 +128,8 @@ async fn wait_on(app: &Arc<App>, job: &Job) -> Result<bool, DbError> {
         })
         .await?;
     let Some((user, keys)) = found else { return Ok(false) };
-    let live = Arc::new(LiveJob::new(job.id, user.id, Arc::clone(&market.workload), job.origin, job.created_at));
+    let live =
+        Arc::new(LiveJob::new(job.id, user.id, Arc::clone(&market.workload), job.origin, job.created_at));
     if !app.jobs.insert(&live, usize::MAX) {
         return Ok(false);
     }

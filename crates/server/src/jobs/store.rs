@@ -25,7 +25,8 @@ pub async fn write(tx: &mut Tx<'_>, commands: &[&Command], now: Timestamp) -> Re
 }
 
 async fn insert_jobs(tx: &mut Tx<'_>, commands: &[&Command]) -> Result<(), DbError> {
-    let sql = "INSERT INTO jobs (id, user_id, key_id, workload_id, origin, state, input, bid, bid_source, region,
+    let sql =
+        "INSERT INTO jobs (id, user_id, key_id, workload_id, origin, state, input, bid, bid_source, region,
                  priority, created_at, deadline, started_at, attempts, island_id)
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
     let opens = commands.iter().filter_map(|command| match command {
@@ -104,7 +105,9 @@ async fn begin_jobs(tx: &mut Tx<'_>, commands: &[&Command]) -> Result<(), DbErro
     let sql = "UPDATE jobs SET state = 'running', started_at = coalesce(started_at, $2), attempts = $3, island_id = $4
                WHERE id = $1 AND state IN ('pending', 'running')";
     let rows = commands.iter().filter_map(|command| match command {
-        Command::Begin(begin) => Some(params![begin.job, begin.at, begin.attempt.number, begin.attempt.island]),
+        Command::Begin(begin) => {
+            Some(params![begin.job, begin.at, begin.attempt.number, begin.attempt.island])
+        }
         _ => None,
     });
     tx.execute_many(sql, rows).await
@@ -145,14 +148,16 @@ async fn finish_jobs(tx: &mut Tx<'_>, commands: &[&Command]) -> Result<(), DbErr
     });
     tx.execute_many(sql, rows).await?;
     let sql = "INSERT INTO job_outputs (job_id, output) VALUES ($1, $2)";
-    tx.execute_many(sql, finishes().filter_map(|finish| Some(params![finish.job, finish.output.as_ref()?]))).await
+    tx.execute_many(sql, finishes().filter_map(|finish| Some(params![finish.job, finish.output.as_ref()?])))
+        .await
 }
 
 /// The fingerprint and the job of a request that was taken before.
 pub async fn repeated(tx: &mut Tx<'_>, user: UserId, key: &str) -> Result<Option<(String, JobId)>, DbError> {
     let sql = "SELECT request_hash, job_id FROM idempotency WHERE user_id = $1 AND idempotency_key = $2";
     let row = tx.query_opt(sql, &params![user, key]).await?;
-    row.map(|row| Ok((row.get(0)?, JobId::from_i64(row.get::<Option<i64>>(1)?.unwrap_or_default())))).transpose()
+    row.map(|row| Ok((row.get(0)?, JobId::from_i64(row.get::<Option<i64>>(1)?.unwrap_or_default()))))
+        .transpose()
 }
 
 /// For each job whether it has not ended.
@@ -236,7 +241,6 @@ pub async fn job_of_attempt(tx: &mut Tx<'_>, attempt: AttemptId) -> Result<Optio
     let row = tx.query_opt("SELECT job_id FROM attempts WHERE id = $1", &params![attempt]).await?;
     row.map(|row| row.get(0)).transpose()
 }
-
 
 fn read_job(row: &Row) -> Result<Job, DbError> {
     let strange = |what: &str| DbError::Other(format!("a job has a strange {what}"));

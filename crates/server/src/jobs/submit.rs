@@ -235,8 +235,12 @@ fn considered(permit: &Permit) -> String {
         Verdict::OtherRegion => "other_region",
         Verdict::AboveBid => "above_bid",
     };
-    let rows: Vec<(IslandId, String, &str)> =
-        permit.matched.considered.iter().map(|one| (one.island, one.ask.to_string(), word(one.verdict))).collect();
+    let rows: Vec<(IslandId, String, &str)> = permit
+        .matched
+        .considered
+        .iter()
+        .map(|one| (one.island, one.ask.to_string(), word(one.verdict)))
+        .collect();
     serde_json::to_string(&rows).unwrap_or_default()
 }
 

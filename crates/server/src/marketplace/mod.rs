@@ -113,7 +113,8 @@ impl Marketplace {
     /// The Cargos of the configuration with the numbers they have in the database.
     #[must_use]
     pub fn new(workloads: Vec<Workload>) -> Self {
-        let by_slug = workloads.iter().enumerate().map(|(index, workload)| (workload.slug.clone(), index)).collect();
+        let by_slug =
+            workloads.iter().enumerate().map(|(index, workload)| (workload.slug.clone(), index)).collect();
         let by_id = workloads.iter().enumerate().map(|(index, workload)| (workload.id, index)).collect();
         let market = |workload| {
             Arc::new_cyclic(|this: &Weak<Market>| Market {
@@ -306,7 +307,9 @@ mod tests {
         let Placed::Matched(permit) = market.place(order(1)) else { panic!("not matched") };
         assert_eq!(permit.price(), MicroCredits::new(5));
         let Placed::Waiting { permit: gone, .. } = market.place(order(2)) else { panic!("not waiting") };
-        let Placed::Waiting { permit: mut waiting, .. } = market.place(order(3)) else { panic!("not waiting") };
+        let Placed::Waiting { permit: mut waiting, .. } = market.place(order(3)) else {
+            panic!("not waiting")
+        };
         drop(gone);
         assert!(waiting.try_recv().is_err());
         drop(permit);

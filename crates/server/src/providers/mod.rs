@@ -46,7 +46,12 @@ pub fn signature(secret: &str, now: Timestamp, body: &str) -> String {
 ///
 /// # Errors
 /// A [`SignatureError`]; anything unclear is refused.
-pub fn verify(secrets: &[String], header: Option<&str>, body: &[u8], now: Timestamp) -> Result<(), SignatureError> {
+pub fn verify(
+    secrets: &[String],
+    header: Option<&str>,
+    body: &[u8],
+    now: Timestamp,
+) -> Result<(), SignatureError> {
     let header = header.ok_or(SignatureError::Missing)?;
     let parts: Vec<(&str, &str)> = header.split(',').filter_map(|part| part.trim().split_once('=')).collect();
     let time = parts.iter().find(|(name, _)| *name == "t").ok_or(SignatureError::Missing)?.1;
@@ -59,7 +64,10 @@ pub fn verify(secrets: &[String], header: Option<&str>, body: &[u8], now: Timest
     let mut found = Err(SignatureError::Missing);
     for (_, given) in parts.iter().filter(|(name, _)| *name == "v1") {
         found = Err(SignatureError::Mismatch);
-        if secrets.iter().any(|secret| !secret.is_empty() && secrets::equal(&secrets::sign(secret, &message), given)) {
+        if secrets
+            .iter()
+            .any(|secret| !secret.is_empty() && secrets::equal(&secrets::sign(secret, &message), given))
+        {
             return Ok(());
         }
     }

@@ -129,12 +129,20 @@ pub enum PurchaseError {
 ///
 /// # Errors
 /// A [`PurchaseError`]; nothing is charged or granted.
-pub async fn buy(app: &App, user: &User, package_slug: &str, attempt: &str) -> Result<Purchase, PurchaseError> {
+pub async fn buy(
+    app: &App,
+    user: &User,
+    package_slug: &str,
+    attempt: &str,
+) -> Result<Purchase, PurchaseError> {
     if attempt.is_empty() || attempt.len() > MAX_ATTEMPT_KEY {
         return Err(PurchaseError::BadKey);
     }
-    let package =
-        app.packages.iter().find(|package| package.slug == package_slug).ok_or(PurchaseError::UnknownPackage)?;
+    let package = app
+        .packages
+        .iter()
+        .find(|package| package.slug == package_slug)
+        .ok_or(PurchaseError::UnknownPackage)?;
     let purchase = insert(app, user, package, attempt).await?;
     if purchase.package_slug != package.slug {
         return Err(PurchaseError::KeyTaken);
@@ -207,7 +215,11 @@ pub async fn find(app: &App, user: UserId, id: PurchaseId) -> Result<Purchase, P
 ///
 /// # Errors
 /// A [`PurchaseError`]; then nothing was changed and calling again may help.
-pub async fn fulfil(app: &App, id: PurchaseId, event: Option<ProviderEvent>) -> Result<Purchase, PurchaseError> {
+pub async fn fulfil(
+    app: &App,
+    id: PurchaseId,
+    event: Option<ProviderEvent>,
+) -> Result<Purchase, PurchaseError> {
     let purchase = app.db.read("purchase", async move |tx| store::purchase(tx, id).await).await?;
     let purchase = purchase.ok_or(PurchaseError::NotFound)?;
     let Some(session) = purchase.session.clone() else { return Ok(purchase) };
@@ -283,13 +295,17 @@ async fn write(
 /// A [`PurchaseError`] when it could not be done; the provider is then told to send it again.
 pub async fn receive(app: &App, event: ProviderEvent) -> Result<(), PurchaseError> {
     let session = event.session.clone();
-    let found = app.db.read("purchase_by_session", async move |tx| store::by_session(tx, &session).await).await?;
+    let found =
+        app.db.read("purchase_by_session", async move |tx| store::by_session(tx, &session).await).await?;
     match found {
         Some(id) => fulfil(app, id, Some(event)).await.map(drop),
         // Not about a purchase of ours: remembered, so that it can be looked at, and answered as taken.
         None => {
             let (provider, now) = (app.payments.name(), app.clock.now());
-            Ok(app.db.tx("note_event", async move |tx| store::note_event(tx, provider, &event, now).await).await?)
+            Ok(app
+                .db
+                .tx("note_event", async move |tx| store::note_event(tx, provider, &event, now).await)
+                .await?)
         }
     }
 }

@@ -136,7 +136,11 @@ impl Sandbox {
     ///
     /// # Errors
     /// A [`DbError`].
-    pub async fn choose(&self, checkout: &SandboxCheckout, choice: Choice) -> Result<Option<String>, DbError> {
+    pub async fn choose(
+        &self,
+        checkout: &SandboxCheckout,
+        choice: Choice,
+    ) -> Result<Option<String>, DbError> {
         let now = self.clock.now();
         let (status, payment, settles_at, kind) = match choice {
             Choice::Pay => ("complete", "paid", None, "checkout.completed"),
@@ -175,7 +179,8 @@ impl Sandbox {
             let event = self.event("checkout.async_succeeded", &checkout.id);
             self.db
                 .tx("sandbox_settle", async move |tx| {
-                    if store::change_checkout(tx, &checkout.id, &checkout, ("complete", "paid"), None).await? {
+                    if store::change_checkout(tx, &checkout.id, &checkout, ("complete", "paid"), None).await?
+                    {
                         queue(tx, &event, now).await?;
                     }
                     Ok::<_, DbError>(())

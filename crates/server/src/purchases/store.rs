@@ -7,11 +7,13 @@ use types::time::Timestamp;
 use super::provider::ProviderEvent;
 use super::{Purchase, State};
 
-const PURCHASE: &str = "id, user_id, wallet_id, package_slug, package_name, credits, amount_cents, currency, state,
+const PURCHASE: &str =
+    "id, user_id, wallet_id, package_slug, package_name, credits, amount_cents, currency, state,
     provider, session_ref, checkout_url, created_at, granted_at";
 
 pub async fn insert_purchase(tx: &mut Tx<'_>, purchase: &Purchase, attempt: &str) -> Result<(), DbError> {
-    let sql = "INSERT INTO purchases (id, user_id, wallet_id, package_slug, package_name, credits, amount_cents,
+    let sql =
+        "INSERT INTO purchases (id, user_id, wallet_id, package_slug, package_name, credits, amount_cents,
                  currency, state, provider, attempt_key, created_at)
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
     let row = params![

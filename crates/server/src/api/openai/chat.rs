@@ -27,7 +27,8 @@ use crate::jobs::submit::{Accepted, find, submit};
 use crate::jobs::{Job, JobError, State as JobState};
 
 /// What is about the request and not about the job; everything else goes to the Island as it came.
-const OURS: &[&str] = &["model", "stream", "stream_options", "bid_price", "max_price", "region", "user", "metadata", "store"];
+const OURS: &[&str] =
+    &["model", "stream", "stream_options", "bid_price", "max_price", "region", "user", "metadata", "store"];
 
 /// The handler.
 ///
@@ -42,7 +43,8 @@ pub async fn create(
     let market = market(&app, &fields, WorkloadKind::Chat)?;
     fields.need("messages")?;
     let model = market.workload.slug.clone();
-    let input: BTreeMap<&str, &RawValue> = fields.without(OURS).filter(|(_, value)| value.get() != "null").collect();
+    let input: BTreeMap<&str, &RawValue> =
+        fields.without(OURS).filter(|(_, value)| value.get() != "null").collect();
     let input = serde_json::value::to_raw_value(&input).map_err(|_| JobError::Internal)?;
     let streamed = fields.truth("stream")?;
     let with_usage = streamed && includes_usage(&fields);
@@ -54,7 +56,13 @@ pub async fn create(
     }
     let live = accepted.live.ok_or(JobError::Internal)?;
     if streamed {
-        let stream = Completion { model, with_usage, app, live: Arc::clone(&live), guard: CancelOnDrop(Arc::clone(&live)) };
+        let stream = Completion {
+            model,
+            with_usage,
+            app,
+            live: Arc::clone(&live),
+            guard: CancelOnDrop(Arc::clone(&live)),
+        };
         let mut response = event_stream(stream.frames(live.read()));
         add_headers(&mut response, &accepted.job);
         return Ok(response);
@@ -67,7 +75,8 @@ pub async fn create(
 }
 
 fn includes_usage(fields: &Fields) -> bool {
-    let options: Option<Value> = fields.get("stream_options").and_then(|raw| serde_json::from_str(raw.get()).ok());
+    let options: Option<Value> =
+        fields.get("stream_options").and_then(|raw| serde_json::from_str(raw.get()).ok());
     options.is_some_and(|options| options["include_usage"] == json!(true))
 }
 
@@ -115,7 +124,9 @@ async fn replay(
     } else {
         completion(&job, model, &output)?
     };
-    response.headers_mut().insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
+    response
+        .headers_mut()
+        .insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
     Ok(response)
 }
 

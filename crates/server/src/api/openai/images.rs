@@ -72,7 +72,8 @@ fn input(fields: &Fields) -> Result<Box<serde_json::value::RawValue>, ApiError> 
         }
     }
     if let Some(size) = fields.text("size")?.filter(|size| size != "auto") {
-        let sides = size.split_once('x').and_then(|(w, h)| Some((w.parse::<i64>().ok()?, h.parse::<i64>().ok()?)));
+        let sides =
+            size.split_once('x').and_then(|(w, h)| Some((w.parse::<i64>().ok()?, h.parse::<i64>().ok()?)));
         let (width, height) = sides.ok_or_else(|| ApiError::invalid("size", "must look like 1024x1024"))?;
         input.insert("width".to_owned(), width.into());
         input.insert("height".to_owned(), height.into());

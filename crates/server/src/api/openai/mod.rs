@@ -33,7 +33,10 @@ fn market(app: &App, fields: &Fields, kind: WorkloadKind) -> Result<Arc<Market>,
     found.cloned().ok_or_else(|| {
         let shown: String = model.chars().take(64).collect();
         let text = format!("The model \"{shown}\" does not exist here. GET /v1/models lists those that do.");
-        ApiError { field: Some("model".to_owned()), ..ApiError::new(StatusCode::NOT_FOUND, "model_not_found", text) }
+        ApiError {
+            field: Some("model".to_owned()),
+            ..ApiError::new(StatusCode::NOT_FOUND, "model_not_found", text)
+        }
     })
 }
 
@@ -82,15 +85,22 @@ impl Drop for CancelOnDrop {
 
 /// A job that did not complete, as an error of the request that waited for it.
 fn job_failed(job: &Job) -> ApiError {
-    let (code, text) = job.error.clone().unwrap_or_else(|| ("cancelled".to_owned(), "The job was cancelled.".to_owned()));
+    let (code, text) =
+        job.error.clone().unwrap_or_else(|| ("cancelled".to_owned(), "The job was cancelled.".to_owned()));
     let error = match code.as_str() {
         "insufficient_credits" => ApiError::new(StatusCode::PAYMENT_REQUIRED, "insufficient_credits", text),
         "verification_required" => ApiError::new(StatusCode::FORBIDDEN, "verification_required", text),
         "account_frozen" => ApiError::new(StatusCode::FORBIDDEN, "account_frozen", text),
         "input_refused" => ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "input_refused", text),
-        "no_island" => ApiError { retry_after_secs: Some(30), ..ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "no_island", text) },
+        "no_island" => ApiError {
+            retry_after_secs: Some(30),
+            ..ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "no_island", text)
+        },
         _ if job.state == State::Cancelled => ApiError::new(StatusCode::CONFLICT, "cancelled", text),
-        _ => ApiError { retry_after_secs: Some(2), ..ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "job_failed", text) },
+        _ => ApiError {
+            retry_after_secs: Some(2),
+            ..ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "job_failed", text)
+        },
     };
     error.with("job_id", job.id.to_string()).with("job_error", code)
 }

@@ -28,7 +28,11 @@ pub async fn show(
     Path(slug): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
     let market = app.market.get(&slug).ok_or_else(|| {
-        ApiError::new(StatusCode::NOT_FOUND, "model_not_found", "There is no such model. GET /v1/models lists them.")
+        ApiError::new(
+            StatusCode::NOT_FOUND,
+            "model_not_found",
+            "There is no such model. GET /v1/models lists them.",
+        )
     })?;
     Ok(Json(model(&market.workload)))
 }

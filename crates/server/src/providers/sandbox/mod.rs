@@ -8,9 +8,7 @@ use db::{DbError, Tx};
 use serde::{Deserialize, Serialize};
 use types::time::{SECOND_MS, Timestamp};
 
-
 use crate::app::App;
-
 
 /// An event of a sandbox provider.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -8,10 +8,16 @@ use super::Delivery;
 use crate::identity::sandbox::SandboxIdentity;
 use crate::purchases::sandbox::SandboxCheckout;
 
-const CHECKOUT: &str = "id, purchase_ref, description, amount_cents, currency, return_url, cancel_url, status,
+const CHECKOUT: &str =
+    "id, purchase_ref, description, amount_cents, currency, return_url, cancel_url, status,
     payment_status";
 
-pub async fn insert_delivery(tx: &mut Tx<'_>, event: &str, body: &str, due: Timestamp) -> Result<(), DbError> {
+pub async fn insert_delivery(
+    tx: &mut Tx<'_>,
+    event: &str,
+    body: &str,
+    due: Timestamp,
+) -> Result<(), DbError> {
     let sql = "INSERT INTO sandbox_deliveries (event_ref, body, due_at) VALUES ($1, $2, $3)";
     tx.execute_one(sql, &params![event, body, due]).await
 }
@@ -89,8 +95,14 @@ pub async fn settling(tx: &mut Tx<'_>, now: Timestamp) -> Result<Vec<SandboxChec
     tx.query(&sql, &params![now]).await?.iter().map(read_checkout).collect()
 }
 
-pub async fn insert_identity(tx: &mut Tx<'_>, id: &str, return_url: &str, now: Timestamp) -> Result<(), DbError> {
-    let sql = "INSERT INTO sandbox_identities (id, return_url, status, created_at) VALUES ($1, $2, 'open', $3)";
+pub async fn insert_identity(
+    tx: &mut Tx<'_>,
+    id: &str,
+    return_url: &str,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let sql =
+        "INSERT INTO sandbox_identities (id, return_url, status, created_at) VALUES ($1, $2, 'open', $3)";
     tx.execute_one(sql, &params![id, return_url, now]).await
 }
 

@@ -1,0 +1,21 @@
+//! The coordinator through the doors its users use: the real binary, real sockets, a real database.
+//!
+//! Each test starts a server of its own and ends with [`world::World::finish`], which checks what must always hold: the
+//! audit passes and the server logged no error.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise"
+)]
+
+mod crash;
+mod idempotency;
+mod input;
+mod money;
+mod purchases;
+mod start;
+mod tidy;
+mod trouble;
+mod waiting;
+mod world;
