@@ -62,8 +62,16 @@ function copying() {
   });
 }
 
+/** A message that the address carries is told once: reading the page again does not tell it again. */
+function toldOnce() {
+  const address = new URL(location.href);
+  for (const name of ["done", "cancelled"]) address.searchParams.delete(name);
+  if (address.href !== location.href) history.replaceState(history.state, "", address);
+}
+
 themes();
 menus();
 forms();
 copying();
+toldOnce();
 start();

@@ -22,7 +22,7 @@ use crate::app::App;
 use crate::chat::{self, Message, Question};
 use crate::config::WorkloadKind;
 use crate::error::ApiError;
-use crate::jobs::State as JobState;
+use crate::jobs::{JobError, State as JobState};
 
 /// `GET /chat`: a new conversation.
 ///
@@ -46,7 +46,8 @@ pub async fn show(
     Named(id): Named<ConversationId>,
     Said(flash): Said,
 ) -> Result<Page<Chat>, ApiError> {
-    let opened = chat::open(&app, session.user.id, id).await?;
+    let opened =
+        chat::open(&app, session.user.id, id).await.map_err(|error| not_there(error, "conversation"))?;
     page(&app, &session, Some(opened), flash).await
 }
 
@@ -80,7 +81,8 @@ pub async fn ask(
         text: fields.need_text("message")?,
         bid: fields.get("bid_price").map(parse_bid).transpose()?,
     };
-    let asked = to_the_end(async move { chat::ask(&app, &session.user, question).await }).await??;
+    let asked = to_the_end(async move { chat::ask(&app, &session.user, question).await }).await?;
+    let asked = asked.map_err(|error| not_there(error, "conversation"))?;
     Ok(Json(json!({
         "conversation_id": asked.conversation.id, "title": asked.conversation.title,
         "answer_id": asked.answer, "job_id": asked.job,
@@ -96,8 +98,14 @@ pub async fn again(
     Named(id): Named<MessageId>,
     Pressed(session): Pressed,
 ) -> Result<Json<Value>, ApiError> {
-    let asked = to_the_end(async move { chat::ask_again(&app, &session.user, id).await }).await??;
+    let asked = to_the_end(async move { chat::ask_again(&app, &session.user, id).await }).await?;
+    let asked = asked.map_err(|error| not_there(error, "answer"))?;
     Ok(Json(json!({"answer_id": asked.answer, "job_id": asked.job})))
+}
+
+/// The domain speaks of jobs; people look for something else.
+fn not_there(error: JobError, what: &str) -> ApiError {
+    if error == JobError::NotFound { ApiError::not_found(what) } else { error.into() }
 }
 
 async fn page(

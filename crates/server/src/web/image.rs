@@ -13,6 +13,7 @@ use types::id::UserId;
 use types::rng::Random;
 
 use super::Page;
+use super::error::capitalised;
 use super::forms::Pressed;
 use super::frame::{frame, shown};
 use super::jobs::{seconds, seed};
@@ -67,7 +68,7 @@ pub async fn make(
         origin: Origin::Page,
         idempotency: None,
     };
-    let accepted = submit(&app, submission).await?;
+    let accepted = submit(&app, submission).await.map_err(in_words_of_the_form)?;
     Ok(Json(json!({"job_id": accepted.job.id})))
 }
 
@@ -89,6 +90,18 @@ fn input(fields: &Fields, random: &dyn Random) -> Result<Box<RawValue>, JobError
     };
     input.insert("seed".to_owned(), seed);
     RawValue::from_string(Value::Object(input).to_string()).map_err(|_| JobError::Internal)
+}
+
+/// A field is called as on the page: `Seed`, not `input.seed`.
+fn in_words_of_the_form(error: JobError) -> ApiError {
+    match error {
+        JobError::Invalid { field, message } => {
+            let field = field.strip_prefix("input.").unwrap_or(&field);
+            let sentence = capitalised(&format!("{} {message}", field.replace('_', " ")));
+            ApiError { message: sentence, ..ApiError::invalid(field, message) }
+        }
+        error => error.into(),
+    }
 }
 
 fn some_seed(random: &dyn Random) -> u32 {
