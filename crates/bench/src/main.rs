@@ -1,0 +1,81 @@
+//! Measures the built programs from outside: starts them as an operator would, puts load on them through real
+//! sockets, and checks the books afterwards.
+//!
+//! `cargo build --release -p server -p island && cargo run --release -p bench -- jobs`
+
+mod http;
+mod load;
+mod meters;
+mod network;
+mod processes;
+mod report;
+mod upstream;
+mod workloads;
+
+use std::error::Error;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::workloads::jobs;
+
+/// What can go wrong ends the measurement with a sentence.
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// Measures Archipelago on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "bench", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Billed jobs per second and latencies, through HTTP and a real Island connection, beside the same load
+    /// sent straight to the upstream.
+    Jobs(jobs::Options),
+    /// The instant upstream, which the other commands start by themselves.
+    #[command(hide = true)]
+    Upstream,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            note(&format!("bench: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One thread for everything: the machine's cores are for what is measured.
+fn run(command: Command) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let tasks = tokio::task::LocalSet::new();
+    tasks.block_on(&runtime, async {
+        match command {
+            Command::Upstream => upstream::run().await,
+            Command::Jobs(options) => unless_stopped(jobs::run(&options)).await,
+        }
+    })
+}
+
+/// Ends early at a signal, in such a way that child processes are stopped and the data is removed.
+async fn unless_stopped(work: impl Future<Output = Result<()>>) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        result = work => result,
+        _ = tokio::signal::ctrl_c() => Err("stopped".into()),
+        _ = terminate.recv() => Err("stopped".into()),
+    }
+}
+
+/// Says how far the measurement is, beside the results on standard output.
+fn note(line: &str) {
+    // Nothing is lost when nobody listens.
+    drop(writeln!(std::io::stderr(), "{line}"));
+}

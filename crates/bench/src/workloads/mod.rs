@@ -1,0 +1,3 @@
+//! What can be measured, one file for each command.
+
+pub mod jobs;
