@@ -86,10 +86,12 @@ async fn outermost(State(app): State<Arc<App>>, request: Request, next: Next) ->
     let id: RequestId = app.ids.next(app.clock.now());
     let path = request.uri().path().to_owned();
     let for_program = is_for_programs(&path);
+    // The pages' own scripts use a session; nobody else's may.
+    let for_everybody = for_program && !path.starts_with("/app/");
     let method = request.method().clone();
     let headers = request.headers().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str).to_owned();
-    if for_program && method == Method::OPTIONS {
+    if for_everybody && method == Method::OPTIONS {
         return cross_origin(StatusCode::NO_CONTENT.into_response());
     }
     let mut response = next.run(request).await;
@@ -102,7 +104,7 @@ async fn outermost(State(app): State<Arc<App>>, request: Request, next: Next) ->
     metrics::counter!("archipelago_http_requests_total", "route" => route.clone(), "status" => status)
         .increment(1);
     metrics::histogram!("archipelago_http_seconds", "route" => route).record(started.elapsed());
-    if for_program { cross_origin(response) } else { response }
+    if for_everybody { cross_origin(response) } else { response }
 }
 
 fn is_for_programs(path: &str) -> bool {

@@ -19,12 +19,12 @@ impl From<JobError> for ApiError {
             JobError::UnknownWorkload => Self::new(
                 StatusCode::NOT_FOUND,
                 "unknown_workload",
-                "There is no such Cargo. GET /api/v1/workloads lists them.",
+                "There is no such Cargo on this network.",
             ),
             JobError::Invalid { field, message } => Self::invalid(field, message),
             JobError::Unverified => Self::forbidden(
                 "verification_required",
-                "Please verify your identity before spending credits: open /verify.",
+                "Please verify your identity before spending credits.",
             )
             .with("reason", "unverified")
             .with("verify_url", "/verify"),

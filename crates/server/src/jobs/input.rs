@@ -36,12 +36,15 @@ pub fn check(kind: WorkloadKind, input: &RawValue) -> Result<Input, JobError> {
     if input.get().len() > MAX_INPUT_BYTES {
         return invalid("input", "is too large");
     }
-    let Ok(Value::Object(object)) = serde_json::from_str::<Value>(input.get()) else {
+    let Ok(Value::Object(mut object)) = serde_json::from_str::<Value>(input.get()) else {
         return invalid("input", "must be an object, such as {\"prompt\": \"Hello\"}");
     };
     match kind {
         WorkloadKind::Chat => check_chat(&object)?,
-        WorkloadKind::Image => check_image(&object)?,
+        WorkloadKind::Image => {
+            check_image(&object)?;
+            complete_image(&mut object);
+        }
     }
     // Written anew: no duplicate keys, no odd white space, nothing an Island's parser could read differently.
     let json = RawValue::from_string(Value::Object(object).to_string())
@@ -123,6 +126,15 @@ fn check_image(input: &Map<String, Value>) -> Result<(), JobError> {
         whole("input.seed", value, 0, i64::from(u32::MAX))?;
     }
     number(input, "guidance_scale", 0, 100)
+}
+
+/// What existing clients send when they are not told otherwise, so that every Island gets a whole request.
+fn complete_image(input: &mut Map<String, Value>) {
+    for (name, value) in [("width", 1024), ("height", 1024), ("steps", 30)] {
+        if given(input, name).is_none() {
+            input.insert(name.to_owned(), value.into());
+        }
+    }
 }
 
 /// A field that is there and not null.
