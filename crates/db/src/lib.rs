@@ -38,10 +38,10 @@ pub struct OpenOptions {
 }
 
 impl OpenOptions {
-    /// What a server uses: two readers, and a queue of 4,096.
+    /// What a server uses: four readers, and a queue of 4,096.
     #[must_use]
     pub const fn server() -> Self {
-        Self { readers: 2, queue: 4096 }
+        Self { readers: 4, queue: 4096 }
     }
 
     /// What a single command uses.

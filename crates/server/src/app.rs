@@ -1,6 +1,7 @@
 //! The program: its real parts, built once from the configuration, and the few parts that stand for the world outside.
 
 use std::fs::File;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -133,7 +134,9 @@ pub fn lock_data_dir(folder: &Path) -> Result<File, StartError> {
 }
 
 fn make_folder(folder: &Path) -> Result<(), StartError> {
-    std::fs::create_dir_all(folder).map_err(|error| {
+    // What is in it is nobody else's business: the database, and mails with sign-in links.
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| {
         StartError::Refused(format!("the data directory {} cannot be made: {error}", folder.display()))
     })
 }

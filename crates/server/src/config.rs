@@ -113,6 +113,9 @@ pub struct Limits {
     pub requests_per_minute: u32,
     pub body_bytes: usize,
     pub open_jobs_per_user: usize,
+    pub open_input_bytes_per_user: usize,
+    pub streams_per_user: usize,
+    pub connections: usize,
     pub sign_in_links_per_hour: u32,
 }
 
@@ -260,9 +263,10 @@ impl Config {
         if self.node > 1023 {
             return refuse("node must be between 0 and 1023");
         }
-        if self.limits.requests_per_minute == 0 || self.limits.body_bytes < 1024 {
+        let limits = &self.limits;
+        if limits.requests_per_minute == 0 || limits.connections == 0 || limits.body_bytes < 1024 {
             return refuse(
-                "limits.requests_per_minute must be at least 1 and limits.body_bytes at least 1024",
+                "limits.requests_per_minute and limits.connections must be at least 1, limits.body_bytes at least 1024",
             );
         }
         if self.jobs.attempts == 0 || self.jobs.run_secs == 0 || self.jobs.wait_secs == 0 {

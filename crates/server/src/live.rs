@@ -86,14 +86,17 @@ impl Live {
         Self { pages: Mutex::default(), low }
     }
 
-    /// A page of this user begins to listen.
+    /// A page of this user begins to listen, unless `most` do already.
     #[must_use]
-    pub fn listen(&self, user: &User) -> broadcast::Receiver<Happening> {
+    pub fn listen(&self, user: &User, most: usize) -> Option<broadcast::Receiver<Happening>> {
         let mut pages = self.lock();
         pages.forget_closed();
+        if pages.by_user.get(&user.id).is_some_and(|sender| sender.receiver_count() >= most) {
+            return None;
+        }
         pages.by_account.insert(user.wallet, (user.id, Account::Wallet));
         pages.by_account.insert(user.earnings, (user.id, Account::Earnings));
-        pages.by_user.entry(user.id).or_insert_with(|| broadcast::channel(BUFFER).0).subscribe()
+        Some(pages.by_user.entry(user.id).or_insert_with(|| broadcast::channel(BUFFER).0).subscribe())
     }
 
     /// Tells whoever is looking that these accounts changed.

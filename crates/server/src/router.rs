@@ -1,7 +1,7 @@
 //! Every URL of the API, and what every answer goes through. The pages' URLs are in `web::routes`.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -11,6 +11,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::RequestBodyTimeoutLayer;
 use types::id::RequestId;
 
 use crate::api::{
@@ -20,6 +21,9 @@ use crate::api::{
 use crate::app::App;
 use crate::error::ApiError;
 use crate::web;
+
+/// How long a client may be silent in the middle of a body.
+const BODY_SILENCE: Duration = Duration::from_secs(20);
 
 /// Everything the server answers.
 pub fn router(app: &Arc<App>) -> Router {
@@ -41,6 +45,7 @@ pub fn router(app: &Arc<App>) -> Router {
         })
         .layer(CatchPanicLayer::custom(|_| panicked()))
         .layer(DefaultBodyLimit::max(app.config.limits.body_bytes))
+        .layer(RequestBodyTimeoutLayer::new(BODY_SILENCE))
         .layer(from_fn_with_state(Arc::clone(app), outermost))
         .with_state(Arc::clone(app))
 }
@@ -87,12 +92,13 @@ async fn outermost(State(app): State<Arc<App>>, request: Request, next: Next) ->
     let path = request.uri().path().to_owned();
     let for_program = is_for_programs(&path);
     // The pages' own scripts use a session; nobody else's may.
-    let for_everybody = for_program && !path.starts_with("/app/");
+    let for_everybody = path.starts_with("/api/") || path.starts_with("/v1/");
     let method = request.method().clone();
     let headers = request.headers().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str).to_owned();
     if for_everybody && method == Method::OPTIONS {
-        return cross_origin(StatusCode::NO_CONTENT.into_response());
+        let asked = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS);
+        return cross_origin(StatusCode::NO_CONTENT.into_response(), asked);
     }
     let mut response = next.run(request).await;
     // Bodies that could not be read answer by themselves, in words of the framework.
@@ -104,7 +110,7 @@ async fn outermost(State(app): State<Arc<App>>, request: Request, next: Next) ->
     metrics::counter!("archipelago_http_requests_total", "route" => route.clone(), "status" => status)
         .increment(1);
     metrics::histogram!("archipelago_http_seconds", "route" => route).record(started.elapsed());
-    if for_everybody { cross_origin(response) } else { response }
+    if for_everybody { cross_origin(response, None) } else { response }
 }
 
 fn is_for_programs(path: &str) -> bool {
@@ -164,12 +170,14 @@ fn add_headers(response: &mut Response, id: RequestId) {
 }
 
 /// Browsers may call the API from any page: it is a key that opens it, never a cookie.
-fn cross_origin(mut response: Response) -> Response {
+fn cross_origin(mut response: Response, asked: Option<&HeaderValue>) -> Response {
     let headers = response.headers_mut();
+    // Clients send headers of their own; without cookies none of them opens anything.
+    let usual = HeaderValue::from_static("authorization, content-type, idempotency-key, x-bid-price");
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.cloned().unwrap_or(usual));
     for (name, value) in [
         ("access-control-allow-origin", "*"),
         ("access-control-allow-methods", "GET, POST, DELETE"),
-        ("access-control-allow-headers", "authorization, content-type, idempotency-key, x-bid-price"),
         (
             "access-control-expose-headers",
             "x-request-id, x-job-id, x-credits-used, retry-after, idempotent-replayed",

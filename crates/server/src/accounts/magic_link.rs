@@ -10,6 +10,9 @@ use crate::secrets;
 /// How long a link works.
 pub const LINK_MS: i64 = 15 * MINUTE_MS;
 
+/// How many times the links of one browser all browsers together may ask for.
+const STRANGERS: i64 = 6;
+
 /// Why a sign-in does not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum SignInError {
@@ -53,7 +56,10 @@ pub async fn send(app: &App, email: &str, browser: &str) -> Result<SentLink, Sig
     app.db
         .tx("send_link", async move |tx| {
             let (hash, email, browser) = &row;
-            if store::links_since(tx, email, now.plus_millis(-HOUR_MS)).await? >= most {
+            // A stranger who asks for links in somebody's name must not lock them out.
+            let (here, everywhere) =
+                store::links_since(tx, email, browser, now.plus_millis(-HOUR_MS)).await?;
+            if here >= most || everywhere >= most * STRANGERS {
                 return Err(SignInError::TooManyLinks);
             }
             Ok(store::insert_link(tx, hash, email, browser, (now, now.plus_millis(LINK_MS))).await?)

@@ -32,9 +32,17 @@ pub async fn rename_user(tx: &mut Tx<'_>, id: UserId, name: &str) -> Result<(), 
     tx.execute_one("UPDATE users SET name = $2 WHERE id = $1", &params![id, name]).await
 }
 
-pub async fn links_since(tx: &mut Tx<'_>, email: &str, since: Timestamp) -> Result<i64, DbError> {
-    let sql = "SELECT count(*) FROM magic_links WHERE email = $1 AND created_at > $2";
-    tx.query_one(sql, &params![email, since]).await?.get(0)
+/// How many links were made for an address: by this browser, and by all.
+pub async fn links_since(
+    tx: &mut Tx<'_>,
+    email: &str,
+    browser: &str,
+    since: Timestamp,
+) -> Result<(i64, i64), DbError> {
+    let sql = "SELECT coalesce(sum(CASE WHEN browser_hash = $2 THEN 1 ELSE 0 END), 0), count(*)
+               FROM magic_links WHERE email = $1 AND created_at > $3";
+    let row = tx.query_one(sql, &params![email, browser, since]).await?;
+    Ok((row.get(0)?, row.get(1)?))
 }
 
 pub async fn insert_link(

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::extract::{ApiUser, Fields, id};
-use crate::accounts::api_keys::{self, ApiKey, KeyError, KeyRequest, Scopes};
+use crate::accounts::api_keys::{self, ApiKey, Caller, KeyError, KeyRequest, Scopes};
 use crate::app::App;
 use crate::error::ApiError;
 
@@ -21,7 +21,7 @@ pub async fn list(State(app): State<Arc<App>>, ApiUser(caller): ApiUser) -> Resu
     Ok(Json(json!({"data": keys.iter().map(key_json).collect::<Vec<_>>()})))
 }
 
-/// `POST /api/v1/api-keys`: a key can make keys with its own scopes or fewer, and no higher limit than its own.
+/// `POST /api/v1/api-keys`: a key can make keys with its own scopes or fewer.
 ///
 /// # Errors
 /// 401, 403, 409, 422, 429.
@@ -30,6 +30,7 @@ pub async fn create(
     ApiUser(caller): ApiUser,
     fields: Fields,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
+    refuse_limited(&caller)?;
     let scopes = match fields.text("scopes")? {
         Some(text) => Scopes::parse_strict(&text)?,
         None => caller.key.scopes,
@@ -44,14 +45,9 @@ pub async fn create(
         Some(raw) => {
             Some(types::money::parse_json_amount(raw.get()).map_err(|_| KeyError::Limit)?.to_string())
         }
-        None => caller.key.spend_limit.map(|limit| limit.to_string()),
+        None => None,
     };
     let request = KeyRequest::new(&fields.need_text("name")?, scopes, limit.as_deref())?;
-    if let Some(own) = caller.key.spend_limit
-        && request.spend_limit.is_none_or(|limit| limit > own)
-    {
-        return Err(ApiError::invalid("limit", "must not be above the limit of the key that makes it"));
-    }
     let (key, secret) = api_keys::create(&app, &caller.user, request).await?;
     let plain = key_json(&key);
     let mut data = plain.clone();
@@ -73,11 +69,23 @@ pub async fn delete(
     ApiUser(caller): ApiUser,
     Path(key): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
+    refuse_limited(&caller)?;
     let key = id(&key, "API key")?;
     if !api_keys::revoke(&app, &caller.user, key).await? {
         return Err(ApiError::not_found("API key"));
     }
     Ok(Json(json!({"data": {"id": key, "revoked": true}})))
+}
+
+/// A key with a spending limit manages no keys: it could make itself another limit.
+fn refuse_limited(caller: &Caller) -> Result<(), ApiError> {
+    if caller.key.spend_limit.is_some() {
+        return Err(ApiError::forbidden(
+            "limited_key",
+            "A key with a spending limit cannot manage API keys.",
+        ));
+    }
+    Ok(())
 }
 
 fn key_json(key: &ApiKey) -> Value {

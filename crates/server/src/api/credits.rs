@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::extract::{ApiUser, Fields, idempotency_key, page};
 use crate::app::App;
 use crate::error::ApiError;
+use crate::jobs::submit::charged_by;
 use crate::purchases::{self, Purchase};
 use crate::{credits, secrets};
 
@@ -80,12 +81,14 @@ pub async fn transactions(
             }
         };
     let lines = credits::statement(&app, caller.user.wallet, before, limit).await?;
+    let charged = charged_by(&app, &lines).await?;
     let next = lines.last().map(|line| line.seq).filter(|seq| *seq > 1);
     let rows: Vec<Value> = lines
         .iter()
         .map(|line| {
             json!({"id": line.transfer, "seq": line.seq, "kind": line.kind.name(), "amount": line.amount,
-                   "amount_micros": line.amount.get(), "balance": line.balance, "note": line.note, "at": line.at})
+                   "amount_micros": line.amount.get(), "balance": line.balance, "note": line.note, "at": line.at,
+                   "job_id": charged.get(&line.transfer).map(|charged| charged.job)})
         })
         .collect();
     Ok(Json(json!({"data": rows, "next_cursor": next.map(|seq| seq.to_string())})))

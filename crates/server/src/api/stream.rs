@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use super::extract::{ApiUser, id};
 use super::jobs::{amount, usage_json};
 use crate::app::App;
+use crate::config::WorkloadKind;
 use crate::error::ApiError;
 use crate::jobs::live::{Event, LiveJob, Reader};
 use crate::jobs::submit::find;
@@ -39,14 +40,19 @@ pub async fn stream(
     let (job, output) = find(&app, caller.user.id, id(&job, "job")?).await?;
     match app.jobs.get(job.id) {
         Some(live) => {
-            let watch = Watch { app: Arc::clone(&app), live: Arc::clone(&live) };
-            Ok(event_stream(frames(live.watch(), watch)))
+            // A key that may only read looks on; whether the job goes on is not its business.
+            let watches = caller.key.scopes.write;
+            let reader = if watches { live.watch() } else { live.read() };
+            let watch = Watch { app: Arc::clone(&app), live, watches };
+            Ok(event_stream(frames(reader, watch)))
         }
         // It may have ended between the two looks: what is stored now is the end.
         None => {
             let (job, output) =
                 if job.state.is_final() { (job, output) } else { find(&app, caller.user.id, job.id).await? };
-            let frames: String = replay(&job, output.as_deref()).iter().map(frame).collect();
+            let kind = app.market.by_id(job.workload).map(|market| market.workload.kind);
+            let picture = kind == Some(WorkloadKind::Image);
+            let frames: String = replay(&job, output.as_deref(), picture).iter().map(frame).collect();
             Ok(event_stream(futures_util::stream::iter([Ok(Bytes::from(frames))])))
         }
     }
@@ -72,11 +78,12 @@ pub fn frame(event: &Value) -> String {
 struct Watch {
     app: Arc<App>,
     live: Arc<LiveJob>,
+    watches: bool,
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let Some(openings) = self.live.unwatch() else { return };
+        let Some(openings) = self.watches.then(|| self.live.unwatch()).flatten() else { return };
         let (app, live) = (Arc::clone(&self.app), Arc::clone(&self.live));
         let patience = Duration::from_secs(u64::from(app.config.jobs.unwatched_secs));
         tokio::spawn(async move {
@@ -135,19 +142,17 @@ fn end(job: &Job) -> Vec<Value> {
 }
 
 /// A job that has ended, as its stream would have shown it.
-fn replay(job: &Job, output: Option<&str>) -> Vec<Value> {
+fn replay(job: &Job, output: Option<&str>, picture: bool) -> Vec<Value> {
     let mut events = Vec::new();
     if let Some(output) = output {
-        let image =
-            serde_json::from_str::<Value>(output).ok().filter(|value| value.get("image_data").is_some());
-        events.push(match image {
-            Some(mut image) => {
-                if let Some(image) = image.as_object_mut() {
-                    image.insert("type".to_owned(), "image".into());
-                }
-                image
-            }
-            None => json!({"type": "token", "content": output}),
+        events.push(if picture {
+            let image: Value = serde_json::from_str(output).unwrap_or_default();
+            json!({
+                "type": "image", "image_data": image["image_data"], "format": image["format"],
+                "width": image["width"], "height": image["height"],
+            })
+        } else {
+            json!({"type": "token", "content": output})
         });
     }
     events.extend(end(job));

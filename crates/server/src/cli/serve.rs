@@ -1,18 +1,24 @@
 //! `archipelago serve`.
 
-use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
+use axum::Router;
 use db::OpenOptions;
-use tokio::net::TcpListener;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
 
 use crate::app::{App, StartError, lock_data_dir, open_database};
 use crate::config::{Config, ConfigError};
 use crate::{background, demo, jobs, router, telemetry};
 
+/// How long a client may take to send the head of a request, or be silent between two. Longer than existing clients keep
+/// a connection for its next use.
+const HEAD: Duration = Duration::from_secs(75);
 /// How long running requests may take to end after a signal.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -59,32 +65,65 @@ pub async fn run(mut config: Config, demo: bool) -> Result<(), StartError> {
     serve(&app, listener, router).await
 }
 
-async fn serve(app: &Arc<App>, listener: TcpListener, router: axum::Router) -> Result<(), StartError> {
-    // Small answers must not wait for the acknowledgement of the one before.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY");
-        }
-    });
-    let stopping = Arc::clone(app);
-    let server =
-        axum::serve(listener, router).with_graceful_shutdown(async move { stopping.stopping().await });
-    let mut server = tokio::spawn(server.into_future());
-    tokio::select! {
-        result = &mut server => {
-            return Err(StartError::Refused(format!("the server stopped: {result:?}")));
-        }
-        () = signalled() => {}
+/// Accepts connections until a signal, each with limits on what a slow or idle client can hold on to.
+async fn serve(app: &Arc<App>, listener: TcpListener, router: Router) -> Result<(), StartError> {
+    let service = TowerToHyperService::new(router);
+    let places = Arc::new(Semaphore::new(app.config.limits.connections));
+    let mut signalled = std::pin::pin!(signalled());
+    loop {
+        let place = Arc::clone(&places).acquire_owned();
+        let (place, stream) = tokio::select! {
+            (place, stream) = async { (place.await, accept(&listener).await) } => (place, stream),
+            () = &mut signalled => break,
+        };
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(HEAD);
+        let connection = http.serve_connection(TokioIo::new(stream), service.clone()).with_upgrades();
+        let app = Arc::clone(app);
+        tokio::spawn(async move {
+            let mut connection = std::pin::pin!(connection);
+            let ended = tokio::select! {
+                ended = &mut connection => ended,
+                () = app.stopping() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            // Clients hang up in all sorts of ways; none is our concern.
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a connection ended");
+            }
+            drop(place);
+        });
     }
+    drop(listener);
     tracing::info!("stopping");
     app.stop();
     for connection in app.islands.all() {
         connection.close("stopping", "The coordinator is restarting.");
     }
-    if tokio::time::timeout(GRACE, &mut server).await.is_err() {
+    let everybody = u32::try_from(app.config.limits.connections).unwrap_or(u32::MAX);
+    if tokio::time::timeout(GRACE, places.acquire_many(everybody)).await.is_err() {
         tracing::warn!("some connections did not end in time");
     }
     Ok(())
+}
+
+/// The next connection. Running out of descriptors is waited out.
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Small answers must not wait for the acknowledgement of the one before.
+                drop(stream.set_nodelay(true));
+                return stream;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
 }
 
 fn announce(app: &App) {

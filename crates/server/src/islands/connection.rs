@@ -8,6 +8,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use types::id::Id;
 use types::island_protocol::{
     Capabilities, FromIsland, MAX_OFFERS, MAX_SLOTS, Offer, PROTOCOL_VERSION, RefusedOffer, ToIsland,
 };
@@ -17,11 +18,14 @@ use super::registry::{Connection, End};
 use super::{Island, store};
 use crate::app::App;
 use crate::jobs::{Image, Usage};
+use crate::limits::Kind;
 
 /// How long an Island may take to introduce itself.
 const HELLO: Duration = Duration::from_secs(10);
 /// How long a message may take to be sent before the Island counts as gone.
 const SEND: Duration = Duration::from_secs(30);
+/// Longest name of a region, in characters.
+const MAX_REGION: usize = 64;
 /// Longest text an Island may say about itself or an error, in characters.
 const MAX_TEXT: usize = 500;
 
@@ -45,7 +49,7 @@ pub async fn serve(app: Arc<App>, island: Island, socket: WebSocket) {
     };
     let (connection, outbox) = Connection::new(
         island,
-        capabilities.region.clone(),
+        capabilities.region.as_deref().map(|region| shorten(region, MAX_REGION)),
         app.config.islands.lease_secs,
         app.config.jobs.output_bytes,
     );
@@ -116,6 +120,12 @@ async fn read(
         };
         match message {
             Ok(Some(Ok(FromIsland::Offers { offers }))) => {
+                let flood =
+                    app.limiter.take(connection.island.id.get(), Kind::Write, app.clock.now()).is_err();
+                if flood {
+                    connection.close("too_many_messages", "Offers changed too often; please wait a minute.");
+                    return;
+                }
                 let refused_offers = take_offers(app, connection, offers);
                 connection.send(ToIsland::OffersTaken { refused_offers });
                 note_seen(app, connection, version, capabilities).await;
@@ -237,7 +247,7 @@ async fn note_seen(app: &App, connection: &Connection, version: &str, capabiliti
     let (id, now) = (connection.island.id, app.clock.now());
     let capabilities = Capabilities {
         gpu_model: capabilities.gpu_model.as_deref().map(|text| shorten(text, 100)),
-        region: capabilities.region.as_deref().map(|text| shorten(text, 64)),
+        region: connection.region.clone(),
         ..capabilities.clone()
     };
     let rows = (

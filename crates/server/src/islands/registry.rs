@@ -12,6 +12,7 @@ use types::money::MicroCredits;
 use types::time::{SECOND_MS, Timestamp};
 
 use super::Island;
+use crate::config::WorkloadKind;
 use crate::jobs::live::{LiveJob, TooMuch};
 use crate::jobs::{Image, Usage};
 
@@ -193,13 +194,13 @@ impl Connection {
         lock(&self.running).len()
     }
 
-    /// A piece of text arrived.
+    /// A piece of text arrived. Out of order, or where a picture was asked for, it is no answer and is not paid.
     pub fn output(&self, attempt: AttemptId, seq: u64, text: &str, now: Timestamp) {
         let wrong = {
             let mut running = lock(&self.running);
             let Some(one) = running.get_mut(&attempt) else { return };
             one.lease.0.store(now.plus_millis(self.lease_ms).as_millis(), Ordering::Relaxed);
-            let in_order = one.next_seq == seq;
+            let in_order = one.next_seq == seq && one.live.workload.kind == WorkloadKind::Chat;
             one.next_seq = seq.saturating_add(1);
             // A cancelled job takes no more: what was delivered when it was cancelled is what counts.
             if !in_order {
@@ -220,18 +221,19 @@ impl Connection {
     pub fn progress(&self, attempt: AttemptId, step: u32, total: u32, now: Timestamp) {
         if let Some(one) = lock(&self.running).get(&attempt) {
             one.lease.0.store(now.plus_millis(self.lease_ms).as_millis(), Ordering::Relaxed);
-            one.live.push(crate::jobs::live::Event::Progress { step: step.min(total), total });
+            one.live.push_progress(step, total);
         }
     }
 
-    /// An image arrived.
+    /// An image arrived: one, and where a picture was asked for.
     pub fn image(&self, attempt: AttemptId, image: Image) {
         let live = lock(&self.running).get(&attempt).map(|one| Arc::clone(&one.live));
         let Some(live) = live else { return };
         if live.is_cancelled() {
             return;
         }
-        let wrong = if live.has_output() || image.data.is_empty() {
+        let wanted = live.workload.kind == WorkloadKind::Image;
+        let wrong = if !wanted || live.has_output() || image.data.is_empty() {
             Some(End::Malformed)
         } else {
             live.push_image(image, self.output_bytes).err().map(|TooMuch| End::TooMuch)

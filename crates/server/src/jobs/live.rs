@@ -15,6 +15,11 @@ use types::time::Timestamp;
 use super::{Image, Job, Origin, Usage};
 use crate::marketplace::Workload;
 
+/// Most pieces one job may give: a piece costs memory beyond its bytes.
+const MAX_EVENTS: usize = 200_000;
+/// Most events of a job that may be followed by one of progress.
+const MAX_PROGRESS: usize = 1000;
+
 /// Something a stream shows.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -56,6 +61,8 @@ pub struct LiveJob {
     pub origin: Origin,
     /// Since when.
     pub created_at: Timestamp,
+    /// How large its input is.
+    pub input_bytes: usize,
     given: Mutex<Given>,
     changed: watch::Sender<()>,
     cancelled: AtomicBool,
@@ -80,19 +87,14 @@ pub struct TooMuch;
 impl LiveJob {
     /// A job that has given nothing yet.
     #[must_use]
-    pub fn new(
-        id: JobId,
-        user: UserId,
-        workload: Arc<Workload>,
-        origin: Origin,
-        created_at: Timestamp,
-    ) -> Self {
+    pub fn new(job: &Job, workload: Arc<Workload>) -> Self {
         Self {
-            id,
-            user,
+            id: job.id,
+            user: job.user,
             workload,
-            origin,
-            created_at,
+            origin: job.origin,
+            created_at: job.created_at,
+            input_bytes: job.input.len(),
             given: Mutex::default(),
             changed: watch::Sender::new(()),
             cancelled: AtomicBool::new(false),
@@ -104,6 +106,13 @@ impl LiveJob {
     pub fn push(&self, event: Event) {
         self.lock().events.push(event);
         self.changed.send_replace(());
+    }
+
+    /// Adds how far an image has come. Beyond a thousand steps nobody needs to know.
+    pub fn push_progress(&self, step: u32, total: u32) {
+        if self.lock().events.len() < MAX_PROGRESS {
+            self.push(Event::Progress { step: step.min(total), total });
+        }
     }
 
     /// Adds a piece of text.
@@ -126,7 +135,7 @@ impl LiveJob {
     fn push_bounded(&self, event: Event, bytes: usize, most: usize) -> Result<(), TooMuch> {
         {
             let mut given = self.lock();
-            if given.bytes + bytes > most {
+            if given.bytes + bytes > most || given.events.len() >= MAX_EVENTS {
                 return Err(TooMuch);
             }
             given.bytes += bytes;
@@ -295,7 +304,14 @@ pub struct LiveJobs {
 #[derive(Debug, Default)]
 struct Registry {
     jobs: HashMap<JobId, Arc<LiveJob>>,
-    by_user: HashMap<UserId, usize>,
+    by_user: HashMap<UserId, Open>,
+}
+
+/// What one user has open.
+#[derive(Clone, Copy, Debug, Default)]
+struct Open {
+    jobs: usize,
+    input_bytes: usize,
 }
 
 impl LiveJobs {
@@ -305,14 +321,16 @@ impl LiveJobs {
         self.lock().jobs.get(&id).cloned()
     }
 
-    /// Adds a job unless its user has `most` already; answers whether it was added.
-    pub fn insert(&self, job: &Arc<LiveJob>, most: usize) -> bool {
+    /// Adds a job unless its user would have more than `most` open, or more than `most_bytes` of inputs; answers whether it
+    /// was added.
+    pub fn insert(&self, job: &Arc<LiveJob>, most: usize, most_bytes: usize) -> bool {
         let mut registry = self.lock();
-        let count = registry.by_user.entry(job.user).or_default();
-        if *count >= most {
+        let open = registry.by_user.entry(job.user).or_default();
+        if open.jobs >= most || open.input_bytes.saturating_add(job.input_bytes) > most_bytes {
             return false;
         }
-        *count += 1;
+        open.jobs += 1;
+        open.input_bytes += job.input_bytes;
         registry.jobs.insert(job.id, Arc::clone(job));
         true
     }
@@ -321,9 +339,10 @@ impl LiveJobs {
     pub fn remove(&self, id: JobId) {
         let mut registry = self.lock();
         let Some(job) = registry.jobs.remove(&id) else { return };
-        let left = registry.by_user.get_mut(&job.user).map_or(0, |count| {
-            *count -= 1;
-            *count
+        let left = registry.by_user.get_mut(&job.user).map_or(0, |open| {
+            open.jobs -= 1;
+            open.input_bytes -= job.input_bytes;
+            open.jobs
         });
         if left == 0 {
             registry.by_user.remove(&job.user);

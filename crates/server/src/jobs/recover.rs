@@ -128,9 +128,8 @@ async fn wait_on(app: &Arc<App>, job: &Job) -> Result<bool, DbError> {
         })
         .await?;
     let Some((user, keys)) = found else { return Ok(false) };
-    let live =
-        Arc::new(LiveJob::new(job.id, user.id, Arc::clone(&market.workload), job.origin, job.created_at));
-    if !app.jobs.insert(&live, usize::MAX) {
+    let live = Arc::new(LiveJob::new(job, Arc::clone(&market.workload)));
+    if !app.jobs.insert(&live, usize::MAX, usize::MAX) {
         return Ok(false);
     }
     let submission = Submission {

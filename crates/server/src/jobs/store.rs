@@ -177,15 +177,18 @@ pub async fn output(tx: &mut Tx<'_>, id: JobId) -> Result<Option<String>, DbErro
     row.map(|row| row.get(0)).transpose()
 }
 
-/// Jobs of a user, newest first, with their outputs.
+/// Jobs of a user, newest first, with their outputs. A list is to be looked over: inputs and outputs too large for that are
+/// left out of it; each job by itself has them.
 pub async fn jobs_of(
     tx: &mut Tx<'_>,
     user: UserId,
     limit: u32,
     offset: u32,
 ) -> Result<Vec<(Job, Option<String>)>, DbError> {
+    let short = JOB.replace("j.input", "CASE WHEN length(j.input) <= 65536 THEN j.input ELSE '{}' END");
     let sql = format!(
-        "SELECT {JOB}, o.output FROM jobs j LEFT JOIN job_outputs o ON o.job_id = j.id
+        "SELECT {short}, CASE WHEN length(o.output) <= 65536 THEN o.output END
+         FROM jobs j LEFT JOIN job_outputs o ON o.job_id = j.id
          WHERE j.user_id = $1 ORDER BY j.id DESC LIMIT $2 OFFSET $3"
     );
     let rows = tx.query(&sql, &params![user, limit, offset]).await?;
@@ -234,6 +237,19 @@ pub async fn running_attempt(tx: &mut Tx<'_>, job: JobId) -> Result<Option<Attem
         })
     })
     .transpose()
+}
+
+/// Job, Cargo and Island of attempts.
+pub async fn places_of(
+    tx: &mut Tx<'_>,
+    attempts: &[AttemptId],
+) -> Result<Vec<Option<(JobId, i64, String)>>, DbError> {
+    let sql = "SELECT a.job_id, j.workload_id, i.name FROM attempts a
+               JOIN jobs j ON j.id = a.job_id JOIN islands i ON i.id = a.island_id WHERE a.id = $1";
+    let rows = tx.query_many(sql, attempts.iter().map(|&attempt| params![attempt])).await?;
+    rows.iter()
+        .map(|row| row.as_ref().map(|row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).transpose())
+        .collect()
 }
 
 /// The job an attempt belongs to.

@@ -70,8 +70,9 @@ async fn take(app: Arc<App>, submission: Submission) -> Result<Accepted, JobErro
     let checked = input::check(workload.kind, &submission.input)?;
     let now = app.clock.now();
     let job = new_job(&app, &submission, Arc::from(checked.json.get()), now);
-    let live = Arc::new(LiveJob::new(job.id, job.user, workload, job.origin, now));
-    if !app.jobs.insert(&live, app.config.limits.open_jobs_per_user) {
+    let live = Arc::new(LiveJob::new(&job, workload));
+    let limits = &app.config.limits;
+    if !app.jobs.insert(&live, limits.open_jobs_per_user, limits.open_input_bytes_per_user) {
         return Err(JobError::TooManyJobs);
     }
     let drive = Drive::new(Arc::clone(&app), Arc::clone(&live), &submission, job);
@@ -311,6 +312,38 @@ pub async fn recent_images(
         })
         .await?;
     Ok(found)
+}
+
+/// What a line of a statement was for.
+#[derive(Clone, Debug)]
+pub struct Charged {
+    /// The job.
+    pub job: JobId,
+    /// The Cargo's name, while the network still has it.
+    pub workload: Option<String>,
+    /// The Island's name.
+    pub island: String,
+}
+
+/// What these lines of a statement were for, as far as they charged a job.
+///
+/// # Errors
+/// A [`JobError`].
+pub async fn charged_by(
+    app: &App,
+    lines: &[ledger::statement::Line],
+) -> Result<std::collections::HashMap<types::id::TransferId, Charged>, JobError> {
+    use types::id::{AttemptId, TransferId};
+    let jobs = lines.iter().filter(|line| line.kind == ledger::TransferKind::Job);
+    let attempts: Vec<AttemptId> = jobs.map(|line| AttemptId::from_i64(line.transfer.get())).collect();
+    let ids = attempts.clone();
+    let places = app.db.read("charged_by", async move |tx| super::store::places_of(tx, &ids).await).await?;
+    let charged = attempts.into_iter().zip(places).filter_map(|(attempt, place)| {
+        let (job, workload, island) = place?;
+        let workload = app.market.by_id(workload).map(|market| market.workload.name.clone());
+        Some((TransferId::from_i64(attempt.get()), Charged { job, workload, island }))
+    });
+    Ok(charged.collect())
 }
 
 /// Cancels a job of this user and waits until it has ended.

@@ -9,7 +9,7 @@ use ledger::TransferKind;
 use ledger::statement::Line;
 use pages::credits::{self as view, ActivityRow, Credits, CreditsReturn, PurchaseRow, ReturnState};
 use pages::{Badge, Nav, Tone};
-use types::id::PurchaseId;
+use types::id::{PurchaseId, TransferId};
 use types::money::MicroCredits;
 
 use super::forms::Posted;
@@ -20,6 +20,7 @@ use crate::api::extract::id;
 use crate::app::App;
 use crate::config::Package;
 use crate::error::ApiError;
+use crate::jobs::submit::{Charged, charged_by};
 use crate::purchases::{self, Purchase, PurchaseError, State as PurchaseState};
 use crate::{credits, identity, secrets};
 
@@ -43,7 +44,9 @@ pub async fn show(
     let balance = credits::balance(&app, user.wallet).await?;
     let mut layout = frame(&app, Some(&session), "Credits", Nav::Credits).await?;
     layout.flash = flash;
-    let (activity, older) = activity(credits::statement(&app, user.wallet, before, LINES + 1).await?);
+    let lines = credits::statement(&app, user.wallet, before, LINES + 1).await?;
+    let charged = charged_by(&app, &lines).await?;
+    let (activity, older) = activity(lines, &charged);
     let history = purchases::history(&app, user.id, PURCHASES).await?;
     Ok(Page(Credits {
         layout,
@@ -168,20 +171,26 @@ fn purchase_row(purchase: &Purchase) -> PurchaseRow {
 }
 
 /// The lines to show, and the address of the next ones if there are more.
-fn activity(mut lines: Vec<Line>) -> (Vec<ActivityRow>, Option<String>) {
+fn activity(
+    mut lines: Vec<Line>,
+    charged: &HashMap<TransferId, Charged>,
+) -> (Vec<ActivityRow>, Option<String>) {
     let most = LINES as usize;
     let more = lines.len() > most;
     lines.truncate(most);
     let older = lines.last().filter(|_| more).map(|line| format!("/credits?before={}#activity", line.seq));
-    (lines.iter().map(activity_row).collect(), older)
+    (lines.iter().map(|line| activity_row(line, charged.get(&line.transfer))).collect(), older)
 }
 
-fn activity_row(line: &Line) -> ActivityRow {
+fn activity_row(line: &Line, charged: Option<&Charged>) -> ActivityRow {
     let incoming = line.amount.is_positive();
     let amount = line.amount.display_grouped();
     ActivityRow {
         date: when(line.at),
-        what: what(line.kind, line.note.as_deref()),
+        what: charged.map_or_else(
+            || what(line.kind, line.note.as_deref()),
+            |charged| format!("{} · {}", charged.workload.as_deref().unwrap_or("Job"), charged.island),
+        ),
         amount: if incoming { format!("+{amount}") } else { amount.replacen('-', "−", 1) },
         incoming,
         balance: line.balance.display_grouped(),
@@ -241,9 +250,9 @@ mod tests {
             note: note.map(ToOwned::to_owned),
             at: Timestamp::from_millis(0),
         };
-        let spent = activity_row(&line(TransferKind::Job, -2_000_000, None));
+        let spent = activity_row(&line(TransferKind::Job, -2_000_000, None), None);
         assert_eq!((spent.what.as_str(), spent.amount.as_str(), spent.incoming), ("Job", "−2.00", false));
-        let bought = activity_row(&line(TransferKind::Purchase, 500_000_000, Some("Starter")));
+        let bought = activity_row(&line(TransferKind::Purchase, 500_000_000, Some("Starter")), None);
         assert_eq!((bought.what.as_str(), bought.amount.as_str()), ("Bought Starter", "+500.00"));
         assert!(bought.incoming);
     }
@@ -260,8 +269,8 @@ mod tests {
             at: Timestamp::from_millis(0),
         };
         let most = LINES as usize;
-        assert_eq!(activity(vec![line.clone(); most]).1, None);
-        let (rows, older) = activity(vec![line; most + 1]);
+        assert_eq!(activity(vec![line.clone(); most], &HashMap::new()).1, None);
+        let (rows, older) = activity(vec![line; most + 1], &HashMap::new());
         assert_eq!((rows.len(), older.as_deref()), (most, Some("/credits?before=7#activity")));
     }
 }

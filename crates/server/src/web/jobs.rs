@@ -25,6 +25,7 @@ use super::forms::Pressed;
 use super::session::{Named, SignedIn};
 use super::to_the_end;
 use crate::app::App;
+use crate::config::WorkloadKind;
 use crate::error::ApiError;
 use crate::islands;
 use crate::jobs::live::{Event, Reader};
@@ -222,7 +223,8 @@ async fn replay(app: &App, job: &Job, output: Option<String>) -> Vec<Value> {
         return Vec::new();
     }
     let mut frames = Vec::new();
-    if let Some(text) = output.filter(|text| decode(text).is_none()) {
+    let kind = app.market.by_id(job.workload).map(|market| market.workload.kind);
+    if let Some(text) = output.filter(|_| kind != Some(WorkloadKind::Image)) {
         frames.push(json!({"type": "token", "content": text}));
     }
     frames.extend(ending(app, job).await);

@@ -19,6 +19,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::session::{self, SESSION, SignedIn, cookie};
 use crate::accounts::SharedUser;
+use crate::api::extract::too_often;
 use crate::app::App;
 use crate::credits::{self, BalanceView};
 use crate::error::ApiError;
@@ -44,7 +45,8 @@ pub async fn stream(
     SignedIn(session): SignedIn,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let receiver = app.live.listen(&session.user);
+    let receiver = app.live.listen(&session.user, app.config.limits.streams_per_user);
+    let receiver = receiver.ok_or_else(|| too_often(30))?;
     let first = balances(&app, &session.user).await?;
     let renewed = cookie(&headers, SESSION).map(|secret| session::begin(&app, secret));
     let listener = Listener { app, user: session.user, receiver, first };

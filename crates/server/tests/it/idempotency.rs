@@ -50,7 +50,7 @@ async fn a_repeated_completion_gets_the_first_text() {
     let body = json!({"model": "default", "messages": [{"role": "user", "content": "hi"}]}).to_string();
     let ask = || ana.request("POST", "/v1/chat/completions", &[("idempotency-key", "k")], Some(&body));
     let first = {
-        let (asked, working) = tokio::join!(ask(), async {
+        let (asked, ()) = tokio::join!(ask(), async {
             let work = island.work().await;
             // The same request while the first one runs: not charged again, told to wait.
             let (status, body) = ask().await;
@@ -58,7 +58,6 @@ async fn a_repeated_completion_gets_the_first_text() {
             island.output(work.attempt, 1, "only once").await;
             island.done(work.attempt).await;
         });
-        working;
         asked
     };
     assert_eq!(first.0, 200, "{}", first.1);

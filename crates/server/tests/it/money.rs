@@ -92,6 +92,9 @@ async fn incident_003_a_keys_limit_counts_held_and_spent_at_once() {
     for (_, body) in answers.iter().filter(|(status, _)| *status != 201) {
         assert_eq!((&body["error"]["reason"], &body["error"]["available"]), (&json!("key_limit"), &json!(1)));
     }
+    // It cannot make itself another key with another limit.
+    let (status, body) = limited.post("/api/v1/api-keys", &json!({"name": "child"})).await;
+    assert_eq!((status, &body["error"]["code"]), (403, &json!("limited_key")));
     // The account's own key is not bound by it.
     assert_eq!(ana.submit(json!({})).await.0, 201);
     for _ in 0..3 {

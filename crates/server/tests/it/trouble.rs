@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 use types::id::{AttemptId, Id};
-use types::island_protocol::FromIsland;
+use types::island_protocol::{FromIsland, Offer};
 
 use crate::world::World;
+use crate::world::island::offer;
 
 const NOTHING: (&str, &str) = ("100", "0");
 
@@ -12,7 +13,7 @@ async fn credits(ana: &crate::world::User) -> (String, String) {
     ana.credits().await
 }
 
-fn same(found: (String, String), expected: (&str, &str)) {
+fn same(found: &(String, String), expected: (&str, &str)) {
     assert_eq!((found.0.as_str(), found.1.as_str()), expected);
 }
 
@@ -31,7 +32,7 @@ async fn incident_093_a_failed_attempt_costs_nothing_and_the_next_cheapest_islan
     let job = ana.ended(&job).await;
     assert_eq!((&job["status"], &job["cost"], &job["attempts"]), (&json!("completed"), &json!(2), &json!(2)));
     assert_eq!(world.account("first-owner").await["earnings"], json!(0));
-    same(credits(&ana).await, ("98", "0"));
+    same(&credits(&ana).await, ("98", "0"));
     world.finish().await;
 }
 
@@ -54,7 +55,7 @@ async fn three_islands_are_tried_and_then_it_is_over() {
         (&json!("failed"), &json!("island_failed"), &json!(3))
     );
     assert_eq!(job["error"], json!("no luck"));
-    same(credits(&ana).await, NOTHING);
+    same(&credits(&ana).await, NOTHING);
     world.finish().await;
 }
 
@@ -70,7 +71,7 @@ async fn a_failure_after_some_output_ends_the_job_and_costs_nothing() {
     island.failed(work.attempt, "crashed").await;
     let job = ana.ended(&job).await;
     assert_eq!((&job["status"], &job["cost"], &job["attempts"]), (&json!("failed"), &json!(0), &json!(1)));
-    same(credits(&ana).await, NOTHING);
+    same(&credits(&ana).await, NOTHING);
     world.finish().await;
 }
 
@@ -84,7 +85,7 @@ async fn incident_060_success_without_output_is_not_charged() {
     liar.done(work.attempt).await;
     // Nobody else is there: it waits, holding nothing, until it is cancelled.
     ana.reaches(&job, "pending").await;
-    same(credits(&ana).await, NOTHING);
+    same(&credits(&ana).await, NOTHING);
     let (status, body) = ana.request("DELETE", &format!("/api/v1/jobs/{job}"), &[], None).await;
     assert_eq!((status, &body["data"]["status"]), (200, &json!("cancelled")));
     world.finish().await;
@@ -99,7 +100,7 @@ async fn an_island_that_vanishes_gives_its_work_to_another() {
     first.work().await;
     drop(first);
     ana.reaches(&job, "pending").await;
-    same(credits(&ana).await, NOTHING);
+    same(&credits(&ana).await, NOTHING);
     let mut second = world.island("second", "2", 1).await;
     let work = second.work().await;
     second.output(work.attempt, 1, "fine").await;
@@ -124,7 +125,7 @@ async fn an_island_that_vanishes_after_some_output_ends_the_job() {
         (&job["status"], &job["error_code"], &job["cost"]),
         (&json!("failed"), &json!("island_lost"), &json!(0))
     );
-    same(credits(&ana).await, NOTHING);
+    same(&credits(&ana).await, NOTHING);
     world.finish().await;
 }
 
@@ -137,7 +138,7 @@ async fn an_island_that_falls_silent_loses_its_lease_and_then_its_place() {
     let work = silent.work().await;
     silent.told_to_stop(work.attempt).await;
     ana.reaches(&job, "pending").await;
-    same(credits(&ana).await, NOTHING);
+    same(&credits(&ana).await, NOTHING);
     // Incident 96: three beats missed, and it is out of the book.
     while silent.hear().await.is_some() {}
     let (_, rates) = ana.get("/api/v1/market/rates/llm-chat").await;
@@ -183,7 +184,7 @@ async fn a_job_that_runs_too_long_is_stopped_and_costs_nothing() {
         (&job["status"], &job["error_code"], &job["cost"]),
         (&json!("timeout"), &json!("ran_too_long"), &json!(0))
     );
-    same(credits(&ana).await, NOTHING);
+    same(&credits(&ana).await, NOTHING);
     world.finish().await;
 }
 
@@ -221,7 +222,7 @@ async fn output_out_of_order_is_not_paid_and_nonsense_closes_the_connection() {
     island.output(work.attempt, 2, "second first").await;
     island.done(work.attempt).await;
     ana.reaches(&job, "pending").await;
-    same(credits(&ana).await, NOTHING);
+    same(&credits(&ana).await, NOTHING);
     island.say_text("{\"sing\":{}}").await;
     while island.hear().await.is_some() {}
     ana.request("DELETE", &format!("/api/v1/jobs/{job}"), &[], None).await;
@@ -262,7 +263,7 @@ async fn cancelling_before_anything_came_costs_nothing() {
     // The Island, which had not heard of it yet, finishes all the same.
     island.output(work.attempt, 1, "too late").await;
     island.done(work.attempt).await;
-    same(credits(&ana).await, NOTHING);
+    same(&credits(&ana).await, NOTHING);
     // Again is the same answer; what has completed cannot be cancelled.
     let (status, body) = ana.request("DELETE", &format!("/api/v1/jobs/{job}"), &[], None).await;
     assert_eq!((status, &body["data"]["status"]), (200, &json!("cancelled")));
@@ -289,7 +290,7 @@ async fn cancelling_after_output_was_delivered_is_charged() {
     let (_, body) = ana.request("DELETE", &format!("/api/v1/jobs/{job}"), &[], None).await;
     assert_eq!((&body["data"]["status"], &body["data"]["cost"]), (&json!("cancelled"), &json!(1)));
     assert_eq!(body["data"]["output"], json!("almost all of it"));
-    same(credits(&ana).await, ("99", "0"));
+    same(&credits(&ana).await, ("99", "0"));
     world.finish().await;
 }
 
@@ -309,7 +310,7 @@ async fn a_consumer_who_hangs_up_before_any_output_pays_nothing() {
     let (_, jobs) = ana.get("/api/v1/jobs").await;
     let job = ana.ended(jobs["data"][0]["id"].as_str().unwrap()).await;
     assert_eq!((&job["status"], &job["cost"]), (&json!("cancelled"), &json!(0)));
-    same(credits(&ana).await, NOTHING);
+    same(&credits(&ana).await, NOTHING);
     world.finish().await;
 }
 
@@ -332,7 +333,7 @@ async fn a_consumer_who_hangs_up_after_output_pays() {
     let (_, jobs) = ana.get("/api/v1/jobs").await;
     let job = ana.ended(jobs["data"][0]["id"].as_str().unwrap()).await;
     assert_eq!((&job["status"], &job["cost"]), (&json!("cancelled"), &json!(1)));
-    same(credits(&ana).await, ("99", "0"));
+    same(&credits(&ana).await, ("99", "0"));
     world.finish().await;
 }
 
@@ -373,7 +374,7 @@ async fn incident_063_streamed_and_not_cost_the_same() {
     let (status, whole) = ana.post("/v1/chat/completions", &body).await;
     assert_eq!((status, &whole["choices"][0]["message"]["content"]), (200, &json!(text)));
     assert_eq!((&usage["credits_used"], &whole["usage"]["credits_used"]), (&json!(1.5), &json!(1.5)));
-    same(credits(&ana).await, ("97", "0"));
+    same(&credits(&ana).await, ("97", "0"));
     island.abort();
     world.finish().await;
 }
@@ -390,7 +391,7 @@ async fn a_second_agent_with_the_same_token_replaces_the_first() {
     while first.hear().await.is_some() {}
     // The Island failed the job once, as the same Island, so it is not asked again.
     ana.reaches(&job, "pending").await;
-    same(credits(&ana).await, NOTHING);
+    same(&credits(&ana).await, NOTHING);
     let (_, rates) = ana.get("/api/v1/market/rates/llm-chat").await;
     assert_eq!((&rates["data"][0]["num_hosts"], &rates["data"][0]["best_ask"]), (&json!(1), &json!(2)));
     ana.request("DELETE", &format!("/api/v1/jobs/{job}"), &[], None).await;
@@ -399,5 +400,45 @@ async fn a_second_agent_with_the_same_token_replaces_the_first() {
     second.output(work.attempt, 1, "x").await;
     second.done(work.attempt).await;
     assert_eq!(ana.ended(&next).await["cost"], json!(2));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn words_are_not_paid_where_a_picture_was_asked_for() {
+    let world = World::new().await;
+    let token = world.island_token("owner@example.org", "fake").await;
+    let offer = Offer { workload: "sdxl".to_owned(), ..offer("0.5", 1) };
+    let mut island = crate::world::FakeIsland::offering(&world.url, &token, offer).await;
+    let ana = world.user("ana", "100").await;
+    let job = ana.job(json!({"workload": "sdxl", "input": {"prompt": "a cat"}})).await;
+    let work = island.work().await;
+    assert!(work.input.contains("\"width\":1024"), "an Island gets a whole request: {}", work.input);
+    island.output(work.attempt, 1, "not a picture").await;
+    island.done(work.attempt).await;
+    ana.reaches(&job, "pending").await;
+    same(&credits(&ana).await, NOTHING);
+    ana.request("DELETE", &format!("/api/v1/jobs/{job}"), &[], None).await;
+    world.finish().await;
+}
+
+/// Looking on with a key that may only read cancels nothing.
+#[tokio::test]
+async fn a_reading_keys_stream_is_a_window_only() {
+    let world = World::with("[jobs]\nunwatched_secs = 1").await;
+    let mut island = world.island("palma", "1", 1).await;
+    let ana = world.user("ana", "100").await;
+    let reader = world.key_for(&ana.email, &["--scopes", "read"]).await;
+    let job = ana.job(json!({})).await;
+    let work = island.work().await;
+    let mut stream = reader.stream(&job).await;
+    stream.next_of("status").await;
+    drop(stream);
+    let mut beats = tokio::time::interval(std::time::Duration::from_millis(500));
+    for _ in 0..5 {
+        beats.tick().await;
+    }
+    island.output(work.attempt, 1, "x").await;
+    island.done(work.attempt).await;
+    assert_eq!(ana.ended(&job).await["status"], json!("completed"));
     world.finish().await;
 }

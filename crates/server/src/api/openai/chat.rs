@@ -238,7 +238,8 @@ impl Place {
             return format!("{}data: [DONE]\n\n", frame(&json!({"error": body["error"]})));
         }
         let model = &self.completion.model;
-        let mut frames = frame(&chunk(job, model, &json!({}), Some(job), true));
+        // Once: clients that add up what they are told would count it twice.
+        let mut frames = frame(&chunk(job, model, &json!({}), Some(job), !self.completion.with_usage));
         if self.completion.with_usage {
             let mut last = chunk(job, model, &json!({}), Some(job), true);
             last["choices"] = json!([]);

@@ -54,6 +54,10 @@ pub async fn create(
     }
     let (job, output) = find(&app, user, job.id).await?;
     let image: Value = serde_json::from_str(&output.unwrap_or_default()).unwrap_or_default();
+    if !image["image_data"].is_string() {
+        tracing::error!(job = %job.id, "job {} completed without a picture", job.id);
+        return Err(JobError::Internal.into());
+    }
     let body = json!({
         "created": job.created_at.as_millis() / 1000,
         "data": [{"b64_json": image["image_data"], "revised_prompt": null}],

@@ -25,13 +25,18 @@ pub struct Work {
 
 impl FakeIsland {
     pub async fn connect(url: &str, token: &str, ask: &str, slots: u32) -> Self {
+        Self::offering(url, token, offer(ask, slots)).await
+    }
+
+    /// Connects with any offer.
+    pub async fn offering(url: &str, token: &str, offer: Offer) -> Self {
         let mut island = Self { socket: dial(url, token).await };
         island
             .say(&FromIsland::Hello {
                 protocol: PROTOCOL_VERSION,
                 agent_version: "test".to_owned(),
                 capabilities: Capabilities::default(),
-                offers: vec![offer(ask, slots)],
+                offers: vec![offer],
             })
             .await;
         match island.hear().await {

@@ -2,6 +2,7 @@
 
 pub mod island;
 
+use std::io::Write;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -144,7 +145,7 @@ impl Drop for World {
         drop(self.server.start_kill());
         if std::thread::panicking() {
             let log = std::fs::read_to_string(self.folder.path().join("log.txt")).unwrap_or_default();
-            println!("--- server log ---\n{log}");
+            drop(writeln!(std::io::stderr(), "--- server log ---\n{log}"));
         }
     }
 }
