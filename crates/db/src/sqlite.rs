@@ -183,8 +183,10 @@ where
         Err(_) => Err(E::from(DbError::Panicked)),
     };
     // A full disk may have ended the whole transaction already; then there is no savepoint to go back to.
-    if result.is_err() && !connection.is_autocommit() {
-        execute(connection, "ROLLBACK TO work", &[])?;
+    if result.is_err() && !connection.is_autocommit() && execute(connection, "ROLLBACK TO work", &[]).is_err()
+    {
+        // What cannot be taken back alone is taken back with the whole group, which is then answered with an error.
+        roll_back(connection);
     }
     if !connection.is_autocommit() {
         execute(connection, "RELEASE work", &[])?;

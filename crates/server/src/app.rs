@@ -224,11 +224,17 @@ impl App {
         self.stopped.notify_waiters();
     }
 
+    /// Whether the program has begun to stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
     /// Waits until the program begins to stop.
     pub async fn stopping(&self) {
         loop {
             let stopped = self.stopped.notified();
-            if self.stopping.load(Ordering::SeqCst) {
+            if self.is_stopping() {
                 return;
             }
             stopped.await;

@@ -20,6 +20,9 @@ pub fn start(app: &Arc<App>, router: &Router) {
     every(app, "expire holds", Duration::from_secs(15), |app| async move {
         jobs::recover::expire_once(&app).await.map(drop)
     });
+    every(app, "end forgotten jobs", Duration::from_secs(300), |app| async move {
+        jobs::recover::end_forgotten_once(&app).await
+    });
     every(app, "reconcile purchases", Duration::from_secs(30), |app| async move {
         purchases::reconcile_once(&app).await
     });
@@ -100,7 +103,6 @@ async fn follow_other_writers(app: Arc<App>) {
         if now == seen {
             continue;
         }
-        seen = now;
         app.keys.forget();
         let watched = app.live.watched();
         let balances = app
@@ -114,7 +116,10 @@ async fn follow_other_writers(app: Arc<App>) {
             })
             .await;
         match balances {
-            Ok(balances) => app.live.balances(&balances),
+            Ok(balances) => {
+                app.live.balances(&balances);
+                seen = now;
+            }
             Err(error) => tracing::error!(%error, "balances could not be read"),
         }
     }

@@ -269,6 +269,9 @@ impl Config {
                 "limits.requests_per_minute and limits.connections must be at least 1, limits.body_bytes at least 1024",
             );
         }
+        if self.jobs.attempts > 16 {
+            return refuse("jobs.attempts must be at most 16");
+        }
         if self.jobs.attempts == 0 || self.jobs.run_secs == 0 || self.jobs.wait_secs == 0 {
             return refuse("jobs.attempts, jobs.run_secs and jobs.wait_secs must be at least 1");
         }

@@ -1,7 +1,7 @@
 //! `GET /api/v1/jobs/{id}/stream`. Existing clients are strict: one `data:` line for each frame, a whole frame in each
 //! write, no `event:` or `id:` lines, no `[DONE]`, no `"usage": null`; the response ends after the last event.
 //!
-//! A stream begins at the beginning of the job whenever it is opened. When the last stream of a running job closes and nobody
+//! A stream begins at the beginning of the job whenever it is opened. When the last stream of an API job closes and nobody
 //! comes back or asks about the job for `jobs.unwatched_secs`, the job is cancelled and charged as delivered.
 
 use std::convert::Infallible;
@@ -23,7 +23,7 @@ use crate::config::WorkloadKind;
 use crate::error::ApiError;
 use crate::jobs::live::{Event, LiveJob, Reader};
 use crate::jobs::submit::find;
-use crate::jobs::{Job, State as JobState};
+use crate::jobs::{Job, Origin, State as JobState};
 
 /// How often a silent stream is kept alive. Existing clients give up after 60 s without a byte.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -41,7 +41,7 @@ pub async fn stream(
     match app.jobs.get(job.id) {
         Some(live) => {
             // A key that may only read looks on; whether the job goes on is not its business.
-            let watches = caller.key.scopes.write;
+            let watches = caller.key.scopes.write && live.origin == Origin::Api;
             let reader = if watches { live.watch() } else { live.read() };
             let watch = Watch { app: Arc::clone(&app), live, watches };
             Ok(event_stream(frames(reader, watch)))

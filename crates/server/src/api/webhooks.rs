@@ -30,10 +30,14 @@ pub async fn sandbox(
         tracing::warn!(%error, "a webhook was refused");
         ApiError::new(StatusCode::BAD_REQUEST, "bad_signature", format!("Refused: {error}."))
     })?;
-    if event.kind.starts_with("identity.") {
-        identity::read(&app, &event.session).await?;
-    } else {
-        purchases::receive(&app, event).await?;
-    }
+    // To the end, even if the provider hangs up: what is written must also be told to the pages.
+    let handled = tokio::spawn(async move {
+        if event.kind.starts_with("identity.") {
+            identity::read(&app, &event.session).await.map_err(ApiError::from)
+        } else {
+            purchases::receive(&app, event).await.map_err(ApiError::from)
+        }
+    });
+    handled.await.unwrap_or_else(|_| Err(ApiError::unavailable("The webhook could not be handled.")))?;
     Ok(Json(json!({"received": true})))
 }

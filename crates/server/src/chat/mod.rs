@@ -132,7 +132,8 @@ pub async fn ask(app: &Arc<App>, user: &SharedUser, question: Question) -> Resul
     };
     let (asked_id, answer_id) = (app.ids.next(now), app.ids.next(now));
     let (row, user_id, new) = (conversation.clone(), user.id, existing.is_none());
-    app.db
+    let stored = app
+        .db
         .tx("ask", async move |tx| {
             if new {
                 store::insert_conversation(tx, user_id, &row, now).await?;
@@ -142,7 +143,8 @@ pub async fn ask(app: &Arc<App>, user: &SharedUser, question: Question) -> Resul
             store::insert_question(tx, asked_id, row.id, &text, now).await?;
             store::insert_answer(tx, answer_id, row.id, job, now).await
         })
-        .await?;
+        .await;
+    stored.inspect_err(|_| unwanted(app, job))?;
     Ok(Asked { conversation, question: asked_id, answer: answer_id, job })
 }
 
@@ -163,12 +165,30 @@ pub async fn ask_again(app: &Arc<App>, user: &SharedUser, answer: MessageId) -> 
         let message = "is still being answered".to_owned();
         return Err(JobError::Invalid { field: "answer".to_owned(), message });
     }
+    let messages_before = messages[position].job.as_ref().map(|job| job.id);
     messages.truncate(position);
     let question = messages.pop().filter(|message| message.by_user).ok_or(JobError::NotFound)?;
     let job = run(app, user, &conversation.workload, &messages, &question.content, None).await?;
     let now = app.clock.now();
-    app.db.tx("ask_again", async move |tx| store::set_answer_job(tx, answer, job, now).await).await?;
+    let before = messages_before;
+    let stored = app
+        .db
+        .tx("ask_again", async move |tx| store::set_answer_job(tx, answer, (before, job), now).await)
+        .await;
+    if !stored.inspect_err(|_| unwanted(app, job))? {
+        // Somebody asked again at the same moment; that one answers.
+        unwanted(app, job);
+        let message = "is still being answered".to_owned();
+        return Err(JobError::Invalid { field: "answer".to_owned(), message });
+    }
     Ok(Asked { conversation, question: question.id, answer, job })
+}
+
+/// A job whose place in the conversation could not be stored is not wanted.
+fn unwanted(app: &App, job: JobId) {
+    if let Some(live) = app.jobs.get(job) {
+        live.cancel();
+    }
 }
 
 /// Deletes a conversation of this user; answers whether there was such a one. Its jobs stay in the history.

@@ -105,16 +105,22 @@ pub async fn insert_answer(
     tx.execute_one(sql, &params![id, conversation, job, now]).await
 }
 
+/// Gives an answer another job, if it still has the one it had; answers whether it did.
 pub async fn set_answer_job(
     tx: &mut Tx<'_>,
     id: MessageId,
-    job: JobId,
+    (before, job): (Option<JobId>, JobId),
     now: Timestamp,
-) -> Result<(), DbError> {
-    tx.execute_one("UPDATE messages SET job_id = $2 WHERE id = $1", &params![id, job]).await?;
+) -> Result<bool, DbError> {
+    let change =
+        "UPDATE messages SET job_id = $2 WHERE id = $1 AND (job_id = $3 OR (job_id IS NULL AND $3 IS NULL))";
+    if tx.execute(change, &params![id, job, before]).await? == 0 {
+        return Ok(false);
+    }
     let sql = "UPDATE conversations SET updated_at = $2
                WHERE id = (SELECT conversation_id FROM messages WHERE id = $1)";
-    tx.execute_one(sql, &params![id, now]).await
+    tx.execute_one(sql, &params![id, now]).await?;
+    Ok(true)
 }
 
 pub async fn delete_conversation(tx: &mut Tx<'_>, user: UserId, id: ConversationId) -> Result<bool, DbError> {

@@ -54,7 +54,7 @@ pub async fn run(mut config: Config, demo: bool) -> Result<(), StartError> {
     config.listen = listener.local_addr().unwrap_or(config.listen);
 
     let (app, queue) = App::build(config, db, demo, metrics).await?;
-    tokio::spawn(jobs::commit::run(Arc::clone(&app), queue));
+    tokio::spawn(supervise(jobs::commit::run(Arc::clone(&app), queue)));
     jobs::recover::at_start(&app).await?;
     let router = router::router(&app);
     background::start(&app, &router);
@@ -97,16 +97,35 @@ async fn serve(app: &Arc<App>, listener: TcpListener, router: Router) -> Result<
         });
     }
     drop(listener);
-    tracing::info!("stopping");
-    app.stop();
-    for connection in app.islands.all() {
-        connection.close("stopping", "The coordinator is restarting.");
-    }
+    stop(app).await;
     let everybody = u32::try_from(app.config.limits.connections).unwrap_or(u32::MAX);
     if tokio::time::timeout(GRACE, places.acquire_many(everybody)).await.is_err() {
         tracing::warn!("some connections did not end in time");
     }
     Ok(())
+}
+
+/// Lets what runs come to its end, for a while; then everything else is told to.
+async fn stop(app: &App) {
+    tracing::info!("stopping");
+    for connection in app.islands.all() {
+        for market in app.market.all() {
+            market.remove_ask(connection.island.id);
+        }
+    }
+    let running = || app.islands.all().iter().map(|connection| connection.running()).sum::<usize>();
+    let finished = async {
+        while running() > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    if tokio::time::timeout(GRACE, finished).await.is_err() {
+        tracing::warn!(running = running(), "some jobs did not end in time; they are not charged");
+    }
+    app.stop();
+    for connection in app.islands.all() {
+        connection.close("stopping", "The coordinator is restarting.");
+    }
 }
 
 /// The next connection. Running out of descriptors is waited out.
@@ -124,6 +143,13 @@ async fn accept(listener: &TcpListener) -> TcpStream {
             }
         }
     }
+}
+
+/// Without the committer no job could begin or end: better to stop and be started again, which recovers.
+async fn supervise(committer: impl Future<Output = ()> + Send + 'static) {
+    let ended = tokio::spawn(committer).await;
+    tracing::error!(?ended, "the committer ended; stopping at once");
+    std::process::exit(70);
 }
 
 fn announce(app: &App) {

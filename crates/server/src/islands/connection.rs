@@ -8,7 +8,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use types::id::Id;
+use types::id::{Id, IslandId};
 use types::island_protocol::{
     Capabilities, FromIsland, MAX_OFFERS, MAX_SLOTS, Offer, PROTOCOL_VERSION, RefusedOffer, ToIsland,
 };
@@ -17,8 +17,10 @@ use types::money::MicroCredits;
 use super::registry::{Connection, End};
 use super::{Island, store};
 use crate::app::App;
+use crate::islands;
 use crate::jobs::{Image, Usage};
 use crate::limits::Kind;
+use crate::marketplace::Market;
 
 /// How long an Island may take to introduce itself.
 const HELLO: Duration = Duration::from_secs(10);
@@ -53,16 +55,20 @@ pub async fn serve(app: Arc<App>, island: Island, socket: WebSocket) {
         app.config.islands.lease_secs,
         app.config.jobs.output_bytes,
     );
-    if let Some(replaced) = app.islands.insert(&connection) {
-        leave_the_book(&app, &replaced);
+    let id = connection.island.id;
+    if let Some(replaced) = app.islands.insert(&connection, || leave_the_book(&app, id)) {
         replaced.lost();
         replaced.close("replaced", "Another agent connected with the token of this Island.");
     }
-    let id = connection.island.id;
+    // It may have been revoked between the handshake and now, when there was no connection to close yet.
+    if !matches!(islands::find(&app, id).await, Ok(Some(_))) {
+        connection.close("revoked", "The token of this Island was revoked.");
+    }
     tracing::info!(island = %id, "Island {} connected", connection.island.name);
     metrics::gauge!("archipelago_islands_connected").increment(1);
 
-    let refused_offers = take_offers(&app, &connection, offers);
+    let (taken, refused_offers) = check_offers(&app, offers);
+    // Before the offers are in the book: the first assignment must not come before the welcome.
     connection.send(ToIsland::Welcome {
         protocol: PROTOCOL_VERSION,
         island_id: id,
@@ -71,13 +77,12 @@ pub async fn serve(app: Arc<App>, island: Island, socket: WebSocket) {
         lease_secs: app.config.islands.lease_secs,
         refused_offers,
     });
+    put_in_book(&app, &connection, taken);
     note_seen(&app, &connection, &version, &capabilities).await;
     let writer = tokio::spawn(write(sink, outbox, Arc::clone(&connection)));
     read(&app, &connection, &mut source, (&version, &capabilities)).await;
 
-    if app.islands.remove(&connection) {
-        leave_the_book(&app, &connection);
-    }
+    app.islands.remove(&connection, || leave_the_book(&app, id));
     connection.lost();
     connection.closing.notify_one();
     drop(writer.await);
@@ -126,14 +131,13 @@ async fn read(
                     connection.close("too_many_messages", "Offers changed too often; please wait a minute.");
                     return;
                 }
-                let refused_offers = take_offers(app, connection, offers);
+                let (taken, refused_offers) = check_offers(app, offers);
+                put_in_book(app, connection, taken);
                 connection.send(ToIsland::OffersTaken { refused_offers });
                 note_seen(app, connection, version, capabilities).await;
             }
             Ok(Some(Ok(FromIsland::Draining {}))) => {
-                leave_the_book(app, connection);
-                connection.set_offers(Vec::new());
-                app.market_moved();
+                put_in_book(app, connection, Vec::new());
             }
             Ok(Some(Ok(message))) => take(app, connection, message),
             Ok(Some(Err(error))) => {
@@ -194,34 +198,34 @@ fn check_image(data: String, format: &str, (width, height): (u32, u32), seed: Op
     fine.then(|| Image { data, format: format.to_owned(), width, height, seed })
 }
 
-/// Puts an Island's offers into the books; answers those that were not taken, and why.
-fn take_offers(app: &App, connection: &Connection, offers: Vec<Offer>) -> Vec<RefusedOffer> {
-    let mut refused = Vec::new();
-    let mut taken: Vec<Offer> = Vec::new();
-    for (index, offer) in offers.into_iter().enumerate() {
-        let reason = if index >= MAX_OFFERS {
-            Some(format!("an Island may offer {MAX_OFFERS} Cargos"))
-        } else if taken.iter().any(|other| other.workload == offer.workload) {
-            Some("it was offered twice".to_owned())
-        } else {
-            take_offer(app, connection, &offer).err()
-        };
-        match reason {
-            None => taken.push(offer),
-            Some(reason) => refused.push(RefusedOffer { workload: shorten(&offer.workload, 64), reason }),
-        }
-    }
-    for market in app.market.all() {
-        if !taken.iter().any(|offer| offer.workload == market.workload.slug) {
-            market.remove_ask(connection.island.id);
-        }
-    }
-    connection.set_offers(taken);
-    app.market_moved();
-    refused
+/// An offer that can go into the book.
+struct Checked {
+    offer: Offer,
+    market: Arc<Market>,
+    ask: MicroCredits,
 }
 
-fn take_offer(app: &App, connection: &Connection, offer: &Offer) -> Result<(), String> {
+/// Sorts an Island's offers into those that can be taken and those that cannot, and why.
+fn check_offers(app: &App, offers: Vec<Offer>) -> (Vec<Checked>, Vec<RefusedOffer>) {
+    let mut refused = Vec::new();
+    let mut taken: Vec<Checked> = Vec::new();
+    for (index, offer) in offers.into_iter().enumerate() {
+        let checked = if index >= MAX_OFFERS {
+            Err(format!("an Island may offer {MAX_OFFERS} Cargos"))
+        } else if taken.iter().any(|other| other.offer.workload == offer.workload) {
+            Err("it was offered twice".to_owned())
+        } else {
+            check_offer(app, &offer)
+        };
+        match checked {
+            Ok((market, ask)) => taken.push(Checked { offer, market, ask }),
+            Err(reason) => refused.push(RefusedOffer { workload: shorten(&offer.workload, 64), reason }),
+        }
+    }
+    (taken, refused)
+}
+
+fn check_offer(app: &App, offer: &Offer) -> Result<(Arc<Market>, MicroCredits), String> {
     let market = app.market.get(&offer.workload).ok_or("this network has no such Cargo")?;
     let ask: MicroCredits = offer.ask.parse().map_err(|error| format!("ask {error}"))?;
     if ask < MicroCredits::ZERO {
@@ -230,16 +234,32 @@ fn take_offer(app: &App, connection: &Connection, offer: &Offer) -> Result<(), S
     if offer.slots == 0 || offer.slots > MAX_SLOTS {
         return Err(format!("slots must be from 1 to {MAX_SLOTS}"));
     }
-    if market.set_ask(connection.island.id, ask, offer.slots, connection.region.clone()) {
-        Ok(())
-    } else {
-        Err("the book does not take this ask".to_owned())
-    }
+    Ok((Arc::clone(market), ask))
 }
 
-fn leave_the_book(app: &App, connection: &Connection) {
+/// Makes these the Island's asks, and no others.
+fn put_in_book(app: &App, connection: &Arc<Connection>, offers: Vec<Checked>) {
+    let id = connection.island.id;
+    app.islands.if_current(connection, || {
+        for market in app.market.all() {
+            match offers.iter().find(|checked| Arc::ptr_eq(&checked.market, market)) {
+                Some(checked) => {
+                    let region = connection.region.clone();
+                    if !market.set_ask(id, checked.ask, checked.offer.slots, region) {
+                        tracing::warn!(island = %id, "the book of {} is full", market.workload.slug);
+                    }
+                }
+                None => market.remove_ask(id),
+            }
+        }
+    });
+    connection.set_offers(offers.into_iter().map(|checked| checked.offer).collect());
+    app.market_moved();
+}
+
+fn leave_the_book(app: &App, island: IslandId) {
     for market in app.market.all() {
-        market.remove_ask(connection.island.id);
+        market.remove_ask(island);
     }
 }
 

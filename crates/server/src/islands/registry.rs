@@ -81,7 +81,7 @@ pub struct Connection {
     /// Where it stands.
     pub region: Option<String>,
     outbox: mpsc::Sender<ToIsland>,
-    running: Mutex<HashMap<AttemptId, Running>>,
+    work: Mutex<Work>,
     lease_ms: i64,
     output_bytes: usize,
     /// Told when the connection is to be closed.
@@ -89,9 +89,17 @@ pub struct Connection {
     refusal: Mutex<Option<ToIsland>>,
 }
 
+#[derive(Debug, Default)]
+struct Work {
+    running: HashMap<AttemptId, Running>,
+    /// The connection is gone: nothing more can be assigned.
+    gone: bool,
+}
+
 #[derive(Debug)]
 struct Running {
-    live: Arc<LiveJob>,
+    /// Where output goes; nowhere once the Island was told to stop, because the job may be another's by then.
+    live: Option<Arc<LiveJob>>,
     lease: Lease,
     end: oneshot::Sender<End>,
     next_seq: u64,
@@ -116,7 +124,7 @@ impl Connection {
             offers: Mutex::default(),
             region,
             outbox,
-            running: Mutex::default(),
+            work: Mutex::default(),
             lease_ms: i64::from(lease_secs) * SECOND_MS,
             output_bytes,
             closing: Notify::new(),
@@ -141,11 +149,17 @@ impl Connection {
             earns: work.earns,
         };
         let (end, ended) = oneshot::channel();
-        let running = Running { live: work.live, lease: lease.clone(), end, next_seq: 1 };
-        // Known before it is sent: the answer may come at once.
-        lock(&self.running).insert(work.attempt, running);
+        let running = Running { live: Some(work.live), lease: lease.clone(), end, next_seq: 1 };
+        {
+            let mut all = lock(&self.work);
+            if all.gone {
+                return Err(Gone);
+            }
+            // Known before it is sent: the answer may come at once.
+            all.running.insert(work.attempt, running);
+        }
         if self.outbox.try_send(message).is_err() {
-            lock(&self.running).remove(&work.attempt);
+            self.forget(work.attempt);
             self.close("too_slow", "The Island does not read what it is sent.");
             return Err(Gone);
         }
@@ -154,8 +168,16 @@ impl Connection {
 
     /// Tells the Island to stop an attempt. Whatever it still sends of it is ignored, except that it has stopped.
     pub fn cancel(&self, attempt: AttemptId) {
+        if let Some(one) = lock(&self.work).running.get_mut(&attempt) {
+            one.live = None;
+        }
         // An Island that cannot even be told will lose its lease.
         drop(self.outbox.try_send(ToIsland::Cancel { attempt_id: attempt }));
+    }
+
+    /// An attempt that was told to stop is waited for no longer.
+    pub fn forget(&self, attempt: AttemptId) {
+        lock(&self.work).running.remove(&attempt);
     }
 
     /// Sends a message that is not about an attempt.
@@ -191,24 +213,25 @@ impl Connection {
     /// How many attempts it works on.
     #[must_use]
     pub fn running(&self) -> usize {
-        lock(&self.running).len()
+        lock(&self.work).running.len()
     }
 
     /// A piece of text arrived. Out of order, or where a picture was asked for, it is no answer and is not paid.
     pub fn output(&self, attempt: AttemptId, seq: u64, text: &str, now: Timestamp) {
         let wrong = {
-            let mut running = lock(&self.running);
-            let Some(one) = running.get_mut(&attempt) else { return };
+            let mut work = lock(&self.work);
+            let Some(one) = work.running.get_mut(&attempt) else { return };
+            let Some(live) = &one.live else { return };
             one.lease.0.store(now.plus_millis(self.lease_ms).as_millis(), Ordering::Relaxed);
-            let in_order = one.next_seq == seq && one.live.workload.kind == WorkloadKind::Chat;
+            let in_order = one.next_seq == seq && live.workload.kind == WorkloadKind::Chat;
             one.next_seq = seq.saturating_add(1);
             // A cancelled job takes no more: what was delivered when it was cancelled is what counts.
             if !in_order {
                 Some(End::Malformed)
-            } else if one.live.is_cancelled() || text.is_empty() {
+            } else if live.is_cancelled() || text.is_empty() {
                 None
             } else {
-                one.live.push_text(text, self.output_bytes).err().map(|TooMuch| End::TooMuch)
+                live.push_text(text, self.output_bytes).err().map(|TooMuch| End::TooMuch)
             }
         };
         if let Some(end) = wrong {
@@ -219,15 +242,17 @@ impl Connection {
 
     /// An image has come further.
     pub fn progress(&self, attempt: AttemptId, step: u32, total: u32, now: Timestamp) {
-        if let Some(one) = lock(&self.running).get(&attempt) {
+        if let Some(one) = lock(&self.work).running.get(&attempt)
+            && let Some(live) = &one.live
+        {
             one.lease.0.store(now.plus_millis(self.lease_ms).as_millis(), Ordering::Relaxed);
-            one.live.push_progress(step, total);
+            live.push_progress(step, total);
         }
     }
 
     /// An image arrived: one, and where a picture was asked for.
     pub fn image(&self, attempt: AttemptId, image: Image) {
-        let live = lock(&self.running).get(&attempt).map(|one| Arc::clone(&one.live));
+        let live = lock(&self.work).running.get(&attempt).and_then(|one| one.live.clone());
         let Some(live) = live else { return };
         if live.is_cancelled() {
             return;
@@ -246,7 +271,7 @@ impl Connection {
 
     /// An attempt ended. One that is not (or no longer) this Island's is ignored.
     pub fn ended(&self, attempt: AttemptId, end: End) {
-        let running = lock(&self.running).remove(&attempt);
+        let running = lock(&self.work).running.remove(&attempt);
         if let Some(running) = running {
             // Nobody listens when the job was given up meanwhile.
             drop(running.end.send(end));
@@ -255,15 +280,18 @@ impl Connection {
 
     /// The Island says which attempts it works on: their leases are renewed.
     pub fn heartbeat(&self, attempts: &[AttemptId], now: Timestamp) {
-        let running = lock(&self.running);
-        for one in attempts.iter().filter_map(|attempt| running.get(attempt)) {
+        let work = lock(&self.work);
+        let running = attempts.iter().filter_map(|attempt| work.running.get(attempt));
+        for one in running.filter(|one| one.live.is_some()) {
             one.lease.0.store(now.plus_millis(self.lease_ms).as_millis(), Ordering::Relaxed);
         }
     }
 
     /// The connection is gone: so is everything that ran through it.
     pub fn lost(&self) {
-        for (_, running) in lock(&self.running).drain() {
+        let mut work = lock(&self.work);
+        work.gone = true;
+        for (_, running) in work.running.drain() {
             drop(running.end.send(End::Lost));
         }
     }
@@ -294,19 +322,35 @@ impl Registry {
         lock(&self.connections).values().any(|connection| connection.island.owner == user)
     }
 
-    /// An Island connected; answers the connection it replaces, which is to be closed.
-    pub fn insert(&self, connection: &Arc<Connection>) -> Option<Arc<Connection>> {
-        lock(&self.connections).insert(connection.island.id, Arc::clone(connection))
+    /// An Island connected; answers the connection it replaces, which is to be closed. `leave_the_book` takes the
+    /// asks of the one before out, before anybody else can change them.
+    pub fn insert(
+        &self,
+        connection: &Arc<Connection>,
+        leave_the_book: impl FnOnce(),
+    ) -> Option<Arc<Connection>> {
+        let mut connections = lock(&self.connections);
+        let replaced = connections.insert(connection.island.id, Arc::clone(connection));
+        leave_the_book();
+        replaced
     }
 
-    /// A connection ended. Answers whether it was still the Island's, and had not been replaced.
-    pub fn remove(&self, connection: &Arc<Connection>) -> bool {
-        let mut connections = lock(&self.connections);
-        let current = connections.get(&connection.island.id).is_some_and(|one| Arc::ptr_eq(one, connection));
-        if current {
-            connections.remove(&connection.island.id);
+    /// Changes the asks of an Island, unless another connection has taken its place: what an old one still says is not
+    /// about the new one.
+    pub fn if_current(&self, connection: &Arc<Connection>, change: impl FnOnce()) {
+        let connections = lock(&self.connections);
+        if connections.get(&connection.island.id).is_some_and(|one| Arc::ptr_eq(one, connection)) {
+            change();
         }
-        current
+    }
+
+    /// A connection ended: if it was still the Island's, its asks leave the book and it the list.
+    pub fn remove(&self, connection: &Arc<Connection>, leave_the_book: impl FnOnce()) {
+        let mut connections = lock(&self.connections);
+        if connections.get(&connection.island.id).is_some_and(|one| Arc::ptr_eq(one, connection)) {
+            connections.remove(&connection.island.id);
+            leave_the_book();
+        }
     }
 }
 

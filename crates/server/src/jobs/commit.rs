@@ -238,6 +238,7 @@ async fn write(
         }
     }
 
+    refuse_repeats_of_refused(commands, &mut results);
     let written: Vec<&Command> = commands
         .iter()
         .zip(&results)
@@ -358,6 +359,25 @@ async fn find_repeated(
         }
     }
     Ok(())
+}
+
+/// A repeat of a request that was refused in this very batch gets the refusal: there is no job to answer with.
+fn refuse_repeats_of_refused(commands: &[Command], results: &mut [Result<Done, JobError>]) {
+    let refused: HashMap<JobId, JobError> = commands
+        .iter()
+        .zip(results.iter())
+        .filter_map(|(command, result)| match (command, result) {
+            (Command::Open(open), Err(error)) => Some((open.job.id, error.clone())),
+            _ => None,
+        })
+        .collect();
+    for result in results {
+        if let Ok(Done::Replayed(first)) = result
+            && let Some(error) = refused.get(first)
+        {
+            *result = Err(error.clone());
+        }
+    }
 }
 
 /// A job that has ended does not begin or end again, whatever this process believes (I3).

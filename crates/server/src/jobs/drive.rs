@@ -139,9 +139,13 @@ impl Drive {
             if !retry || attempt.number >= i64::from(self.app.config.jobs.attempts) {
                 return self.finish(Some(attempt), verdict).await;
             }
-            step = match self.retry(&attempt, &verdict).await {
+            if self.suspend(&attempt, &verdict).await.is_err() {
+                return self.finish(Some(attempt), verdict).await;
+            }
+            step = match self.place_again() {
                 Ok(queue) => First::Waiting(queue),
-                Err(_) => return self.finish(Some(attempt), verdict).await,
+                // The hold has been given back already.
+                Err(_) => return self.finish(None, verdict).await,
             };
         }
     }
@@ -166,6 +170,7 @@ impl Drive {
     async fn wait(&self, mut queue: oneshot::Receiver<Permit>) -> Result<Permit, Verdict> {
         let left = self.job.deadline.millis_since(self.app.clock.now()).max(0);
         let waited = tokio::select! {
+            biased;
             permit = &mut queue => permit.ok(),
             () = self.live.cancelled() => {
                 self.market.withdraw(self.job.id);
@@ -237,8 +242,11 @@ impl Drive {
         };
         // The slot is free when the Island has stopped, not when we would like it to.
         connection.cancel(attempt.id);
+        let attempt = attempt.id;
         tokio::spawn(async move {
-            let _ = timeout(STOP_GRACE, end).await;
+            if timeout(STOP_GRACE, end).await.is_err() {
+                connection.forget(attempt);
+            }
             drop(permit);
         });
         stopped
@@ -248,7 +256,20 @@ impl Drive {
     fn judge(&self, ended: Ended) -> (Verdict, bool) {
         let output = self.live.has_output();
         let failed = |code, text: &str| broken(State::Failed, (code, text.to_owned()));
+        // What arrived after the wish to cancel was not taken, so this is no whole answer.
+        let ended = match ended {
+            Ended::ByIsland(End::Done { .. }) if self.live.is_cancelled() => Ended::Cancelled,
+            ended => ended,
+        };
         match ended {
+            // It is we who went away, not the consumer.
+            Ended::Cancelled if self.app.is_stopping() => (
+                failed(
+                    "interrupted",
+                    "The coordinator was stopped while this job ran. You were not charged.",
+                ),
+                false,
+            ),
             Ended::ByIsland(End::Done { usage, finish_reason }) if output => {
                 let usage = count_usage(usage, self.job.input.len(), self.live.relayed_bytes());
                 (
@@ -301,12 +322,8 @@ impl Drive {
         }
     }
 
-    /// Gives the hold back and asks for the next-cheapest Island.
-    async fn retry(
-        &mut self,
-        attempt: &Attempt,
-        verdict: &Verdict,
-    ) -> Result<oneshot::Receiver<Permit>, JobError> {
+    /// Gives the hold back, so that the next-cheapest Island can be asked for.
+    async fn suspend(&mut self, attempt: &Attempt, verdict: &Verdict) -> Result<(), JobError> {
         self.excluded.push(attempt.island);
         let error = verdict.error.as_ref().map(|(_, text)| text.clone()).unwrap_or_default();
         tracing::info!(job = %self.job.id, island = %attempt.island, error, "attempt {} of job {} failed", attempt.number, self.job.id);
@@ -314,7 +331,7 @@ impl Drive {
         let suspend = Suspend { job: self.job.id, attempt: attempt.id, error };
         self.app.committer.commit_patiently(Command::Suspend(Box::new(suspend))).await?;
         self.job.state = State::Pending;
-        self.place_again()
+        Ok(())
     }
 
     /// Asks for an Island again; a match at once comes through the channel like any other.

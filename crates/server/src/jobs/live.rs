@@ -80,6 +80,12 @@ struct Given {
     openings: u64,
 }
 
+impl Given {
+    fn has_ended(&self) -> bool {
+        matches!(self.events.last(), Some(Event::Ended(_)))
+    }
+}
+
 /// More output than a job may give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooMuch;
@@ -104,7 +110,14 @@ impl LiveJob {
 
     /// Adds something for the streams to show.
     pub fn push(&self, event: Event) {
-        self.lock().events.push(event);
+        {
+            let mut given = self.lock();
+            // The end is the last thing there is, whatever an Island still sends.
+            if given.has_ended() {
+                return;
+            }
+            given.events.push(event);
+        }
         self.changed.send_replace(());
     }
 
@@ -135,6 +148,9 @@ impl LiveJob {
     fn push_bounded(&self, event: Event, bytes: usize, most: usize) -> Result<(), TooMuch> {
         {
             let mut given = self.lock();
+            if given.has_ended() {
+                return Ok(());
+            }
             if given.bytes + bytes > most || given.events.len() >= MAX_EVENTS {
                 return Err(TooMuch);
             }
@@ -274,7 +290,7 @@ impl Reader {
                     self.next = given.events.len();
                     return Some(events);
                 }
-                if matches!(given.events.last(), Some(Event::Ended(_))) {
+                if given.has_ended() {
                     return None;
                 }
             }
@@ -347,6 +363,12 @@ impl LiveJobs {
         if left == 0 {
             registry.by_user.remove(&job.user);
         }
+    }
+
+    /// Whether a job is among them.
+    #[must_use]
+    pub fn has(&self, id: JobId) -> bool {
+        self.lock().jobs.contains_key(&id)
     }
 
     /// How many there are.

@@ -7,9 +7,11 @@
 use std::sync::Arc;
 
 use db::DbError;
+use futures_util::{StreamExt, stream};
 use ledger::Command as LedgerCommand;
 use types::id::{AttemptId, Id, TransferId};
 use types::money::MicroCredits;
+use types::time::SECOND_MS;
 
 use super::commit::{Command, Finish};
 use super::drive::{Drive, First};
@@ -19,20 +21,30 @@ use super::{Job, Origin, State, Usage, store};
 use crate::accounts;
 use crate::app::App;
 
+/// Jobs ended at once.
+const AT_ONCE: usize = 256;
+/// How long after it must be over a job that nobody drives is ended.
+const MARGIN_MS: i64 = 300 * SECOND_MS;
+
 /// Ends what was running and takes up what was waiting. To be called before anything is served.
 ///
 /// # Errors
 /// A [`DbError`].
 pub async fn at_start(app: &Arc<App>) -> Result<(), DbError> {
     let open = app.db.read("open_jobs", async |tx| store::open_jobs(tx).await).await?;
-    let (mut ended, mut waiting) = (0_usize, 0_usize);
+    let (mut to_end, mut waiting) = (Vec::new(), 0_usize);
     for job in open {
         if job.state == State::Pending && job.origin != Origin::Request && wait_on(app, &job).await? {
             waiting += 1;
         } else {
-            end(app, &job).await?;
-            ended += 1;
+            to_end.push(job);
         }
+    }
+    // Many at once, so that they share commits.
+    let ended = to_end.len();
+    let mut endings = stream::iter(to_end.iter().map(|job| end(app, job))).buffer_unordered(AT_ONCE);
+    while let Some(done) = endings.next().await {
+        done?;
     }
     let orphans = release_orphans(app).await?;
     if ended + waiting + orphans > 0 {
@@ -67,13 +79,36 @@ pub async fn expire_once(app: &App) -> Result<usize, DbError> {
         match job {
             // A live job ends its own hold; the clock is only the net below it (incident 66).
             Some(job) if app.jobs.get(job.id).is_some() => continue,
-            Some(job) if !job.state.is_final() => end(app, &job).await?,
-            _ => release(app, vec![hold]).await?,
+            Some(job) if !job.state.is_final() => log(end(app, &job).await),
+            _ => log(release(app, vec![hold]).await),
         }
         count += 1;
         tracing::warn!(%attempt, "the hold of attempt {attempt} was left open; it was given back");
     }
     Ok(count)
+}
+
+/// Ends jobs that are open in the database, long over, and driven by nobody.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn end_forgotten_once(app: &App) -> Result<(), DbError> {
+    let jobs = &app.config.jobs;
+    let longest = i64::from(jobs.wait_secs) + i64::from(jobs.run_secs) * i64::from(jobs.attempts);
+    let before = app.clock.now().plus_millis(-longest * SECOND_MS - MARGIN_MS);
+    let open = app.db.read("open_jobs", async |tx| store::open_jobs(tx).await).await?;
+    for job in open.iter().filter(|job| job.created_at < before && !app.jobs.has(job.id)) {
+        tracing::warn!(job = %job.id, "job {} was driven by nobody; it was ended", job.id);
+        log(end(app, job).await);
+    }
+    Ok(())
+}
+
+/// One that cannot be ended must not keep the others from it.
+fn log(result: Result<(), DbError>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "what was left open could not be ended");
+    }
 }
 
 async fn end(app: &App, job: &Job) -> Result<(), DbError> {

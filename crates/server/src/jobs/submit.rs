@@ -68,6 +68,9 @@ pub async fn submit(app: &Arc<App>, submission: Submission) -> Result<Accepted, 
 async fn take(app: Arc<App>, submission: Submission) -> Result<Accepted, JobError> {
     let workload = Arc::clone(&submission.market.workload);
     let checked = input::check(workload.kind, &submission.input)?;
+    if let Some(first) = repeated(&app, &submission).await? {
+        return Ok(first);
+    }
     let now = app.clock.now();
     let job = new_job(&app, &submission, Arc::from(checked.json.get()), now);
     let live = Arc::new(LiveJob::new(&job, workload));
@@ -75,12 +78,53 @@ async fn take(app: Arc<App>, submission: Submission) -> Result<Accepted, JobErro
     if !app.jobs.insert(&live, limits.open_jobs_per_user, limits.open_input_bytes_per_user) {
         return Err(JobError::TooManyJobs);
     }
+    let entry = Entry { app: Arc::clone(&app), job: live.id, kept: false };
     let drive = Drive::new(Arc::clone(&app), Arc::clone(&live), &submission, job);
     let result = write(&app, drive, submission.idempotency).await;
-    if !matches!(result, Ok(Accepted { replayed: false, .. })) {
-        app.jobs.remove(live.id);
-    }
+    entry.keep_if(matches!(result, Ok(Accepted { replayed: false, .. })));
     result
+}
+
+/// A place among the live jobs, given back unless the job is kept.
+struct Entry {
+    app: Arc<App>,
+    job: JobId,
+    kept: bool,
+}
+
+impl Entry {
+    fn keep_if(mut self, kept: bool) {
+        self.kept = kept;
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.app.jobs.remove(self.job);
+        }
+    }
+}
+
+/// The job of the same request, if it was taken before. Looked up before any limit is; the transaction looks again.
+async fn repeated(app: &App, submission: &Submission) -> Result<Option<Accepted>, JobError> {
+    let Some((key, hash)) = submission.idempotency.clone() else { return Ok(None) };
+    let user = submission.user.id;
+    let found = app
+        .db
+        .read("repeated", async move |tx| {
+            let Some((hash, id)) = super::store::repeated(tx, user, &key).await? else { return Ok(None) };
+            Ok::<_, db::DbError>(Some((hash, super::store::job(tx, id).await?)))
+        })
+        .await?;
+    match found {
+        None => Ok(None),
+        Some((first, _)) if first != hash => Err(JobError::KeyTaken),
+        Some((_, job)) => {
+            let job = job.ok_or(JobError::Internal)?;
+            Ok(Some(Accepted { live: app.jobs.get(job.id), job, replayed: true }))
+        }
+    }
 }
 
 fn new_job(app: &App, submission: &Submission, input: Arc<str>, now: Timestamp) -> Job {

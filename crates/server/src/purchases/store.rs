@@ -63,7 +63,8 @@ pub async fn history(tx: &mut Tx<'_>, user: UserId, limit: u32) -> Result<Vec<Pu
 
 pub async fn open_since(tx: &mut Tx<'_>, since: Timestamp) -> Result<Vec<PurchaseId>, DbError> {
     let sql = "SELECT id FROM purchases
-               WHERE state IN ('created', 'pending') AND created_at > $1 AND session_ref IS NOT NULL ORDER BY id";
+               WHERE state IN ('created', 'pending') AND (state = 'pending' OR created_at > $1)
+                 AND session_ref IS NOT NULL ORDER BY id";
     tx.query(sql, &params![since]).await?.iter().map(|row| row.get(0)).collect()
 }
 

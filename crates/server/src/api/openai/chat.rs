@@ -15,7 +15,7 @@ use futures_util::stream::unfold;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{CancelOnDrop, job_failed, market, submission};
+use super::{CancelOnDrop, ended, job_failed, market, stopped, submission};
 use crate::api::extract::{ApiUser, Fields};
 use crate::api::jobs::usage_json;
 use crate::api::stream::{KEEP_ALIVE, event_stream, frame};
@@ -68,7 +68,7 @@ pub async fn create(
         return Ok(response);
     }
     let guard = CancelOnDrop(Arc::clone(&live));
-    let job = live.read().ended().await.ok_or(JobError::Internal)?;
+    let job = ended(&app, &live).await?;
     drop(guard);
     let output = live.output().unwrap_or_default();
     completion(&job, &model, &output)
@@ -163,6 +163,12 @@ fn chunk(job: &Job, model: &str, delta: &Value, ended: Option<&Job>, with_usage:
     chunk
 }
 
+/// The end of a stream that we cut off.
+fn stopped_frames() -> String {
+    let body = stopped().body("", false);
+    format!("{}data: [DONE]\n\n", frame(&json!({"error": body["error"]})))
+}
+
 /// A completion on its way into the consumer's socket.
 struct Completion {
     model: String,
@@ -189,7 +195,10 @@ impl Completion {
             let events = tokio::select! {
                 events = place.reader.next() => events?,
                 () = tokio::time::sleep(KEEP_ALIVE) => return Some((Ok(Bytes::from_static(b": ka\n\n")), place)),
-                () = place.completion.app.stopping() => return None,
+                () = place.completion.app.stopping() => {
+                    place.ended = true;
+                    return Some((Ok(Bytes::from(stopped_frames())), place));
+                }
             };
             let text = place.render(&events);
             Some((Ok(Bytes::from(text)), place))

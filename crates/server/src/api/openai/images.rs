@@ -8,7 +8,7 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use super::{CancelOnDrop, job_failed, market, submission};
+use super::{CancelOnDrop, ended, job_failed, market, submission};
 use crate::api::extract::{ApiUser, Fields};
 use crate::api::jobs::usage_json;
 use crate::app::App;
@@ -41,7 +41,7 @@ pub async fn create(
     let job = match accepted.live {
         Some(live) if !accepted.replayed => {
             let _guard = CancelOnDrop(Arc::clone(&live));
-            live.read().ended().await.ok_or(JobError::Internal)?
+            ended(&app, &live).await?
         }
         _ if !accepted.job.state.is_final() => {
             let text = "The same request is still running. Wait for its answer instead of repeating it.";

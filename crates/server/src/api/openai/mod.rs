@@ -18,7 +18,7 @@ use crate::config::WorkloadKind;
 use crate::error::ApiError;
 use crate::jobs::live::LiveJob;
 use crate::jobs::submit::Submission;
-use crate::jobs::{Job, Origin, State};
+use crate::jobs::{Job, JobError, Origin, State};
 use crate::marketplace::Market;
 
 /// The market of a `model`: a Cargo's slug, or `default` for the first of its kind.
@@ -81,6 +81,18 @@ impl Drop for CancelOnDrop {
         // A job that has ended takes no notice.
         self.0.cancel();
     }
+}
+
+/// The end of a job that a request waits for, or that we stop before it.
+async fn ended(app: &App, live: &Arc<LiveJob>) -> Result<Arc<Job>, ApiError> {
+    tokio::select! {
+        job = live.read().ended() => job.ok_or_else(|| JobError::Internal.into()),
+        () = app.stopping() => Err(stopped()),
+    }
+}
+
+fn stopped() -> ApiError {
+    ApiError::unavailable("The server is restarting. You were not charged; please try again in a moment.")
 }
 
 /// A job that did not complete, as an error of the request that waited for it.
