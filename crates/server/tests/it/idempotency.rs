@@ -82,3 +82,19 @@ async fn a_refused_request_leaves_its_key_free() {
     island.abort();
     world.finish().await;
 }
+
+/// Incident 26 again: repeats that arrive together with a request that is refused get the refusal, never a 500.
+#[tokio::test]
+async fn repeats_of_a_refused_request_are_refused_alike() {
+    let world = World::new().await;
+    let _island = world.island("palma", "1", 50).await;
+    let ana = world.user("ana", "0").await;
+    for round in 0..10 {
+        let key = format!("round {round}");
+        let headers = [("idempotency-key", key.as_str())];
+        let submit = || ana.request("POST", "/api/v1/jobs", &headers, Some(BODY));
+        let answers = futures_util::future::join_all((0..4).map(|_| submit())).await;
+        assert!(answers.iter().all(|(status, _)| *status == 402), "{answers:?}");
+    }
+    world.finish().await;
+}

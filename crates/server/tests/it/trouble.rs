@@ -139,16 +139,18 @@ async fn an_island_that_falls_silent_loses_its_lease_and_then_its_place() {
     silent.told_to_stop(work.attempt).await;
     ana.reaches(&job, "pending").await;
     same(&credits(&ana).await, NOTHING);
+    // What it says when the job is no longer its own reaches nobody.
+    silent.output(work.attempt, 1, "late words").await;
     // Incident 96: three beats missed, and it is out of the book.
     while silent.hear().await.is_some() {}
     let (_, rates) = ana.get("/api/v1/market/rates/llm-chat").await;
     assert_eq!(rates["data"][0]["num_hosts"], json!(0));
-    // What it says when it is too late changes nothing.
     let mut other = world.island("other", "2", 1).await;
     let work = other.work().await;
     other.output(work.attempt, 1, "x").await;
     other.done(work.attempt).await;
-    assert_eq!(ana.ended(&job).await["cost"], json!(2));
+    let job = ana.ended(&job).await;
+    assert_eq!((&job["cost"], &job["output"]), (&json!(2), &json!("x")));
     world.finish().await;
 }
 
@@ -440,5 +442,69 @@ async fn a_reading_keys_stream_is_a_window_only() {
     island.output(work.attempt, 1, "x").await;
     island.done(work.attempt).await;
     assert_eq!(ana.ended(&job).await["status"], json!("completed"));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn whoever_is_cut_off_because_we_stop_pays_nothing_and_is_told() {
+    let mut world = World::new().await;
+    let mut island = world.island("palma", "3", 1).await;
+    let mut ana = world.user("ana", "100").await;
+    let mut stream = ana.chat_stream(&chat()).await;
+    let work = island.work().await;
+    island.output(work.attempt, 1, "hello").await;
+    while stream.next().await.unwrap()["choices"][0]["delta"]["content"] != json!("hello") {}
+    world.terminate();
+    let event = stream.next().await.expect("a last word");
+    assert!(event["error"]["message"].as_str().unwrap().contains("not charged"), "{event}");
+    assert_eq!(stream.next().await, Some(json!("[DONE]")));
+    world.ended().await;
+    world.restart().await;
+    ana.moved_to(&world.url);
+    let (_, jobs) = ana.get("/api/v1/jobs").await;
+    let job = &jobs["data"][0];
+    assert_eq!(
+        (&job["status"], &job["cost"], &job["error_code"]),
+        (&json!("failed"), &json!(0), &json!("interrupted"))
+    );
+    same(&credits(&ana).await, NOTHING);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_runs_when_we_stop_may_come_to_its_end() {
+    let mut world = World::new().await;
+    let mut island = world.island("palma", "3", 1).await;
+    let mut ana = world.user("ana", "100").await;
+    let job = ana.job(json!({})).await;
+    let work = island.work().await;
+    world.terminate();
+    island.output(work.attempt, 1, "just in time").await;
+    island.done(work.attempt).await;
+    world.ended().await;
+    world.restart().await;
+    ana.moved_to(&world.url);
+    let (_, body) = ana.get(&format!("/api/v1/jobs/{job}")).await;
+    assert_eq!((&body["data"]["output"], &body["data"]["cost"]), (&json!("just in time"), &json!(3)));
+    world.finish().await;
+}
+
+/// Whatever an Island still sends of a job that has ended, whoever waits for the end is answered.
+#[tokio::test]
+async fn a_flood_of_progress_does_not_hide_the_end() {
+    let world = World::new().await;
+    let token = world.island_token("owner@example.org", "busy").await;
+    let offer = Offer { workload: "sdxl".to_owned(), ..offer("5", 1) };
+    let mut island = crate::world::FakeIsland::offering(&world.url, &token, offer).await;
+    let ana = world.user("ana", "100").await;
+    let job = ana.job(json!({"workload": "sdxl", "input": {"prompt": "a cat"}})).await;
+    let work = island.work().await;
+    let path = format!("/api/v1/jobs/{job}");
+    let (cancelled, ()) = tokio::join!(ana.request("DELETE", &path, &[], None), async {
+        for step in 0..20_000 {
+            island.say(&FromIsland::Progress { attempt_id: work.attempt, step, total: 20_000 }).await;
+        }
+    });
+    assert_eq!((cancelled.0, &cancelled.1["data"]["status"]), (200, &json!("cancelled")));
     world.finish().await;
 }

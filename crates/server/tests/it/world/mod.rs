@@ -58,6 +58,18 @@ impl World {
         self.server.kill().await.unwrap();
     }
 
+    /// Asks the server to stop, as an operator would.
+    pub fn terminate(&self) {
+        let id = self.server.id().unwrap().to_string();
+        assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    }
+
+    /// Waits until the server has stopped by itself.
+    pub async fn ended(&mut self) {
+        let status = timeout(PATIENCE, self.server.wait()).await.expect("the server stops").unwrap();
+        assert!(status.success(), "{status}");
+    }
+
     /// Starts the server again on the same data directory.
     pub async fn restart(&mut self) {
         let (server, url) = start(&self.folder).await;
