@@ -210,8 +210,14 @@ the.test("a newcomer buys credits and spends them", async ({ server, context }, 
       const rows = await credits.getByRole("group", { name: "Statement" }).getByRole("row").all();
       const cells = await Promise.all(rows.slice(1).map((row) => row.getByRole("cell").allInnerTexts()));
       assert.deepEqual(
-        cells.map(([, , amount, balance]) => [amount, balance]),
-        [["−14.00", "480.00"], ["−2.00", "494.00"], ["−2.00", "496.00"], ["−2.00", "498.00"], ["+500.00", "500.00"]],
+        cells.map(([, ...rest]) => rest),
+        [
+          ["Image generation · Skye demo", "−14.00", "480.00"],
+          ["LLM Chat (standard) · Palma demo", "−2.00", "494.00"],
+          ["LLM Chat (standard) · Palma demo", "−2.00", "496.00"],
+          ["LLM Chat (standard) · Palma demo", "−2.00", "498.00"],
+          ["Bought Starter", "+500.00", "500.00"],
+        ],
       );
     },
 

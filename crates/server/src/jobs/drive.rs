@@ -263,13 +263,15 @@ impl Drive {
         };
         match ended {
             // It is we who went away, not the consumer.
-            Ended::Cancelled if self.app.is_stopping() => (
-                failed(
-                    "interrupted",
-                    "The coordinator was stopped while this job ran. You were not charged.",
-                ),
-                false,
-            ),
+            Ended::Cancelled | Ended::LeaseExpired | Ended::ByIsland(End::Lost) if self.app.is_stopping() => {
+                (
+                    failed(
+                        "interrupted",
+                        "The coordinator was stopped while this job ran. You were not charged.",
+                    ),
+                    false,
+                )
+            }
             Ended::ByIsland(End::Done { usage, finish_reason }) if output => {
                 let usage = count_usage(usage, self.job.input.len(), self.live.relayed_bytes());
                 (
