@@ -5,8 +5,8 @@
 //!   than once, so it does nothing to the outside world. It cannot wait for anything but the database: a
 //!   closure that does is refused (I14).
 //! * SQL is plain text with `$1`, `$2`, … for its parameters, the same for every engine.
-//! * Closures that arrive while a commit is being made durable share the next commit (group commit). Each has a
-//!   savepoint of its own, so a failing one takes back nothing of its neighbours. No closure's answer is given before the
+//! * Closures that arrive while a commit is being made durable share the next commit (group commit). A failing one
+//!   takes back nothing of its neighbours. No closure's answer is given before the
 //!   commit it is part of is on disk.
 //! * [`Db::read`] is the same on a read-only connection that never waits for the writer.
 

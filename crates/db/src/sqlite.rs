@@ -1,7 +1,7 @@
 //! The embedded engine: one writer thread that owns the one writing connection, a few reading threads.
 //!
 //! A statement costs 1–2 µs here because a whole transaction runs on the writer's thread; a hop between threads for
-//! each statement would cost a hundred. The writer takes whatever has queued up, runs each closure in a savepoint, commits
+//! each statement would cost a hundred. The writer takes whatever has queued up, runs each closure, commits
 //! once, and only then answers all of them.
 
 use std::fmt;
@@ -31,17 +31,29 @@ const PRAGMAS: &str = "
     PRAGMA busy_timeout = 5000;
     PRAGMA cache_size = -65536;
     PRAGMA temp_store = MEMORY;
-    PRAGMA wal_autocheckpoint = 4000;
+    PRAGMA wal_autocheckpoint = 16000;
     PRAGMA journal_size_limit = 67108864;
 ";
 
 /// A closure on its way to a thread.
 trait Work: Send {
-    /// Runs it in a savepoint and hands back how to answer it once the commit has succeeded or failed.
-    fn run(self: Box<Self>, connection: &Connection) -> Answer;
+    /// Runs it and hands back how to answer it once the commit has succeeded or failed.
+    fn run(self: Box<Self>, connection: &Connection, place: Place) -> Answer;
 
     /// Answers it without running it.
     fn refuse(self: Box<Self>, error: DbError);
+}
+
+/// Where in a transaction a closure runs, which decides how its work is taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// It is the first: the transaction is begun anew. No savepoint, because with one open SQLite copies every page before
+    /// it is changed, which costs more than the change.
+    First,
+    /// Others came before it: it has a savepoint.
+    Further,
+    /// It only reads: there is nothing to take back.
+    Reading,
 }
 
 type Answer = Box<dyn FnOnce(Result<(), Arc<DbError>>) + Send>;
@@ -145,10 +157,10 @@ where
     T: Send + 'static,
     E: From<DbError> + Send + 'static,
 {
-    fn run(self: Box<Self>, connection: &Connection) -> Answer {
+    fn run(self: Box<Self>, connection: &Connection, place: Place) -> Answer {
         let Self { name, work, answer } = *self;
         let started = Instant::now();
-        let result = in_savepoint(connection, &work);
+        let result = perform(connection, place, &work);
         metrics::histogram!("archipelago_db_transaction_seconds", "name" => name).record(started.elapsed());
         Box::new(move |committed| {
             let result = match (committed, result) {
@@ -166,12 +178,14 @@ where
     }
 }
 
-fn in_savepoint<T, E, F>(connection: &Connection, work: &F) -> Result<T, E>
+fn perform<T, E, F>(connection: &Connection, place: Place, work: &F) -> Result<T, E>
 where
     F: AsyncFn(&mut Tx<'_>) -> Result<T, E>,
     E: From<DbError>,
 {
-    execute(connection, "SAVEPOINT work", &[])?;
+    if place == Place::Further {
+        execute(connection, "SAVEPOINT work", &[])?;
+    }
     let mut tx = Tx { connection };
     let polled = std::panic::catch_unwind(AssertUnwindSafe(|| {
         let future = pin!(work(&mut tx));
@@ -182,16 +196,32 @@ where
         Ok(Poll::Pending) => Err(E::from(DbError::Waited)),
         Err(_) => Err(E::from(DbError::Panicked)),
     };
-    // A full disk may have ended the whole transaction already; then there is no savepoint to go back to.
-    if result.is_err() && !connection.is_autocommit() && execute(connection, "ROLLBACK TO work", &[]).is_err()
-    {
-        // What cannot be taken back alone is taken back with the whole group, which is then answered with an error.
-        roll_back(connection);
-    }
+    // A full disk may have ended the whole transaction already; then there is nothing left to take back.
     if !connection.is_autocommit() {
-        execute(connection, "RELEASE work", &[])?;
+        match place {
+            Place::First if result.is_err() => begin_anew(connection),
+            Place::Further => leave_savepoint(connection, result.is_ok())?,
+            Place::First | Place::Reading => {}
+        }
     }
     result
+}
+
+/// Takes back all there is, which is the work of one closure, so that the others of the group can follow.
+fn begin_anew(connection: &Connection) {
+    roll_back(connection);
+    if let Err(error) = execute(connection, "BEGIN IMMEDIATE", &[]) {
+        tracing::error!(%error, "a transaction could not begin anew");
+    }
+}
+
+fn leave_savepoint(connection: &Connection, keep: bool) -> Result<(), DbError> {
+    if !keep && execute(connection, "ROLLBACK TO work", &[]).is_err() {
+        // What cannot be taken back alone is taken back with the whole group, which is then answered with an error.
+        roll_back(connection);
+        return Ok(());
+    }
+    execute(connection, "RELEASE work", &[]).map(drop)
 }
 
 fn write_loop(connection: &Connection, queue: &mpsc::Receiver<Message>) {
@@ -209,11 +239,11 @@ fn write_group(connection: &Connection, first: Box<dyn Work>, queue: &mpsc::Rece
         tracing::error!(%error, "a transaction could not begin");
         return first.refuse(error);
     }
-    let mut answers = vec![first.run(connection)];
+    let mut answers = vec![first.run(connection, Place::First)];
     let mut asked = Vec::new();
     while answers.len() < GROUP && !connection.is_autocommit() {
         match queue.try_recv() {
-            Ok(Message::Work(work)) => answers.push(work.run(connection)),
+            Ok(Message::Work(work)) => answers.push(work.run(connection, Place::Further)),
             Ok(Message::ForeignWrites(answer)) => asked.push(answer),
             Err(_) => break,
         }
@@ -251,7 +281,7 @@ fn read_loop(connection: &Connection, queue: &Mutex<mpsc::Receiver<Box<dyn Work>
         let Ok(work) = next else { return };
         match execute(connection, "BEGIN DEFERRED", &[]) {
             Ok(_) => {
-                let answer = work.run(connection);
+                let answer = work.run(connection, Place::Reading);
                 roll_back(connection);
                 answer(Ok(()));
             }

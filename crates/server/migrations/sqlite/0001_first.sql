@@ -207,7 +207,6 @@ CREATE TABLE attempts (
     ended_at BIGINT
 );
 CREATE INDEX attempts_by_job ON attempts (job_id);
-CREATE INDEX attempts_running ON attempts (id) WHERE state = 'running';
 
 -- Answers to repeated requests (I9), written with the effect.
 CREATE TABLE idempotency (

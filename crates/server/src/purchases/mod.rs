@@ -234,24 +234,27 @@ pub async fn fulfil(
         return Err(PurchaseError::Mismatch);
     }
     let now = app.clock.now();
-    let (after, balances) =
+    let (after, changed, balances) =
         app.db.tx("fulfil", async move |tx| write(tx, id, &checkout, event.as_ref(), now).await).await?;
     app.live.balances(&balances);
-    if after.state != purchase.state {
+    // Whoever made the change tells of it, and nobody else. A checkout somebody walked away from is no news.
+    if changed {
         metrics::counter!("archipelago_purchases_total", "state" => after.state.name()).increment(1);
+    }
+    if changed && after.state != State::Expired {
         app.live.tell(after.user, &Happening::Purchase { id: after.id, state: after.state.name() });
     }
     Ok(after)
 }
 
-/// The one transaction of a purchase: event, grant and end state together.
+/// The one transaction of a purchase: event, grant and end state together. Answers whether the state changed.
 async fn write(
     tx: &mut db::Tx<'_>,
     id: PurchaseId,
     checkout: &CheckoutState,
     event: Option<&ProviderEvent>,
     now: Timestamp,
-) -> Result<(Purchase, Vec<ledger::Balance>), PurchaseError> {
+) -> Result<(Purchase, bool, Vec<ledger::Balance>), PurchaseError> {
     let purchase = store::purchase(tx, id).await?.ok_or(PurchaseError::NotFound)?;
     if let Some(event) = event {
         store::note_event(tx, &purchase.provider, event, now).await?;
@@ -265,7 +268,7 @@ async fn write(
         (state, _) => state,
     };
     if next == purchase.state {
-        return Ok((purchase, Vec::new()));
+        return Ok((purchase, false, Vec::new()));
     }
     let mut balances = Vec::new();
     if next == State::Granted {
@@ -286,7 +289,7 @@ async fn write(
     }
     store::set_state(tx, id, next, checkout.payment_ref.as_deref(), now).await?;
     let after = store::purchase(tx, id).await?.ok_or(PurchaseError::NotFound)?;
-    Ok((after, balances))
+    Ok((after, true, balances))
 }
 
 /// Takes a webhook whose signature was good: brings the purchase it is about to where its payment is.
