@@ -251,41 +251,6 @@ async fn connections_to_the_backend_are_used_again() {
     assert!(connections <= 10, "{connections} connections for 50 jobs");
 }
 
-/// How many jobs one Island can do in a second, with everybody else on the same machine:
-/// `cargo test -p island --release --test it throughput -- --ignored --nocapture`.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement"]
-async fn throughput() {
-    const JOBS: i64 = 50_000;
-    const AT_ONCE: i64 = 64;
-    let (coordinator, upstream) = (Coordinator::start().await, Upstream::start().await);
-    let mut config = config(&coordinator, openai(&upstream.base_url));
-    config.backends[0].offers[0].slots = 64;
-    let _island = Island::start(config);
-    let (mut visit, _) = coordinator.welcome().await;
-    let connections =
-        upstream.serve(b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: [DONE]\n\n");
-    let (input, start) = (json!({"prompt": "Hi"}), tokio::time::Instant::now());
-    for number in 1..=AT_ONCE {
-        visit.assign(number, "llm-chat", &input).await;
-    }
-    let (mut assigned, mut done) = (AT_ONCE, 0);
-    while done < JOBS {
-        match visit.hear().await {
-            FromIsland::Done { .. } => done += 1,
-            FromIsland::Output { .. } => continue,
-            other => panic!("{other:?}"),
-        }
-        if assigned < JOBS {
-            assigned += 1;
-            visit.assign(assigned, "llm-chat", &input).await;
-        }
-    }
-    let seconds = start.elapsed().as_secs_f64();
-    let connections = connections.load(Ordering::Relaxed);
-    println!("{JOBS} jobs in {seconds:.2} s, {connections} connections");
-}
-
 /// The header of a WebP of 640 by 480 pixels, and some bytes.
 const WEBP: &[u8] = b"RIFF\0\0\0\0WEBPVP8X\0\0\0\0\0\0\0\0\x7f\x02\0\xdf\x01\0 and so on";
 
