@@ -135,13 +135,14 @@ impl Drive {
             *current = Some(attempt.clone());
             let ended = self.listen(permit, &attempt).await;
             let (verdict, retry) = self.judge(ended);
-            *current = None;
             if !retry || attempt.number >= i64::from(self.app.config.jobs.attempts) {
                 return self.finish(Some(attempt), verdict).await;
             }
             if self.suspend(&attempt, &verdict).await.is_err() {
                 return self.finish(Some(attempt), verdict).await;
             }
+            // Only now is there no hold that a panic would have to end.
+            *current = None;
             step = match self.place_again() {
                 Ok(queue) => First::Waiting(queue),
                 // The hold has been given back already.

@@ -185,7 +185,7 @@ impl LiveJob {
         Some(text)
     }
 
-    /// How many pieces of text were relayed and how many bytes they had: what an Island's own count is held against.
+    /// How many bytes were relayed: what an Island's own count is held against.
     #[must_use]
     pub fn relayed_bytes(&self) -> usize {
         self.lock().bytes

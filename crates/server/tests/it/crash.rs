@@ -1,9 +1,9 @@
 //! Killed at any point, under load: no credit lost, doubled or stuck; what was finished keeps its output.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use types::rng::{Random, SeededRandom};
 
 use crate::world::{FakeIsland, User, World};
@@ -20,10 +20,10 @@ async fn islands(world: &World, tokens: &[String]) -> Vec<tokio::task::JoinHandl
     islands
 }
 
-/// Submits jobs until the server dies; answers those that were taken.
-async fn load(ana: User) -> Vec<String> {
+/// Submits jobs until the server dies, telling of each that was taken; answers those.
+async fn load(ana: User, taken: UnboundedSender<()>) -> Vec<String> {
     let tasks = (0..JOBS).map(|_| {
-        let ana = ana.clone();
+        let (ana, taken) = (ana.clone(), taken.clone());
         async move {
             let url = format!("{}/api/v1/jobs", ana.url());
             let body = json!({"workload": "llm-chat", "input": {"prompt": "hi"}}).to_string();
@@ -33,6 +33,7 @@ async fn load(ana: User) -> Vec<String> {
             let status = response.status();
             let body: Value = response.json().await.ok()?;
             assert_eq!(status, 201, "{body}");
+            taken.send(()).ok();
             body["data"]["id"].as_str().map(str::to_owned)
         }
     });
@@ -51,11 +52,14 @@ async fn i7_killed_twenty_times_under_load_and_nothing_is_lost_doubled_or_stuck(
     let mut finished: BTreeMap<String, Value> = BTreeMap::new();
     for cycle in 0..CYCLES {
         let running = islands(&world, &tokens).await;
-        let submitting = tokio::spawn(load(ana.clone()));
+        let (sender, mut taken) = unbounded_channel();
+        let submitting = tokio::spawn(load(ana.clone(), sender));
         let mut byte = [0];
         random.fill(&mut byte);
-        // A random moment of the load; not a wait for anything.
-        tokio::time::sleep(Duration::from_millis(u64::from(byte[0]) / 2)).await;
+        // A random moment of the load: when so many of the jobs have been taken.
+        for _ in 0..usize::from(byte[0]) % JOBS {
+            taken.recv().await;
+        }
         world.kill().await;
         let taken = submitting.await.unwrap();
         for island in running {
