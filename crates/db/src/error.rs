@@ -47,6 +47,10 @@ pub enum DbError {
     /// The database is closed.
     #[error("the database is closed")]
     Closed,
+    /// The commit was asked for and its answer was lost: the work may have been kept or not. Whoever repeats it
+    /// must be able to tell.
+    #[error("it is not known whether a transaction was kept: {0}")]
+    Unknown(String),
     /// The file was made by a newer program.
     #[error(
         "the database was made by a newer version of the program: it has {set} migration {found}, this program knows up to {known}"
@@ -69,6 +73,26 @@ impl DbError {
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Busy | Self::Unwritable(_))
+    }
+
+    /// The same error once more: one failure can reach many who asked, and errors of the drivers cannot be cloned.
+    pub(crate) fn duplicate(&self) -> Self {
+        match self {
+            Self::Unique(text) => Self::Unique(text.clone()),
+            Self::Constraint(text) => Self::Constraint(text.clone()),
+            Self::Busy => Self::Busy,
+            Self::Unwritable(text) => Self::Unwritable(text.clone()),
+            Self::RowCount { expected, touched, sql } => {
+                Self::RowCount { expected: *expected, touched: *touched, sql: sql.clone() }
+            }
+            Self::Type { column, expected, found } => Self::Type { column: *column, expected, found },
+            Self::Panicked => Self::Panicked,
+            Self::Waited => Self::Waited,
+            Self::Closed => Self::Closed,
+            Self::Unknown(text) => Self::Unknown(text.clone()),
+            Self::Newer { set, found, known } => Self::Newer { set, found: *found, known: *known },
+            Self::Other(text) => Self::Other(text.clone()),
+        }
     }
 }
 

@@ -1,14 +1,16 @@
 //! Migrations: numbered scripts, applied once each, in order, each in a transaction of its own.
 
-use crate::{Db, DbError, params};
+use crate::{Db, DbError, Engine, params};
 
 /// One step of a schema.
 #[derive(Clone, Copy, Debug)]
 pub struct Migration {
     /// What it does, in a few words.
     pub name: &'static str,
-    /// The script for SQLite.
+    /// The script for `SQLite`.
     pub sqlite: &'static str,
+    /// The script for `PostgreSQL`.
+    pub postgres: &'static str,
 }
 
 /// The schema of one part of the program. The position in the list is the number, so migrations are only ever
@@ -48,7 +50,11 @@ async fn run_set(tx: &mut crate::Tx<'_>, set: &'static MigrationSet) -> Result<V
     let mut applied = Vec::new();
     for (number, migration) in (1_i64..).zip(set.migrations) {
         if number > newest {
-            tx.execute_script(migration.sqlite).await?;
+            tx.execute_script(match tx.engine() {
+                Engine::Sqlite => migration.sqlite,
+                Engine::Postgres => migration.postgres,
+            })
+            .await?;
             tx.execute_one(RECORD, &params![set.name, number, migration.name]).await?;
             applied.push(format!("{} {number}: {}", set.name, migration.name));
         }

@@ -197,13 +197,25 @@ async fn what_is_answered_survives_reopening() {
 
 const OLD: MigrationSet = MigrationSet {
     name: "part",
-    migrations: &[Migration { name: "one", sqlite: "CREATE TABLE m (id BIGINT)" }],
+    migrations: &[Migration {
+        name: "one",
+        sqlite: "CREATE TABLE m (id BIGINT)",
+        postgres: "CREATE TABLE m (id BIGINT)",
+    }],
 };
 const NEW: MigrationSet = MigrationSet {
     name: "part",
     migrations: &[
-        Migration { name: "one", sqlite: "CREATE TABLE m (id BIGINT)" },
-        Migration { name: "two", sqlite: "ALTER TABLE m ADD COLUMN n BIGINT; INSERT INTO m VALUES (1, 2)" },
+        Migration {
+            name: "one",
+            sqlite: "CREATE TABLE m (id BIGINT)",
+            postgres: "CREATE TABLE m (id BIGINT)",
+        },
+        Migration {
+            name: "two",
+            sqlite: "ALTER TABLE m ADD COLUMN n BIGINT; INSERT INTO m VALUES (1, 2)",
+            postgres: "ALTER TABLE m ADD COLUMN n BIGINT; INSERT INTO m VALUES (1, 2)",
+        },
     ],
 };
 
@@ -219,7 +231,7 @@ async fn migrations_run_once_and_never_backwards() {
 #[tokio::test]
 async fn a_queue_that_is_full_says_so() {
     let folder = tempfile::tempdir().unwrap();
-    let options = OpenOptions { readers: 1, queue: 1 };
+    let options = OpenOptions { queue: 1, ..OpenOptions::command() };
     let db = Db::open_sqlite(&folder.path().join("test.db"), options).unwrap();
     let (entered, waiting) = std::sync::mpsc::sync_channel(0);
     let (leave, blocked) = std::sync::mpsc::channel::<()>();

@@ -38,5 +38,6 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
     migrations: &[Migration {
         name: "accounts, caps, holds, transfers, entries",
         sqlite: include_str!("../migrations/sqlite/0001_ledger.sql"),
+        postgres: "",
     }],
 };

@@ -35,6 +35,7 @@ pub const MIGRATIONS: &[MigrationSet] = &[
         migrations: &[Migration {
             name: "accounts, purchases, jobs, Islands, market, conversations",
             sqlite: include_str!("../migrations/sqlite/0001_first.sql"),
+            postgres: "",
         }],
     },
 ];

@@ -1,0 +1,168 @@
+//! Closures on their way to a database's threads and answers on their way back: what every engine shares.
+//!
+//! A closure's future is polled exactly once. Every function of [`Tx`] blocks the engine's own thread until it is done,
+//! so a future that is not ready then waits for something that is not the database, which is refused (I14).
+
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use crate::{DbError, Tx};
+
+/// Most closures committed together. Bounds the latency of the first of them.
+pub const GROUP: usize = 512;
+
+/// A closure on its way to a thread. It may be run more than once; the last run counts.
+pub trait Work: Send {
+    /// Runs it. Answers whether what it did is to be kept.
+    fn run(&mut self, tx: &mut Tx<'_>) -> bool;
+
+    /// Replaces what the last run answered: nothing it did is kept.
+    fn fail(&mut self, error: DbError);
+
+    /// Tells the one who asked. `committed` is what became of the transaction the last run was part of.
+    fn answer(self: Box<Self>, committed: Result<(), &DbError>);
+}
+
+/// What the writer's queue holds.
+pub enum Message {
+    /// A transaction.
+    Work(Box<dyn Work>),
+    /// A question of [`crate::Db::foreign_writes`].
+    ForeignWrites(oneshot::Sender<Result<i64, DbError>>),
+}
+
+/// The way to an engine's threads.
+pub struct Queues {
+    writer: Mutex<mpsc::SyncSender<Message>>,
+    readers: Mutex<mpsc::SyncSender<Box<dyn Work>>>,
+}
+
+impl std::fmt::Debug for Queues {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Queues")
+    }
+}
+
+impl Queues {
+    /// Queues of which each holds at most `length`, and their far ends.
+    pub fn new(length: usize) -> (Self, mpsc::Receiver<Message>, mpsc::Receiver<Box<dyn Work>>) {
+        let (writer, writer_end) = mpsc::sync_channel(length);
+        let (readers, reader_end) = mpsc::sync_channel(length);
+        (Self { writer: Mutex::new(writer), readers: Mutex::new(readers) }, writer_end, reader_end)
+    }
+
+    pub async fn write<T, E, F>(&self, name: &'static str, work: F) -> Result<T, E>
+    where
+        F: AsyncFn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
+        let (package, answer) = package(name, work);
+        lock(&self.writer).try_send(Message::Work(package)).map_err(|error| E::from(refused(&error)))?;
+        answer.await.unwrap_or_else(|_| Err(E::from(DbError::Closed)))
+    }
+
+    pub async fn read<T, E, F>(&self, name: &'static str, work: F) -> Result<T, E>
+    where
+        F: AsyncFn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
+        let (package, answer) = package(name, work);
+        lock(&self.readers).try_send(package).map_err(|error| E::from(refused(&error)))?;
+        answer.await.unwrap_or_else(|_| Err(E::from(DbError::Closed)))
+    }
+
+    pub async fn foreign_writes(&self) -> Result<i64, DbError> {
+        let (sender, answer) = oneshot::channel();
+        lock(&self.writer).try_send(Message::ForeignWrites(sender)).map_err(|error| refused(&error))?;
+        answer.await.unwrap_or(Err(DbError::Closed))
+    }
+}
+
+/// What a closure answered, or that it has not run.
+struct Package<T, E, F> {
+    name: &'static str,
+    work: F,
+    result: Option<Result<T, E>>,
+    answer: oneshot::Sender<Result<T, E>>,
+}
+
+fn package<T, E, F>(name: &'static str, work: F) -> (Box<dyn Work>, oneshot::Receiver<Result<T, E>>)
+where
+    F: AsyncFn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+    T: Send + 'static,
+    E: From<DbError> + Send + 'static,
+{
+    let (sender, answer) = oneshot::channel();
+    (Box::new(Package { name, work, result: None, answer: sender }), answer)
+}
+
+impl<T, E, F> Work for Package<T, E, F>
+where
+    F: AsyncFn(&mut Tx<'_>) -> Result<T, E> + Send,
+    T: Send + 'static,
+    E: From<DbError> + Send + 'static,
+{
+    fn run(&mut self, tx: &mut Tx<'_>) -> bool {
+        let started = Instant::now();
+        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            let future = pin!((self.work)(tx));
+            future.poll(&mut Context::from_waker(Waker::noop()))
+        }));
+        let result = match polled {
+            // After a statement that failed an engine may have taken back what came before it, so that a closure which
+            // goes on as if nothing were would keep half of what it believes.
+            Ok(Poll::Ready(Ok(value))) => tx.failure().map_or(Ok(value), |error| Err(E::from(error))),
+            Ok(Poll::Ready(result)) => result,
+            Ok(Poll::Pending) => Err(E::from(DbError::Waited)),
+            Err(_) => Err(E::from(DbError::Panicked)),
+        };
+        metrics::histogram!("archipelago_db_transaction_seconds", "name" => self.name)
+            .record(started.elapsed());
+        let keep = result.is_ok();
+        self.result = Some(result);
+        keep
+    }
+
+    fn fail(&mut self, error: DbError) {
+        self.result = Some(Err(E::from(error)));
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), &DbError>) {
+        let result = match (committed, self.result) {
+            // What the closure wanted to keep was not kept.
+            (Err(error), Some(Ok(_)) | None) => Err(E::from(error.duplicate())),
+            (_, Some(result)) => result,
+            (Ok(()), None) => Err(E::from(DbError::Closed)),
+        };
+        // The one who asked may be gone; the transaction stands all the same.
+        let _ = self.answer.send(result);
+    }
+}
+
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), DbError> {
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(body);
+    spawned.map(drop).map_err(|error| DbError::Other(format!("cannot start a database thread: {error}")))
+}
+
+/// Notes how many closures shared a commit.
+pub fn record_group(closures: usize) {
+    metrics::histogram!("archipelago_db_group_size").record(u32::try_from(closures).unwrap_or(u32::MAX));
+}
+
+fn refused<T>(error: &mpsc::TrySendError<T>) -> DbError {
+    match error {
+        mpsc::TrySendError::Full(_) => DbError::Busy,
+        mpsc::TrySendError::Disconnected(_) => DbError::Closed,
+    }
+}
