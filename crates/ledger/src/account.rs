@@ -1,4 +1,4 @@
-//! Accounts, holds and caps as they are stored.
+//! Accounts and holds.
 
 use types::id::{AccountId, TransferId};
 use types::money::MicroCredits;
@@ -22,6 +22,8 @@ pub enum AccountKind {
     Writeoff,
     /// Where paid-out earnings go.
     Payouts,
+    /// What a wallet owes: below zero by that much.
+    Debt,
 }
 
 /// The network's own accounts.
@@ -61,6 +63,12 @@ pub mod system {
         AccountId::from_i64(5)
     }
 
+    /// The account that keeps what the owner of a wallet owes. Its id is the wallet's, negated.
+    #[must_use]
+    pub fn debt_of(wallet: AccountId) -> AccountId {
+        AccountId::from_i64(-wallet.get())
+    }
+
     /// The name of a network account, if it is one.
     #[must_use]
     pub fn name(account: AccountId) -> Option<&'static str> {
@@ -79,8 +87,12 @@ pub struct Account {
     pub posted: MicroCredits,
     /// The sum of its open holds.
     pub held: MicroCredits,
-    /// How many entries it has.
+    /// What its owner owes.
+    pub debt: MicroCredits,
+    /// How many legs it has.
     pub entries: i64,
+    /// The transfer of its newest leg.
+    pub head: Option<TransferId>,
     /// How often it changed.
     pub version: i64,
     /// Whether it may not spend.
@@ -96,16 +108,18 @@ pub struct Balance {
     pub posted: MicroCredits,
     /// Reserved by open holds.
     pub held: MicroCredits,
+    /// What its owner owes; while it is above zero nothing is spent.
+    pub debt: MicroCredits,
     /// Grows with each change.
     pub version: i64,
     /// Whether it may not spend.
     pub frozen: bool,
 }
 
-/// Credits reserved for one attempt.
+/// Credits reserved for one attempt, still open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hold {
-    /// Which one; also the id of the transfer that settles it.
+    /// Which one; also the id of the transfer that ends it.
     pub id: TransferId,
     /// Whose credits.
     pub account: AccountId,
@@ -113,38 +127,19 @@ pub struct Hold {
     pub cap: Option<i64>,
     /// How much is reserved.
     pub amount: MicroCredits,
-    /// What became of it.
-    pub state: HoldState,
-    /// How much of it was charged.
-    pub charged: MicroCredits,
     /// When it may be expired.
     pub expires_at: Timestamp,
 }
 
-/// What became of a hold. Each state but the first is final.
+/// How a hold ended. Each is final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HoldState {
-    /// Still reserved.
-    Open,
     /// Replaced by a charge.
     Settled,
     /// Given back.
     Released,
     /// Given back because its time had passed.
     Expired,
-}
-
-/// A limit on what may be held and spent in one name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cap {
-    /// Which one.
-    pub id: i64,
-    /// Held plus spent never exceed this.
-    pub limit: MicroCredits,
-    /// Reserved by open holds.
-    pub held: MicroCredits,
-    /// Charged so far.
-    pub spent: MicroCredits,
 }
 
 impl AccountKind {
@@ -159,6 +154,7 @@ impl AccountKind {
             Self::Fees => 12,
             Self::Writeoff => 13,
             Self::Payouts => 14,
+            Self::Debt => 20,
         }
     }
 
@@ -173,6 +169,7 @@ impl AccountKind {
             12 => Self::Fees,
             13 => Self::Writeoff,
             14 => Self::Payouts,
+            20 => Self::Debt,
             _ => return None,
         })
     }
@@ -181,31 +178,6 @@ impl AccountKind {
     #[must_use]
     pub const fn may_be_negative(self) -> bool {
         self.number() >= 10
-    }
-}
-
-impl HoldState {
-    /// As stored.
-    #[must_use]
-    pub const fn number(self) -> i64 {
-        match self {
-            Self::Open => 0,
-            Self::Settled => 1,
-            Self::Released => 2,
-            Self::Expired => 3,
-        }
-    }
-
-    /// From what is stored.
-    #[must_use]
-    pub const fn from_number(number: i64) -> Option<Self> {
-        Some(match number {
-            0 => Self::Open,
-            1 => Self::Settled,
-            2 => Self::Released,
-            3 => Self::Expired,
-            _ => return None,
-        })
     }
 }
 
@@ -223,6 +195,7 @@ impl Account {
             account: self.id,
             posted: self.posted,
             held: self.held,
+            debt: self.debt,
             version: self.version,
             frozen: self.frozen,
         }

@@ -5,6 +5,7 @@ use types::money::MicroCredits;
 use types::time::Timestamp;
 
 use crate::HoldState;
+use crate::cap::{Limits, Period};
 
 /// One thing to do. Ids are chosen (or derived from the row that causes the movement) by the caller, so that doing it again
 /// finds what was done.
@@ -59,6 +60,35 @@ pub enum Command {
         /// A sentence for the statement.
         note: Option<String>,
     },
+    /// Takes credits back that a lost dispute or a refund voids. What the wallet does not have becomes debt, which the
+    /// next credits that arrive pay off, and while there is any nothing is spent (I11). The part that became debt is
+    /// recorded as a transfer of its own, with the id negated; so is each repayment.
+    TakeBack {
+        /// Its id.
+        id: TransferId,
+        /// The wallet.
+        from: AccountId,
+        /// Who gets it.
+        to: AccountId,
+        /// How much: more than nothing.
+        amount: MicroCredits,
+        /// A sentence for the statement.
+        note: Option<String>,
+    },
+    /// Freezes an account (it can receive but not spend) or thaws it.
+    Freeze {
+        /// Which account.
+        account: AccountId,
+        /// Whether it may not spend.
+        frozen: bool,
+    },
+    /// Replaces the limits of a cap. What was spent stays counted.
+    Limit {
+        /// Which cap.
+        cap: i64,
+        /// The new limits.
+        limits: Limits,
+    },
 }
 
 /// What a transfer is for.
@@ -72,6 +102,16 @@ pub enum TransferKind {
     Grant,
     /// Earnings were moved into the wallet.
     EarningsToWallet,
+    /// A hold was given back: nothing moved.
+    Released,
+    /// A hold was given back because its time had passed: nothing moved.
+    Expired,
+    /// Credits were taken back: a purchase was disputed or refunded.
+    TakenBack,
+    /// What was taken back beyond what the wallet had.
+    Owed,
+    /// A debt was paid.
+    Repaid,
 }
 
 impl TransferKind {
@@ -83,6 +123,11 @@ impl TransferKind {
             Self::Purchase => 2,
             Self::Grant => 3,
             Self::EarningsToWallet => 4,
+            Self::Released => 5,
+            Self::Expired => 6,
+            Self::TakenBack => 7,
+            Self::Owed => 8,
+            Self::Repaid => 9,
         }
     }
 
@@ -94,6 +139,11 @@ impl TransferKind {
             2 => Self::Purchase,
             3 => Self::Grant,
             4 => Self::EarningsToWallet,
+            5 => Self::Released,
+            6 => Self::Expired,
+            7 => Self::TakenBack,
+            8 => Self::Owed,
+            9 => Self::Repaid,
             _ => return None,
         })
     }
@@ -106,6 +156,11 @@ impl TransferKind {
             Self::Purchase => "purchase",
             Self::Grant => "grant",
             Self::EarningsToWallet => "earnings_to_wallet",
+            Self::Released => "released",
+            Self::Expired => "expired",
+            Self::TakenBack => "taken_back",
+            Self::Owed => "owed",
+            Self::Repaid => "repaid",
         }
     }
 }
@@ -165,6 +220,12 @@ pub enum Refusal {
     /// The account may not spend.
     #[error("the account is frozen")]
     Frozen,
+    /// The account's owner owes credits (I11).
+    #[error("{owed} credits are owed")]
+    InDebt {
+        /// How much.
+        owed: MicroCredits,
+    },
     /// Not enough credits.
     #[error("not enough credits: {required} required, {available} available")]
     InsufficientCredits {
@@ -174,11 +235,13 @@ pub enum Refusal {
         available: MicroCredits,
     },
     /// The cap would be exceeded.
-    #[error("over the limit: {required} required, {available} left")]
+    #[error("over the limit: {required} required, {available} left{}", period.suffix())]
     CapExceeded {
+        /// Which of its limits.
+        period: Period,
         /// What it takes.
         required: MicroCredits,
-        /// What is left of the cap.
+        /// What is left.
         available: MicroCredits,
     },
 }

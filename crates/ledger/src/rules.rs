@@ -1,32 +1,79 @@
 //! The rules, pure: what is known goes in, decisions and changes come out. No clock, no database.
+//!
+//! [`Books`] hold the accounts, open holds and caps that are known, and what a batch has done to them since
+//! [`Books::begin`]. A command is checked to its end before anything is changed, so a refused one changes nothing.
 
-use std::collections::{HashMap, HashSet};
-
-use types::id::{AccountId, TransferId};
+use rustc_hash::FxHashMap;
+use types::id::{AccountId, Id, TransferId};
 use types::money::{MAX_AMOUNT, MicroCredits};
 use types::time::Timestamp;
 
-use crate::{Account, Applied, Cap, Command, Hold, HoldState, Outcome, Refusal, TransferKind, system};
+use crate::cap::Limits;
+use crate::{
+    Account, AccountKind, Applied, Cap, Command, Hold, HoldState, Outcome, Refusal, TransferKind, system,
+};
 
-/// Everything a batch touches, loaded before and written after.
+const ZERO: MicroCredits = MicroCredits::ZERO;
+
+/// What is known, and what a batch has changed.
 #[derive(Debug, Default)]
 pub struct Books {
-    /// Accounts by id.
-    pub accounts: HashMap<AccountId, Account>,
-    /// Holds by id.
-    pub holds: HashMap<TransferId, Hold>,
-    /// Caps by id.
-    pub caps: HashMap<i64, Cap>,
-    /// Transfers by id.
-    pub transfers: HashMap<TransferId, Transfer>,
-    /// Holds made by this batch.
-    pub new_holds: HashSet<TransferId>,
-    /// Holds ended by this batch that were there before, in order.
-    pub ended_holds: Vec<TransferId>,
-    /// Transfers made by this batch, in order.
-    pub new_transfers: Vec<TransferId>,
-    /// Entries made by this batch, in order.
-    pub new_entries: Vec<Entry>,
+    pub(crate) accounts: FxHashMap<AccountId, Known>,
+    /// All holds that are open.
+    pub(crate) holds: FxHashMap<TransferId, Open>,
+    pub(crate) caps: FxHashMap<i64, Cap>,
+    pub(crate) batch: Batch,
+}
+
+/// What a batch has done so far.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub number: i64,
+    pub now: Timestamp,
+    /// Accounts that changed, once each.
+    pub accounts: Vec<AccountId>,
+    /// Caps that changed, maybe more than once.
+    pub caps: Vec<i64>,
+    /// Holds opened; some may have ended since.
+    pub opened: Vec<TransferId>,
+    /// Holds ended that were open before.
+    pub ended: Vec<Open>,
+    /// Transfers made, in order.
+    pub transfers: Vec<Transfer>,
+    /// Where in `transfers` an id is.
+    made: FxHashMap<TransferId, usize>,
+    /// Transfers from before this batch that its commands name.
+    pub earlier: FxHashMap<TransferId, Transfer>,
+}
+
+/// An account, and what is remembered of it beside its state.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    pub account: Account,
+    /// The last batch that changed it.
+    pub changed_by: i64,
+    pub fold: Fold,
+}
+
+/// Whether an account's row in the tables is as new as the account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fold {
+    /// It is.
+    Done,
+    /// Its newest state is only in the journal.
+    Due,
+    /// Likewise, and it is to be folded before the older part of the journal goes.
+    Next,
+}
+
+/// An open hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Open {
+    pub hold: Hold,
+    /// The batch that opened it.
+    pub opened_by: i64,
+    /// Whether it has a row in the tables, or is only in the journal.
+    pub stored: bool,
 }
 
 /// A movement: `amount` leaves `from`, `amount − fee` reaches `to`, `fee` reaches the network.
@@ -38,206 +85,406 @@ pub struct Transfer {
     pub kind: TransferKind,
     /// Who pays.
     pub from: AccountId,
-    /// Who gets it.
-    pub to: AccountId,
+    /// Who gets it; nobody when a hold was given back.
+    pub to: Option<AccountId>,
     /// What is paid.
     pub amount: MicroCredits,
     /// The network's share of it.
     pub fee: MicroCredits,
+    /// What had been reserved for it.
+    pub held: Option<MicroCredits>,
+    /// The cap it counted against.
+    pub cap: Option<i64>,
     /// A sentence for the statement.
     pub note: Option<String>,
+    /// The payer's leg. A leg of nothing is no leg.
+    pub from_leg: Option<Leg>,
+    /// The payee's leg.
+    pub to_leg: Option<Leg>,
+    /// The network's leg.
+    pub fee_leg: Option<Leg>,
 }
 
-/// One leg of a transfer.
+/// One side of a transfer, as it stands in the statement of its account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Whose.
-    pub account: AccountId,
+pub struct Leg {
     /// Its number within the account, from 1.
     pub seq: i64,
-    /// The transfer it belongs to.
-    pub transfer: TransferId,
-    /// What was added (or, negative, taken away).
-    pub amount: MicroCredits,
-    /// Posted after it.
+    /// What there was after it.
     pub balance: MicroCredits,
+    /// The transfer of the leg before.
+    pub prev: Option<TransferId>,
+}
+
+impl Known {
+    pub(crate) const fn folded(account: Account) -> Self {
+        Self { account, changed_by: 0, fold: Fold::Done }
+    }
+}
+
+impl Transfer {
+    /// A movement that has no legs yet.
+    #[must_use]
+    pub const fn new(
+        id: TransferId,
+        kind: TransferKind,
+        from: AccountId,
+        to: Option<AccountId>,
+        amount: MicroCredits,
+    ) -> Self {
+        let (held, cap, note) = (None, None, None);
+        let (from_leg, to_leg, fee_leg) = (None, None, None);
+        Self { id, kind, from, to, amount, fee: ZERO, held, cap, note, from_leg, to_leg, fee_leg }
+    }
+
+    /// How the hold it ended, ended.
+    fn hold_state(&self) -> Option<HoldState> {
+        match self.kind {
+            TransferKind::Job => Some(HoldState::Settled),
+            TransferKind::Released => Some(HoldState::Released),
+            TransferKind::Expired => Some(HoldState::Expired),
+            _ => None,
+        }
+    }
 }
 
 impl Books {
-    /// Decides one command and applies it to these books if it is not refused.
+    /// Begins a batch.
+    pub fn begin(&mut self, number: i64, now: Timestamp) {
+        self.batch = Batch { number, now, ..Batch::default() };
+    }
+
+    /// Applies one command.
     ///
     /// # Errors
-    /// The [`Refusal`]; then the books are as before.
-    pub fn apply(&mut self, command: &Command, now: Timestamp) -> Outcome {
+    /// The first [`Refusal`] that holds, in the order of the enum; then nothing was changed.
+    pub fn apply(&mut self, command: &Command) -> Outcome {
         match *command {
-            Command::Hold { id, account, amount, cap, expires_at } => self.hold(Hold {
-                id,
-                account,
-                cap,
-                amount,
-                state: HoldState::Open,
-                charged: MicroCredits::ZERO,
-                expires_at,
-            }),
+            Command::Hold { id, account, amount, cap, expires_at } => {
+                self.hold(Hold { id, account, cap, amount, expires_at })
+            }
             Command::Settle { hold, charge, fee, to } => self.settle(hold, charge, fee, to),
-            Command::Release { hold } => self.give_back(hold, HoldState::Released),
+            Command::Release { hold } => self.give_back(hold, TransferKind::Released),
             Command::Expire { hold } => {
-                if self
-                    .holds
-                    .get(&hold)
-                    .is_some_and(|hold| hold.state == HoldState::Open && hold.expires_at > now)
-                {
+                if self.holds.get(&hold).is_some_and(|open| open.hold.expires_at > self.batch.now) {
                     return Err(Refusal::NotExpired);
                 }
-                self.give_back(hold, HoldState::Expired)
+                self.give_back(hold, TransferKind::Expired)
             }
             Command::Transfer { id, kind, from, to, amount, ref note } => {
-                let fee = MicroCredits::ZERO;
-                self.transfer(Transfer { id, kind, from, to, amount, fee, note: note.clone() })
+                let transfer = Transfer::new(id, kind, from, Some(to), amount);
+                self.transfer(Transfer { note: note.clone(), ..transfer })
             }
+            Command::TakeBack { id, from, to, amount, ref note } => {
+                self.take_back(id, from, to, amount, note.as_ref())
+            }
+            Command::Freeze { account, frozen } => self.freeze(account, frozen),
+            Command::Limit { cap, limits } => self.limit(cap, limits),
         }
     }
 
     fn hold(&mut self, hold: Hold) -> Outcome {
         in_range(hold.amount, "amount")?;
         if let Some(first) = self.holds.get(&hold.id) {
-            return same_hold(first, &hold);
+            let first = first.hold;
+            return same_hold((first.account, first.amount, first.cap), &hold);
+        }
+        if let Some(first) = self.ended(hold.id) {
+            return same_hold((first.from, first.held.unwrap_or(first.amount), first.cap), &hold);
         }
         let account = *self.account(hold.account)?;
         let cap = hold.cap.map(|id| self.caps.get(&id).copied().ok_or(Refusal::NoSuchCap)).transpose()?;
         may_spend(&account, hold.amount)?;
-        if let Some(cap) = cap {
-            within_cap(&cap, hold.amount)?;
-            self.caps.insert(cap.id, Cap { held: sum(cap.held, hold.amount)?, ..cap });
-        }
-        self.put(Account { held: sum(account.held, hold.amount)?, version: account.version + 1, ..account });
-        self.holds.insert(hold.id, hold);
-        self.new_holds.insert(hold.id);
+        let cap = cap.map(|cap| cap.at(self.batch.now).hold(hold.amount)).transpose()?;
+        let held = sum(account.held, hold.amount)?;
+        self.put_cap(cap);
+        self.put(Account { held, version: account.version + 1, ..account });
+        self.holds.insert(hold.id, Open { hold, opened_by: self.batch.number, stored: false });
+        self.batch.opened.push(hold.id);
         Ok(Applied { replayed: false })
     }
 
     fn settle(&mut self, id: TransferId, charge: MicroCredits, fee: MicroCredits, to: AccountId) -> Outcome {
         in_range(charge, "charge")?;
         in_range(fee, "fee")?;
-        let hold = *self.holds.get(&id).ok_or(Refusal::NoSuchHold)?;
-        let transfer =
-            Transfer { id, kind: TransferKind::Job, from: hold.account, to, amount: charge, fee, note: None };
-        match hold.state {
-            HoldState::Open => {}
-            HoldState::Settled if hold.charged == charge => {
-                return match self.transfers.get(&id) {
-                    Some(first) => same_transfer(first, &transfer),
-                    None => Err(Refusal::HoldEnded { state: hold.state }),
-                };
-            }
-            state => return Err(Refusal::HoldEnded { state }),
+        let Some(hold) = self.holds.get(&id).map(|open| open.hold) else {
+            return self.settle_again(id, charge, fee, to);
+        };
+        if fee > ZERO {
+            self.account(system::fees())?;
         }
         self.account(to)?;
-        self.account(system::fees())?;
         if charge > hold.amount {
             return Err(Refusal::ChargeExceedsHold);
         }
         if fee > charge {
             return Err(Refusal::FeeExceedsCharge);
         }
-        if hold.account == to {
+        if hold.account == to || hold.account == system::fees() || to == system::fees() {
             return Err(Refusal::SameAccount);
         }
-        self.room_for(&transfer)?;
-        self.end_hold(&hold, HoldState::Settled, charge)?;
-        self.post(transfer)
+        let transfer = Transfer {
+            fee,
+            held: Some(hold.amount),
+            cap: hold.cap,
+            ..Transfer::new(id, TransferKind::Job, hold.account, Some(to), charge)
+        };
+        self.end_hold(&hold, transfer)
     }
 
-    fn give_back(&mut self, id: TransferId, state: HoldState) -> Outcome {
-        let hold = *self.holds.get(&id).ok_or(Refusal::NoSuchHold)?;
-        match hold.state {
-            HoldState::Open => {}
-            HoldState::Settled => return Err(Refusal::HoldEnded { state: hold.state }),
-            // Released or expired: it has been given back, which is all that is asked.
-            HoldState::Released | HoldState::Expired => return Ok(Applied { replayed: true }),
+    /// The hold is not open: it may have been settled by the very same command.
+    fn settle_again(
+        &self,
+        id: TransferId,
+        charge: MicroCredits,
+        fee: MicroCredits,
+        to: AccountId,
+    ) -> Outcome {
+        let first = self.ended(id).ok_or(Refusal::NoSuchHold)?;
+        match first.hold_state() {
+            None => Err(Refusal::NoSuchHold),
+            Some(HoldState::Settled) if first.amount == charge => {
+                let again =
+                    Transfer { fee, ..Transfer::new(id, TransferKind::Job, first.from, Some(to), charge) };
+                same_transfer(first, &again)
+            }
+            Some(state) => Err(Refusal::HoldEnded { state }),
         }
-        self.end_hold(&hold, state, MicroCredits::ZERO)?;
+    }
+
+    fn give_back(&mut self, id: TransferId, kind: TransferKind) -> Outcome {
+        let Some(hold) = self.holds.get(&id).map(|open| open.hold) else {
+            return match self.ended(id).ok_or(Refusal::NoSuchHold)?.hold_state() {
+                None => Err(Refusal::NoSuchHold),
+                Some(HoldState::Settled) => Err(Refusal::HoldEnded { state: HoldState::Settled }),
+                // Released or expired: it has been given back, which is all that is asked.
+                Some(HoldState::Released | HoldState::Expired) => Ok(Applied { replayed: true }),
+            };
+        };
+        let nothing = Transfer::new(id, kind, hold.account, None, ZERO);
+        self.end_hold(&hold, Transfer { held: Some(hold.amount), cap: hold.cap, ..nothing })
+    }
+
+    /// Ends an open hold by `transfer`, both at once.
+    fn end_hold(&mut self, hold: &Hold, transfer: Transfer) -> Outcome {
+        let account = *self.account(hold.account)?;
+        let held = difference(account.held, hold.amount)?;
+        let cap = hold.cap.and_then(|id| self.caps.get(&id).copied());
+        let cap = cap.map(|cap| cap.at(self.batch.now).end(hold.amount, transfer.amount)).transpose()?;
+        let (transfer, payer) =
+            self.post(transfer, Account { held, version: account.version + 1, ..account })?;
+        self.put_cap(cap);
+        if let Some(open) = self.holds.remove(&hold.id)
+            && open.opened_by != self.batch.number
+        {
+            self.batch.ended.push(open);
+        }
+        self.keep(transfer, payer);
+        self.repay(hold.account, hold.id);
         Ok(Applied { replayed: false })
     }
 
     fn transfer(&mut self, transfer: Transfer) -> Outcome {
+        let Some(to) = transfer.to else { return Err(Refusal::NoSuchAccount) };
         if !transfer.amount.is_positive() {
             return Err(Refusal::AmountOutOfRange { field: "amount" });
         }
         in_range(transfer.amount, "amount")?;
-        if let Some(first) = self.transfers.get(&transfer.id) {
+        if let Some(first) = self.ended(transfer.id) {
             return same_transfer(first, &transfer);
         }
+        if self.holds.contains_key(&transfer.id) {
+            return Err(Refusal::IdTaken { field: "kind" });
+        }
         let from = *self.account(transfer.from)?;
-        self.account(transfer.to)?;
-        if transfer.from == transfer.to {
+        self.account(to)?;
+        if transfer.from == to {
             return Err(Refusal::SameAccount);
         }
         may_spend(&from, transfer.amount)?;
-        self.room_for(&transfer)?;
-        self.post(transfer)
-    }
-
-    /// Whether all balances a transfer touches stay in range, so that nothing is refused half-way.
-    fn room_for(&self, transfer: &Transfer) -> Result<(), Refusal> {
-        difference(self.account(transfer.from)?.posted, transfer.amount)?;
-        sum(self.account(transfer.to)?.posted, transfer.amount)?;
-        sum(self.account(system::fees())?.posted, transfer.amount)?;
-        Ok(())
-    }
-
-    /// Takes the hold off its account and its cap.
-    fn end_hold(&mut self, hold: &Hold, state: HoldState, charged: MicroCredits) -> Result<(), Refusal> {
-        let account = *self.account(hold.account)?;
-        let held = difference(account.held, hold.amount)?;
-        if let Some(cap) = hold.cap.and_then(|id| self.caps.get(&id).copied()) {
-            let (held, spent) = (difference(cap.held, hold.amount)?, sum(cap.spent, charged)?);
-            self.caps.insert(cap.id, Cap { held, spent, ..cap });
-        }
-        self.put(Account { held, version: account.version + 1, ..account });
-        self.holds.insert(hold.id, Hold { state, charged, ..*hold });
-        if !self.new_holds.contains(&hold.id) {
-            self.ended_holds.push(hold.id);
-        }
-        Ok(())
-    }
-
-    /// Writes a transfer's legs. The caller has checked everything that can be refused.
-    fn post(&mut self, transfer: Transfer) -> Outcome {
-        let rest = difference(transfer.amount, transfer.fee)?;
-        let legs =
-            [(transfer.from, transfer.amount.negated()), (transfer.to, rest), (system::fees(), transfer.fee)];
-        for (account, amount) in legs {
-            // A leg of nothing is no leg; the transfer itself records that nothing was charged.
-            if amount != MicroCredits::ZERO {
-                self.enter(account, transfer.id, amount)?;
-            }
-        }
-        self.new_transfers.push(transfer.id);
-        self.transfers.insert(transfer.id, transfer);
+        let id = transfer.id;
+        let (transfer, payer) = self.post(transfer, from)?;
+        self.keep(transfer, payer);
+        self.repay(to, id);
         Ok(Applied { replayed: false })
     }
 
-    fn enter(&mut self, id: AccountId, transfer: TransferId, amount: MicroCredits) -> Result<(), Refusal> {
+    fn take_back(
+        &mut self,
+        id: TransferId,
+        from: AccountId,
+        to: AccountId,
+        amount: MicroCredits,
+        note: Option<&String>,
+    ) -> Outcome {
+        if !amount.is_positive() {
+            return Err(Refusal::AmountOutOfRange { field: "amount" });
+        }
+        in_range(amount, "amount")?;
+        // What was asked is kept as `held`: how much of it was there is what `amount` says.
+        let asked = Transfer {
+            held: Some(amount),
+            ..Transfer::new(id, TransferKind::TakenBack, from, Some(to), ZERO)
+        };
+        if let Some(first) = self.ended(id) {
+            return same_transfer(&Transfer { amount: ZERO, ..first.clone() }, &asked);
+        }
+        if self.holds.contains_key(&id) {
+            return Err(Refusal::IdTaken { field: "kind" });
+        }
+        let wallet = *self.account(from)?;
+        self.account(to)?;
+        if from == to {
+            return Err(Refusal::SameAccount);
+        }
+        if wallet.kind != AccountKind::Wallet {
+            return Err(Refusal::NoSuchAccount);
+        }
+        let there = wallet.available().max(ZERO).min(amount);
+        let owed = difference(amount, there)?;
+        let debt = sum(wallet.debt, owed)?;
+        // Both legs of the payee or neither: all that can be refused is refused before anything is changed.
+        sum(self.account(to)?.posted, amount)?;
+        let debtor = match owed {
+            ZERO => None,
+            owed => Some(*self.account(system::debt_of(from))?)
+                .filter(|debtor| debtor.posted.minus(owed).is_ok())
+                .map_or(Err(Refusal::AmountOutOfRange { field: "debt" }), |debtor| Ok(Some(debtor)))?,
+        };
+        let account = Account { debt, version: wallet.version + 1, ..wallet };
+        let (taken, payer) = self.post(Transfer { amount: there, note: note.cloned(), ..asked }, account)?;
+        self.keep(taken, payer);
+        if let Some(debtor) = debtor {
+            let rest = Transfer::new(negated(id), TransferKind::Owed, debtor.id, Some(to), owed);
+            let (rest, debtor) = self.post(rest, debtor)?;
+            self.keep(rest, debtor);
+        }
+        Ok(Applied { replayed: false })
+    }
+
+    /// What reaches a wallet pays its debt first. `cause` is the transfer that made credits available.
+    fn repay(&mut self, wallet: AccountId, cause: TransferId) {
+        let Ok(&account) = self.account(wallet) else { return };
+        let amount = account.available().max(ZERO).min(account.debt);
+        if !amount.is_positive() {
+            return;
+        }
+        let Ok(debt) = difference(account.debt, amount) else { return };
+        let repaid = Transfer::new(
+            negated(cause),
+            TransferKind::Repaid,
+            wallet,
+            Some(system::debt_of(wallet)),
+            amount,
+        );
+        // It fits: what was owed is moved back to where it came from.
+        if let Ok((repaid, payer)) = self.post(repaid, Account { debt, ..account }) {
+            self.keep(repaid, payer);
+        }
+    }
+
+    fn freeze(&mut self, id: AccountId, frozen: bool) -> Outcome {
         let account = *self.account(id)?;
-        let balance = sum(account.posted, amount)?;
-        let seq = account.entries + 1;
-        self.put(Account { posted: balance, entries: seq, version: account.version + 1, ..account });
-        self.new_entries.push(Entry { account: id, seq, transfer, amount, balance });
-        Ok(())
+        if account.frozen == frozen {
+            return Ok(Applied { replayed: true });
+        }
+        self.put(Account { frozen, version: account.version + 1, ..account });
+        Ok(Applied { replayed: false })
+    }
+
+    fn limit(&mut self, id: i64, limits: Limits) -> Outcome {
+        for limit in [limits.total, limits.day, limits.week, limits.month].into_iter().flatten() {
+            in_range(limit, "limit")?;
+        }
+        let cap = *self.caps.get(&id).ok_or(Refusal::NoSuchCap)?;
+        if cap.limits == limits {
+            return Ok(Applied { replayed: true });
+        }
+        self.put_cap(Some(Cap { limits, ..cap }));
+        Ok(Applied { replayed: false })
+    }
+
+    /// Gives a transfer its legs and puts its payee and the network in the books. The payer is answered, as it is to be kept;
+    /// `payer` is as it is before the leg. Nothing is changed when it is refused.
+    fn post(&mut self, mut transfer: Transfer, payer: Account) -> Result<(Transfer, Account), Refusal> {
+        let (payer, from_leg) = enter(payer, transfer.amount.negated(), transfer.id)?;
+        transfer.from_leg = from_leg;
+        let to_network = match transfer.fee {
+            ZERO => None,
+            fee => Some(enter(*self.account(system::fees())?, fee, transfer.id)?),
+        };
+        if let Some(to) = transfer.to {
+            let rest = difference(transfer.amount, transfer.fee)?;
+            let (payee, to_leg) = enter(*self.account(to)?, rest, transfer.id)?;
+            transfer.to_leg = to_leg;
+            if to_leg.is_some() {
+                self.put(payee);
+            }
+        }
+        if let Some((network, fee_leg)) = to_network {
+            transfer.fee_leg = fee_leg;
+            self.put(network);
+        }
+        Ok((transfer, payer))
+    }
+
+    fn keep(&mut self, transfer: Transfer, payer: Account) {
+        self.put(payer);
+        self.batch.made.insert(transfer.id, self.batch.transfers.len());
+        self.batch.transfers.push(transfer);
+    }
+
+    /// The transfer with this id, if the batch made it or it is from before.
+    fn ended(&self, id: TransferId) -> Option<&Transfer> {
+        match self.batch.made.get(&id) {
+            Some(&index) => self.batch.transfers.get(index),
+            None => self.batch.earlier.get(&id),
+        }
     }
 
     fn account(&self, id: AccountId) -> Result<&Account, Refusal> {
-        self.accounts.get(&id).ok_or(Refusal::NoSuchAccount)
+        self.accounts.get(&id).map(|known| &known.account).ok_or(Refusal::NoSuchAccount)
     }
 
     fn put(&mut self, account: Account) {
-        self.accounts.insert(account.id, account);
+        let Some(known) = self.accounts.get_mut(&account.id) else { return };
+        known.account = account;
+        if known.changed_by != self.batch.number {
+            known.changed_by = self.batch.number;
+            self.batch.accounts.push(account.id);
+        }
+    }
+
+    fn put_cap(&mut self, cap: Option<Cap>) {
+        if let Some(cap) = cap {
+            self.caps.insert(cap.id, cap);
+            self.batch.caps.push(cap.id);
+        }
     }
 }
 
+/// An account after a leg, and the leg.
+fn enter(
+    account: Account,
+    amount: MicroCredits,
+    transfer: TransferId,
+) -> Result<(Account, Option<Leg>), Refusal> {
+    if amount == ZERO {
+        return Ok((account, None));
+    }
+    let (posted, seq) = (sum(account.posted, amount)?, account.entries + 1);
+    let leg = Leg { seq, balance: posted, prev: account.head };
+    let (head, version) = (Some(transfer), account.version + 1);
+    Ok((Account { posted, entries: seq, head, version, ..account }, Some(leg)))
+}
+
+/// The id of the transfer that follows from another.
+fn negated(id: TransferId) -> TransferId {
+    TransferId::from_i64(-id.get())
+}
+
 fn in_range(amount: MicroCredits, field: &'static str) -> Result<(), Refusal> {
-    if amount < MicroCredits::ZERO || amount > MAX_AMOUNT {
+    if amount < ZERO || amount > MAX_AMOUNT {
         return Err(Refusal::AmountOutOfRange { field });
     }
     Ok(())
@@ -247,6 +494,9 @@ fn may_spend(account: &Account, amount: MicroCredits) -> Result<(), Refusal> {
     if account.frozen {
         return Err(Refusal::Frozen);
     }
+    if account.debt.is_positive() {
+        return Err(Refusal::InDebt { owed: account.debt });
+    }
     let available = account.available();
     if !account.kind.may_be_negative() && available < amount {
         return Err(Refusal::InsufficientCredits { required: amount, available });
@@ -254,21 +504,12 @@ fn may_spend(account: &Account, amount: MicroCredits) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn within_cap(cap: &Cap, amount: MicroCredits) -> Result<(), Refusal> {
-    let used = sum(cap.held, cap.spent)?;
-    let available = difference(cap.limit, used)?;
-    if available < amount {
-        return Err(Refusal::CapExceeded { required: amount, available });
-    }
-    Ok(())
-}
-
-fn same_hold(first: &Hold, again: &Hold) -> Outcome {
-    let differs = if first.account != again.account {
+fn same_hold(first: (AccountId, MicroCredits, Option<i64>), again: &Hold) -> Outcome {
+    let differs = if first.0 != again.account {
         "account"
-    } else if first.amount != again.amount {
+    } else if first.1 != again.amount {
         "amount"
-    } else if first.cap != again.cap {
+    } else if first.2 != again.cap {
         "cap"
     } else {
         return Ok(Applied { replayed: true });
@@ -283,7 +524,9 @@ fn same_transfer(first: &Transfer, again: &Transfer) -> Outcome {
         "from"
     } else if first.to != again.to {
         "to"
-    } else if first.amount != again.amount {
+    } else if first.amount != again.amount
+        || again.kind == TransferKind::TakenBack && first.held != again.held
+    {
         "amount"
     } else if first.fee != again.fee {
         "fee"

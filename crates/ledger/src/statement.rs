@@ -1,16 +1,24 @@
-//! The statement of an account: its entries with the running balance, newest first.
+//! The statement of an account: its legs with the running balance, newest first.
+//!
+//! Each leg knows the transfer of the leg before it, so a statement is a chain that starts at the account's newest transfer.
+//! A cursor names a leg; legs never change and new ones only come in front, so pages stay stable while rows
+//! arrive.
+
+use std::fmt;
+use std::str::FromStr;
 
 use db::{DbError, Row, Tx, params};
-use types::id::{AccountId, TransferId};
+use types::id::{AccountId, Id, TransferId};
 use types::money::MicroCredits;
 use types::time::Timestamp;
 
-use crate::TransferKind;
+use crate::store::{self, MARK_EVERY};
+use crate::{TransferKind, submit};
 
 /// One line of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Its number within the account, from 1 without gaps: the cursor for paging.
+    /// Its number within the account, from 1 without gaps.
     pub seq: i64,
     /// The movement it belongs to.
     pub transfer: TransferId,
@@ -24,37 +32,155 @@ pub struct Line {
     pub note: Option<String>,
     /// When.
     pub at: Timestamp,
+    /// The movement of the line below.
+    prev: Option<TransferId>,
 }
 
-const LINES: &str = "SELECT e.seq, e.transfer_id, t.kind, e.amount, e.balance, t.note, e.at
-    FROM ledger_entries e JOIN ledger_transfers t ON t.id = e.transfer_id
-    WHERE e.account_id = $1 AND e.seq < $2
-    ORDER BY e.seq DESC LIMIT $3";
+/// Where a page of a statement begins. Written as two numbers, to be handed to clients and taken back from them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    seq: i64,
+    transfer: TransferId,
+}
 
-/// At most `limit` lines before number `before` (or the newest). Numbers never change, so pages stay stable while rows
-/// arrive.
+/// A text that is no cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a cursor of this statement")]
+pub struct BadCursor;
+
+/// Why there is no page.
+#[derive(Debug, thiserror::Error)]
+pub enum StatementError {
+    /// The cursor names no leg of this account.
+    #[error(transparent)]
+    Cursor(#[from] BadCursor),
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// Walks down a chain from transfer $2, each step by its key, and shows the account's side of each.
+const LINES: &str = "WITH RECURSIVE chain (n, id) AS (
+        SELECT CAST(1 AS BIGINT), CAST($2 AS BIGINT)
+        UNION ALL
+        SELECT chain.n + 1,
+               CASE WHEN t.from_account = $1 AND t.from_seq IS NOT NULL THEN t.from_prev
+                    WHEN t.to_account = $1 AND t.to_seq IS NOT NULL THEN t.to_prev ELSE t.fee_prev END
+        FROM chain JOIN ledger_transfers t ON t.id = chain.id WHERE chain.n < $3
+    ), sides AS (
+        SELECT chain.n, t.*,
+               CASE WHEN t.from_account = $1 AND t.from_seq IS NOT NULL THEN 1
+                    WHEN t.to_account = $1 AND t.to_seq IS NOT NULL THEN 2 ELSE 3 END AS side
+        FROM chain JOIN ledger_transfers t ON t.id = chain.id
+        WHERE t.from_account = $1 OR t.to_account = $1 OR $1 = 3
+    )
+    SELECT CASE side WHEN 1 THEN from_seq WHEN 2 THEN to_seq ELSE fee_seq END, id, kind,
+           CASE side WHEN 1 THEN -amount WHEN 2 THEN amount - fee ELSE fee END,
+           CASE side WHEN 1 THEN from_balance WHEN 2 THEN to_balance ELSE fee_balance END, note, at,
+           CASE side WHEN 1 THEN from_prev WHEN 2 THEN to_prev ELSE fee_prev END
+    FROM sides ORDER BY n";
+
+/// The first mark after a time.
+const MARK_AFTER: &str = "SELECT transfer_id FROM ledger_marks WHERE account_id = $1 AND at > $2
+    ORDER BY at, seq LIMIT 1";
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.seq, self.transfer.get())
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = BadCursor;
+
+    fn from_str(text: &str) -> Result<Self, BadCursor> {
+        let (seq, transfer) = text.split_once('.').ok_or(BadCursor)?;
+        let seq = seq.parse().ok().filter(|&seq| seq > 0).ok_or(BadCursor)?;
+        let transfer = transfer.parse().map_err(|_| BadCursor)?;
+        Ok(Self { seq, transfer: TransferId::from_i64(transfer) })
+    }
+}
+
+impl Line {
+    /// Where the page below this line begins, if there is one.
+    #[must_use]
+    pub fn next(&self) -> Option<Cursor> {
+        self.prev.map(|transfer| Cursor { seq: self.seq - 1, transfer })
+    }
+}
+
+/// At most `limit` lines from `from` on (or the newest), one statement.
 ///
 /// # Errors
-/// A [`DbError`].
+/// A [`StatementError`].
 pub async fn lines(
     tx: &mut Tx<'_>,
     account: AccountId,
-    before: Option<i64>,
+    from: Option<Cursor>,
     limit: u32,
+) -> Result<Vec<Line>, StatementError> {
+    let start = match from {
+        Some(cursor) => Some(cursor.transfer),
+        None => submit::account(tx, account).await?.head,
+    };
+    let Some(start) = start else { return Ok(Vec::new()) };
+    let lines = chain(tx, account, start, limit.into()).await;
+    let Some(cursor) = from else { return Ok(lines?) };
+    // What a client hands in may be anything, also the leg of another account.
+    let lines = lines.map_err(|error| {
+        if matches!(error, DbError::Type { .. }) { BadCursor.into() } else { StatementError::Db(error) }
+    })?;
+    if lines.first().is_none_or(|line| line.seq != cursor.seq) {
+        return Err(BadCursor.into());
+    }
+    Ok(lines)
+}
+
+/// What there was in an account at a time: after the last leg that is not later.
+///
+/// # Errors
+/// A [`DbError`]; [`DbError::RowCount`] if there is no such account.
+pub async fn balance_at(
+    tx: &mut Tx<'_>,
+    account: AccountId,
+    time: Timestamp,
+) -> Result<MicroCredits, DbError> {
+    let start = match tx.query_opt(MARK_AFTER, &params![account, time]).await? {
+        Some(mark) => Some(mark.get(0)?),
+        None => submit::account(tx, account).await?.head,
+    };
+    let mut next = start;
+    while let Some(transfer) = next {
+        let lines = chain(tx, account, transfer, MARK_EVERY).await?;
+        if let Some(line) = lines.iter().find(|line| line.at <= time) {
+            return Ok(line.balance);
+        }
+        next = lines.last().and_then(|line| line.prev);
+    }
+    Ok(MicroCredits::ZERO)
+}
+
+async fn chain(
+    tx: &mut Tx<'_>,
+    account: AccountId,
+    start: TransferId,
+    limit: i64,
 ) -> Result<Vec<Line>, DbError> {
-    let before = before.unwrap_or(i64::MAX);
-    tx.query(LINES, &params![account, before, limit]).await?.iter().map(read_line).collect()
+    if limit < 1 {
+        return Ok(Vec::new());
+    }
+    tx.query(LINES, &params![account, start, limit]).await?.iter().map(read_line).collect()
 }
 
 fn read_line(row: &Row) -> Result<Line, DbError> {
     Ok(Line {
         seq: row.get(0)?,
         transfer: row.get(1)?,
-        kind: TransferKind::from_number(row.get(2)?)
-            .ok_or_else(|| DbError::Other("a transfer of unknown kind".to_owned()))?,
+        kind: store::read_kind(row, 2)?,
         amount: row.get(3)?,
         balance: row.get(4)?,
         note: row.get(5)?,
         at: row.get(6)?,
+        prev: row.get(7)?,
     })
 }

@@ -1,20 +1,47 @@
 //! The ledger's statements.
 
-use db::{DbError, Row, Tx, params};
+use db::{DbError, Param, Row, Tx, params};
 use types::id::{AccountId, TransferId};
-use types::money::MicroCredits;
 use types::time::Timestamp;
 
-use crate::rules::{Books, Entry, Transfer};
-use crate::{Account, AccountKind, Balance, Cap, Hold, HoldState, TransferKind};
+use crate::cap::{Limits, Window};
+use crate::rules::{Leg, Transfer};
+use crate::{Account, AccountKind, Cap, Hold, TransferKind, system};
 
-const ACCOUNT: &str =
-    "SELECT id, kind, posted, held, entries, version, frozen FROM ledger_accounts WHERE id = $1";
-const HOLD: &str =
-    "SELECT id, account_id, cap_id, amount, state, charged, expires_at FROM ledger_holds WHERE id = $1";
-const CAP: &str = "SELECT id, spend_limit, held, spent FROM ledger_caps WHERE id = $1";
-const TRANSFER: &str =
-    "SELECT id, kind, from_account, to_account, amount, fee, note FROM ledger_transfers WHERE id = $1";
+/// How much of the journal is read at a time.
+const JOURNAL_PAGE: i64 = 16;
+
+const ACCOUNT: &str = "SELECT id, kind, posted, held, debt, entries, head, version, frozen
+    FROM ledger_accounts WHERE id = $1";
+const CAP: &str = "SELECT id, limit_total, limit_day, limit_week, limit_month, held, spent,
+        day_start, day_spent, week_start, week_spent, month_start, month_spent
+    FROM ledger_caps WHERE id = $1";
+const TRANSFER: &str = "SELECT id, kind, from_account, to_account, amount, fee, held, cap_id, note,
+        from_seq, from_balance, from_prev, to_seq, to_balance, to_prev, fee_seq, fee_balance, fee_prev
+    FROM ledger_transfers WHERE id = $1";
+
+/// How far the ledger has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub batch: i64,
+    pub mark: i64,
+    pub folded: i64,
+    pub swept: i64,
+    pub high: i64,
+}
+
+/// Rows to bring up to date.
+#[derive(Debug, Default)]
+pub(crate) struct Folding {
+    pub accounts: Vec<Account>,
+    pub caps: Vec<Cap>,
+    /// Holds that get a row.
+    pub store: Vec<Hold>,
+    /// Holds whose row goes.
+    pub delete: Vec<TransferId>,
+    /// The journal up to this batch goes.
+    pub prune_until: Option<i64>,
+}
 
 /// Opens an account. The caller chooses the id; opening it again is an error.
 ///
@@ -26,52 +53,95 @@ pub async fn open_account(
     kind: AccountKind,
     now: Timestamp,
 ) -> Result<(), DbError> {
-    let sql = "INSERT INTO ledger_accounts (id, kind, created_at) VALUES ($1, $2, $3)";
-    tx.execute_one(sql, &params![id, kind.number(), now]).await
+    open_accounts(tx, &[(id, kind)], now).await
 }
 
-/// Opens a cap: a limit on what may be held and spent in the name of `id`.
+/// Opens accounts, as one vector.
 ///
 /// # Errors
 /// A [`DbError`], [`DbError::Unique`] among them.
-pub async fn open_cap(tx: &mut Tx<'_>, id: i64, limit: MicroCredits) -> Result<(), DbError> {
-    let sql = "INSERT INTO ledger_caps (id, spend_limit) VALUES ($1, $2)";
-    tx.execute_one(sql, &params![id, limit]).await
+pub async fn open_accounts(
+    tx: &mut Tx<'_>,
+    accounts: &[(AccountId, AccountKind)],
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let sql = "INSERT INTO ledger_accounts (id, kind, created_at) VALUES ($1, $2, $3)";
+    tx.execute_many(sql, accounts.iter().map(|(id, kind)| params![*id, kind.number(), now])).await
 }
 
-/// Freezes an account (it can receive but not spend) or thaws it.
-///
-/// # Errors
-/// A [`DbError`]; [`DbError::RowCount`] if there is no such account.
-pub async fn freeze(tx: &mut Tx<'_>, id: AccountId, frozen: bool) -> Result<(), DbError> {
-    let sql = "UPDATE ledger_accounts SET frozen = $2, version = version + 1 WHERE id = $1";
-    tx.execute_one(sql, &params![id, frozen]).await
+/// Opens the debt accounts of wallets that have none yet.
+pub(crate) async fn open_debts(
+    tx: &mut Tx<'_>,
+    wallets: &[AccountId],
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let sql =
+        "INSERT INTO ledger_accounts (id, kind, created_at) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING";
+    for wallet in wallets {
+        tx.execute(sql, &params![system::debt_of(*wallet), AccountKind::Debt.number(), now]).await?;
+    }
+    Ok(())
 }
 
-/// What there is in an account.
+/// Opens a cap: limits on what may be held and spent in the name of `id`.
 ///
 /// # Errors
-/// A [`DbError`]; [`DbError::RowCount`] if there is no such account.
-pub async fn balance(tx: &mut Tx<'_>, id: AccountId) -> Result<Balance, DbError> {
-    Ok(read_account(&tx.query_one(ACCOUNT, &params![id]).await?)?.balance())
+/// A [`DbError`], [`DbError::Unique`] among them.
+pub async fn open_cap(tx: &mut Tx<'_>, id: i64, limits: Limits) -> Result<(), DbError> {
+    let sql = "INSERT INTO ledger_caps (id, limit_total, limit_day, limit_week, limit_month)
+        VALUES ($1, $2, $3, $4, $5)";
+    tx.execute_one(sql, &params![id, limits.total, limits.day, limits.week, limits.month]).await
 }
 
-/// Open holds whose time has passed, oldest first, at most `limit`.
-///
-/// # Errors
-/// A [`DbError`].
-pub async fn holds_expired(tx: &mut Tx<'_>, now: Timestamp, limit: i64) -> Result<Vec<TransferId>, DbError> {
-    let sql = "SELECT id FROM ledger_holds WHERE state = 0 AND expires_at <= $1 ORDER BY expires_at LIMIT $2";
-    tx.query(sql, &params![now, limit]).await?.iter().map(|row| row.get(0)).collect()
+pub(crate) async fn head(tx: &mut Tx<'_>) -> Result<Head, DbError> {
+    let row =
+        tx.query_one("SELECT batch, mark, folded, swept, high FROM ledger_head WHERE id = 1", &[]).await?;
+    Ok(Head {
+        batch: row.get(0)?,
+        mark: row.get(1)?,
+        folded: row.get(2)?,
+        swept: row.get(3)?,
+        high: row.get(4)?,
+    })
 }
 
-/// All open holds.
-///
-/// # Errors
-/// A [`DbError`].
-pub async fn holds_open(tx: &mut Tx<'_>) -> Result<Vec<TransferId>, DbError> {
-    let sql = "SELECT id FROM ledger_holds WHERE state = 0 ORDER BY id";
-    tx.query(sql, &[]).await?.iter().map(|row| row.get(0)).collect()
+/// Moves the head on from batch `before`: whoever built on another state is refused.
+pub(crate) async fn move_head(tx: &mut Tx<'_>, head: Head, before: i64) -> Result<(), DbError> {
+    let sql = "UPDATE ledger_head SET batch = $1, mark = $2, folded = $3, swept = $4, high = $5
+        WHERE id = 1 AND batch = $6";
+    tx.execute_one(sql, &params![head.batch, head.mark, head.folded, head.swept, head.high, before]).await
+}
+
+pub(crate) async fn add_journal(
+    tx: &mut Tx<'_>,
+    head: Head,
+    now: Timestamp,
+    changes: &[u8],
+) -> Result<(), DbError> {
+    let sql = "INSERT INTO ledger_journal (batch, mark, at, changes) VALUES ($1, $2, $3, $4)";
+    tx.execute_one(sql, &params![head.batch, head.mark, now, changes]).await
+}
+
+pub(crate) async fn journal_mark(tx: &mut Tx<'_>, batch: i64) -> Result<Option<i64>, DbError> {
+    let row = tx.query_opt("SELECT mark FROM ledger_journal WHERE batch = $1", &params![batch]).await?;
+    row.map(|row| row.get(0)).transpose()
+}
+
+/// The next batches after one, with what they changed.
+pub(crate) async fn journal_after(tx: &mut Tx<'_>, batch: i64) -> Result<Vec<(i64, Vec<u8>)>, DbError> {
+    let sql = "SELECT batch, changes FROM ledger_journal WHERE batch > $1 ORDER BY batch LIMIT $2";
+    let rows = tx.query(sql, &params![batch, JOURNAL_PAGE]).await?;
+    rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
+}
+
+pub(crate) async fn journal_sizes(tx: &mut Tx<'_>) -> Result<Vec<(i64, usize)>, DbError> {
+    let rows = tx.query("SELECT batch, length(changes) FROM ledger_journal ORDER BY batch", &[]).await?;
+    rows.iter().map(|row| Ok((row.get(0)?, usize::try_from(row.get::<i64>(1)?).unwrap_or(0)))).collect()
+}
+
+/// An account's row.
+pub(crate) async fn account(tx: &mut Tx<'_>, id: AccountId) -> Result<Account, DbError> {
+    read_account(&tx.query_one(ACCOUNT, &params![id]).await?)
 }
 
 pub(crate) async fn accounts(tx: &mut Tx<'_>, ids: &[AccountId]) -> Result<Vec<Account>, DbError> {
@@ -79,9 +149,10 @@ pub(crate) async fn accounts(tx: &mut Tx<'_>, ids: &[AccountId]) -> Result<Vec<A
     rows.iter().flatten().map(read_account).collect()
 }
 
-pub(crate) async fn holds(tx: &mut Tx<'_>, ids: &[TransferId]) -> Result<Vec<Hold>, DbError> {
-    let rows = tx.query_many(HOLD, ids.iter().map(|&id| params![id])).await?;
-    rows.iter().flatten().map(read_hold).collect()
+/// The holds that have a row.
+pub(crate) async fn stored_holds(tx: &mut Tx<'_>) -> Result<Vec<Hold>, DbError> {
+    let sql = "SELECT id, account_id, cap_id, amount, expires_at FROM ledger_holds ORDER BY id";
+    tx.query(sql, &[]).await?.iter().map(read_hold).collect()
 }
 
 pub(crate) async fn caps(tx: &mut Tx<'_>, ids: &[i64]) -> Result<Vec<Cap>, DbError> {
@@ -94,86 +165,140 @@ pub(crate) async fn transfers(tx: &mut Tx<'_>, ids: &[TransferId]) -> Result<Vec
     rows.iter().flatten().map(read_transfer).collect()
 }
 
-/// Writes what a batch changed. `before` is what the touched accounts were when they were read.
-pub(crate) async fn write(
+/// Writes transfers, and a mark for every 64th leg of an account.
+pub(crate) async fn add_transfers(
     tx: &mut Tx<'_>,
-    books: &Books,
-    changed: &Changed,
+    transfers: &[Transfer],
     now: Timestamp,
 ) -> Result<(), DbError> {
+    if transfers.is_empty() {
+        return Ok(());
+    }
+    let insert = "INSERT INTO ledger_transfers (id, kind, from_account, to_account, amount, fee, held, cap_id, note, at,
+            from_seq, from_balance, from_prev, to_seq, to_balance, to_prev, fee_seq, fee_balance, fee_prev)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
+    tx.execute_many(insert, transfers.iter().map(|transfer| transfer_row(transfer, now))).await?;
+    let marks: Vec<_> = transfers.iter().flat_map(marks).collect();
+    if marks.is_empty() {
+        return Ok(());
+    }
+    let insert = "INSERT INTO ledger_marks (account_id, at, seq, transfer_id) VALUES ($1, $2, $3, $4)";
+    tx.execute_many(insert, marks.iter().map(|(account, seq, id)| params![*account, now, *seq, *id])).await
+}
+
+fn transfer_row(t: &Transfer, now: Timestamp) -> [Param<'_>; 19] {
+    let [from, to, fee] = [t.from_leg, t.to_leg, t.fee_leg].map(|leg| match leg {
+        Some(leg) => params![leg.seq, leg.balance, leg.prev],
+        None => [Param::Null; 3],
+    });
+    let [from_seq, from_balance, from_prev] = from;
+    let [to_seq, to_balance, to_prev] = to;
+    let [fee_seq, fee_balance, fee_prev] = fee;
+    let [id, kind, payer, payee, amount, share] =
+        params![t.id, t.kind.number(), t.from, t.to, t.amount, t.fee];
+    let [held, cap, note, at] = params![t.held, t.cap, &t.note, now];
+    [
+        id,
+        kind,
+        payer,
+        payee,
+        amount,
+        share,
+        held,
+        cap,
+        note,
+        at,
+        from_seq,
+        from_balance,
+        from_prev,
+        to_seq,
+        to_balance,
+        to_prev,
+        fee_seq,
+        fee_balance,
+        fee_prev,
+    ]
+}
+
+fn marks(transfer: &Transfer) -> impl Iterator<Item = (AccountId, i64, TransferId)> {
+    let payer = (Some(transfer.from), transfer.from_leg);
+    let payee = (transfer.to, transfer.to_leg);
+    let network = (Some(system::fees()), transfer.fee_leg);
+    let id = transfer.id;
+    [payer, payee, network].into_iter().filter_map(move |(account, leg)| {
+        let seq = leg?.seq;
+        (seq % MARK_EVERY == 0).then_some((account?, seq, id))
+    })
+}
+
+/// How many legs of an account there are from mark to mark.
+pub(crate) const MARK_EVERY: i64 = 64;
+
+/// Brings rows up to date.
+pub(crate) async fn fold(tx: &mut Tx<'_>, folding: &Folding) -> Result<(), DbError> {
+    if !folding.accounts.is_empty() {
+        tx.execute_many(
+            "UPDATE ledger_accounts SET posted = $2, held = $3, debt = $4, entries = $5, head = $6, version = $7,
+                frozen = $8 WHERE id = $1",
+            folding.accounts.iter().map(|a| {
+                params![a.id, a.posted, a.held, a.debt, a.entries, a.head, a.version, a.frozen]
+            }),
+        )
+        .await?;
+    }
+    if !folding.store.is_empty() {
+        tx.execute_many(
+            "INSERT INTO ledger_holds (id, account_id, cap_id, amount, expires_at) VALUES ($1, $2, $3, $4, $5)",
+            folding.store.iter().map(|hold| {
+                params![hold.id, hold.account, hold.cap, hold.amount, hold.expires_at]
+            }),
+        )
+        .await?;
+    }
+    if !folding.delete.is_empty() {
+        tx.execute_many(
+            "DELETE FROM ledger_holds WHERE id = $1",
+            folding.delete.iter().map(|id| params![*id]),
+        )
+        .await?;
+    }
+    if !folding.caps.is_empty() {
+        fold_caps(tx, &folding.caps).await?;
+    }
+    if let Some(batch) = folding.prune_until {
+        tx.execute("DELETE FROM ledger_journal WHERE batch <= $1", &params![batch]).await?;
+    }
+    Ok(())
+}
+
+async fn fold_caps(tx: &mut Tx<'_>, caps: &[Cap]) -> Result<(), DbError> {
     tx.execute_many(
-        "UPDATE ledger_accounts SET posted = $2, held = $3, entries = $4, version = $5 WHERE id = $1",
-        changed.accounts.iter().map(|a| params![a.id, a.posted, a.held, a.entries, a.version]),
-    )
-    .await?;
-    tx.execute_many(
-        "UPDATE ledger_caps SET held = $2, spent = $3 WHERE id = $1",
-        changed.caps.iter().map(|cap| params![cap.id, cap.held, cap.spent]),
-    )
-    .await?;
-    tx.execute_many(
-        "INSERT INTO ledger_holds (id, account_id, cap_id, amount, state, charged, expires_at, created_at, ended_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-        changed.new_holds.iter().map(|hold| {
-            let ended = (hold.state != HoldState::Open).then_some(now);
+        "UPDATE ledger_caps SET limit_total = $2, limit_day = $3, limit_week = $4, limit_month = $5, held = $6,
+            spent = $7, day_start = $8, day_spent = $9, week_start = $10, week_spent = $11, month_start = $12,
+            month_spent = $13 WHERE id = $1",
+        caps.iter().map(|cap| {
+            let Limits { total, day, week, month } = cap.limits;
             params![
-                hold.id,
-                hold.account,
-                hold.cap,
-                hold.amount,
-                hold.state.number(),
-                hold.charged,
-                hold.expires_at,
-                now,
-                ended
+                cap.id, total, day, week, month, cap.held, cap.spent, cap.day.start, cap.day.spent, cap.week.start,
+                cap.week.spent, cap.month.start, cap.month.spent
             ]
         }),
-    )
-    .await?;
-    // `state = 0`: a hold ends once, whatever this process believes (I3).
-    tx.execute_many(
-        "UPDATE ledger_holds SET state = $2, charged = $3, ended_at = $4 WHERE id = $1 AND state = 0",
-        changed.ended_holds.iter().map(|hold| params![hold.id, hold.state.number(), hold.charged, now]),
-    )
-    .await?;
-    tx.execute_many(
-        "INSERT INTO ledger_transfers (id, kind, from_account, to_account, amount, fee, note, at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-        books
-            .new_transfers
-            .iter()
-            .filter_map(|id| books.transfers.get(id))
-            .map(|t| params![t.id, t.kind.number(), t.from, t.to, t.amount, t.fee, &t.note, now]),
-    )
-    .await?;
-    tx.execute_many(
-        "INSERT INTO ledger_entries (account_id, seq, transfer_id, amount, balance, at)
-         VALUES ($1, $2, $3, $4, $5, $6)",
-        books
-            .new_entries
-            .iter()
-            .map(|e: &Entry| params![e.account, e.seq, e.transfer, e.amount, e.balance, now]),
     )
     .await
 }
 
-/// The rows a batch changed, in the order they are written.
-pub(crate) struct Changed {
-    pub accounts: Vec<Account>,
-    pub caps: Vec<Cap>,
-    pub new_holds: Vec<Hold>,
-    pub ended_holds: Vec<Hold>,
-}
-
-fn read_account(row: &Row) -> Result<Account, DbError> {
+pub(crate) fn read_account(row: &Row) -> Result<Account, DbError> {
+    let kind = AccountKind::from_number(row.get(1)?);
     Ok(Account {
         id: row.get(0)?,
-        kind: AccountKind::from_number(row.get(1)?).ok_or_else(|| unknown("account kind"))?,
+        kind: kind.ok_or_else(|| DbError::Other("an account of unknown kind".to_owned()))?,
         posted: row.get(2)?,
         held: row.get(3)?,
-        entries: row.get(4)?,
-        version: row.get(5)?,
-        frozen: row.get(6)?,
+        debt: row.get(4)?,
+        entries: row.get(5)?,
+        head: row.get(6)?,
+        version: row.get(7)?,
+        frozen: row.get(8)?,
     })
 }
 
@@ -183,28 +308,48 @@ fn read_hold(row: &Row) -> Result<Hold, DbError> {
         account: row.get(1)?,
         cap: row.get(2)?,
         amount: row.get(3)?,
-        state: HoldState::from_number(row.get(4)?).ok_or_else(|| unknown("hold state"))?,
-        charged: row.get(5)?,
-        expires_at: row.get(6)?,
+        expires_at: row.get(4)?,
     })
 }
 
 fn read_cap(row: &Row) -> Result<Cap, DbError> {
-    Ok(Cap { id: row.get(0)?, limit: row.get(1)?, held: row.get(2)?, spent: row.get(3)? })
+    let limits = Limits { total: row.get(1)?, day: row.get(2)?, week: row.get(3)?, month: row.get(4)? };
+    let window = |column| Ok::<_, DbError>(Window { start: row.get(column)?, spent: row.get(column + 1)? });
+    Ok(Cap {
+        id: row.get(0)?,
+        limits,
+        held: row.get(5)?,
+        spent: row.get(6)?,
+        day: window(7)?,
+        week: window(9)?,
+        month: window(11)?,
+    })
+}
+
+/// What a transfer is for, from its column.
+pub(crate) fn read_kind(row: &Row, column: usize) -> Result<TransferKind, DbError> {
+    TransferKind::from_number(row.get(column)?)
+        .ok_or_else(|| DbError::Other("a transfer of unknown kind".to_owned()))
 }
 
 fn read_transfer(row: &Row) -> Result<Transfer, DbError> {
     Ok(Transfer {
         id: row.get(0)?,
-        kind: TransferKind::from_number(row.get(1)?).ok_or_else(|| unknown("transfer kind"))?,
+        kind: read_kind(row, 1)?,
         from: row.get(2)?,
         to: row.get(3)?,
         amount: row.get(4)?,
         fee: row.get(5)?,
-        note: row.get(6)?,
+        held: row.get(6)?,
+        cap: row.get(7)?,
+        note: row.get(8)?,
+        from_leg: read_leg(row, 9)?,
+        to_leg: read_leg(row, 12)?,
+        fee_leg: read_leg(row, 15)?,
     })
 }
 
-fn unknown(what: &str) -> DbError {
-    DbError::Other(format!("the database holds a {what} this program does not know"))
+fn read_leg(row: &Row, column: usize) -> Result<Option<Leg>, DbError> {
+    let Some(seq) = row.get(column)? else { return Ok(None) };
+    Ok(Some(Leg { seq, balance: row.get(column + 1)?, prev: row.get(column + 2)? }))
 }

@@ -1,14 +1,14 @@
-//! The one way credits move: read, decide, write.
-
-use std::collections::{BTreeSet, HashMap};
+//! The one way credits move: know, decide, write.
 
 use db::{DbError, Tx};
-use types::id::{AccountId, TransferId};
+use sha2::{Digest, Sha256};
+use types::id::{AccountId, Id, TransferId};
 use types::time::Timestamp;
 
-use crate::rules::Books;
-use crate::store::{self, Changed};
-use crate::{Account, Balance, Command, HoldState, Outcome, system};
+use crate::fold::Pace;
+use crate::memory::{self, Memory};
+use crate::rules::{Books, Known};
+use crate::{Account, Balance, Command, Outcome, journal, store, system};
 
 /// What became of a batch.
 #[derive(Debug)]
@@ -19,100 +19,263 @@ pub struct Submitted {
     pub balances: Vec<Balance>,
 }
 
-/// Applies a batch of commands inside a transaction. Refused commands change nothing; the others take effect in order,
-/// when the transaction commits. At most 10 statements, each vectorised, whatever the number of commands. The caller bounds
-/// the batch.
+/// Applies a batch of commands inside a transaction. Refused commands change nothing; the others take effect in order, when
+/// the transaction commits. At most 13 statements, each vectorised, whatever the number of commands; 4 for holds and
+/// settlements of accounts that are known. The caller bounds the batch.
 ///
 /// # Errors
 /// A [`DbError`]; the caller's transaction must then be rolled back (it is, when the error is passed on).
 pub async fn submit(tx: &mut Tx<'_>, commands: &[Command], now: Timestamp) -> Result<Submitted, DbError> {
-    // Read what is touched, in sorted order, so that two writers lock in the same one.
-    let mut books = read_holds_and_transfers(tx, commands).await?;
-    let before = read_accounts_and_caps(tx, commands, &mut books).await?;
+    submit_at(tx, commands, now, &Pace::default()).await
+}
 
-    // Decide in memory.
-    let outcomes = commands.iter().map(|command| books.apply(command, now)).collect();
-
-    // Write what changed.
-    let changed = changed(&books, &before);
-    if !changed.accounts.is_empty() {
-        store::write(tx, &books, &changed, now).await?;
-    } else if !books.new_transfers.is_empty() || !changed.new_holds.is_empty() {
-        return Err(DbError::Other("a batch moved credits without changing an account".to_owned()));
+/// [`submit`] with another [`Pace`].
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn submit_at(
+    tx: &mut Tx<'_>,
+    commands: &[Command],
+    now: Timestamp,
+    pace: &Pace,
+) -> Result<Submitted, DbError> {
+    if commands.is_empty() {
+        return Ok(Submitted { outcomes: Vec::new(), balances: Vec::new() });
     }
-    let balances = changed.accounts.iter().map(Account::balance).collect();
+    let mut memory = memory::recall(tx).await?;
+    memory.books.begin(memory.head.batch + 1, now);
+    learn(tx, &mut memory, commands, now).await?;
+
+    let outcomes = commands.iter().map(|command| memory.books.apply(command)).collect();
+
+    let books = &memory.books;
+    let changed = books.batch.accounts.iter().filter_map(|id| books.accounts.get(id));
+    let balances = changed.map(|known| known.account.balance()).collect();
+    if !(books.batch.accounts.is_empty() && books.batch.caps.is_empty()) {
+        write(tx, &mut memory, pace).await?;
+    }
+    memory.bound();
+    tx.put_memo(memory);
     Ok(Submitted { outcomes, balances })
 }
 
-async fn read_holds_and_transfers(tx: &mut Tx<'_>, commands: &[Command]) -> Result<Books, DbError> {
-    let mut hold_ids = BTreeSet::new();
-    let mut transfer_ids = BTreeSet::new();
-    for command in commands {
-        match command {
-            Command::Hold { id, .. } => hold_ids.insert(*id),
-            Command::Settle { hold, .. } | Command::Release { hold } | Command::Expire { hold } => {
-                hold_ids.insert(*hold)
-            }
-            Command::Transfer { id, .. } => transfer_ids.insert(*id),
-        };
+/// Reads what the commands name and is not known yet: earlier transfers, accounts, caps.
+async fn learn(
+    tx: &mut Tx<'_>,
+    memory: &mut Memory,
+    commands: &[Command],
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let wallets: Vec<AccountId> = commands
+        .iter()
+        .filter_map(|command| if let Command::TakeBack { from, .. } = command { Some(*from) } else { None })
+        .collect();
+    if !wallets.is_empty() {
+        store::open_debts(tx, &wallets, now).await?;
     }
-    let hold_ids: Vec<TransferId> = hold_ids.into_iter().collect();
-    let holds = store::holds(tx, &hold_ids).await?;
-    // A settled hold may be asked to settle again: its transfer says whether that is the same request.
-    transfer_ids.extend(holds.iter().filter(|hold| hold.state == HoldState::Settled).map(|hold| hold.id));
-    let transfer_ids: Vec<TransferId> = transfer_ids.into_iter().collect();
-    let transfers = store::transfers(tx, &transfer_ids).await?;
-    Ok(Books {
-        holds: holds.into_iter().map(|hold| (hold.id, hold)).collect(),
-        transfers: transfers.into_iter().map(|transfer| (transfer.id, transfer)).collect(),
-        ..Books::default()
-    })
+    let high = memory.head.high;
+    let books = &mut memory.books;
+    let mut wanted = Wanted::default();
+    for command in commands {
+        wanted.add(command, books, high);
+    }
+    wanted.tidy();
+    if !wanted.transfers.is_empty() {
+        let earlier = store::transfers(tx, &wanted.transfers).await?;
+        books.batch.earlier = earlier.into_iter().map(|transfer| (transfer.id, transfer)).collect();
+    }
+    let mut accounts = wanted.accounts;
+    while !accounts.is_empty() {
+        let found = store::accounts(tx, &accounts).await?;
+        // A debt is moved together with its wallet.
+        let indebted = found.iter().filter(|account| account.debt.is_positive());
+        accounts = indebted
+            .map(|account| system::debt_of(account.id))
+            .filter(|id| !books.accounts.contains_key(id))
+            .collect();
+        books.accounts.extend(found.into_iter().map(|account| (account.id, Known::folded(account))));
+    }
+    if !wanted.caps.is_empty() {
+        let caps = store::caps(tx, &wanted.caps).await?;
+        books.caps.extend(caps.into_iter().map(|cap| (cap.id, cap)));
+    }
+    Ok(())
 }
 
-/// Loads the accounts and caps into the books; answers the accounts as they were.
-async fn read_accounts_and_caps(
-    tx: &mut Tx<'_>,
-    commands: &[Command],
-    books: &mut Books,
-) -> Result<HashMap<AccountId, Account>, DbError> {
-    let mut account_ids = BTreeSet::new();
-    let mut cap_ids = BTreeSet::new();
-    for hold in books.holds.values() {
-        account_ids.insert(hold.account);
-        cap_ids.extend(hold.cap);
-    }
-    for command in commands {
-        match command {
-            Command::Hold { account, cap, .. } => {
-                account_ids.insert(*account);
-                cap_ids.extend(*cap);
+/// What a batch needs and is not known yet.
+#[derive(Default)]
+struct Wanted {
+    accounts: Vec<AccountId>,
+    caps: Vec<i64>,
+    transfers: Vec<TransferId>,
+}
+
+impl Wanted {
+    fn add(&mut self, command: &Command, books: &Books, high: i64) {
+        match *command {
+            Command::Hold { id, account, cap, .. } => {
+                self.transfer(id, books, high);
+                self.account(account, books);
+                self.cap(cap, books);
             }
-            Command::Settle { to, .. } => account_ids.extend([*to, system::fees()]),
-            Command::Transfer { from, to, .. } => account_ids.extend([*from, *to, system::fees()]),
-            Command::Release { .. } | Command::Expire { .. } => {}
+            Command::Settle { hold, to, .. } => {
+                self.hold(hold, books, high);
+                self.account(to, books);
+                self.account(system::fees(), books);
+            }
+            Command::Release { hold } | Command::Expire { hold } => self.hold(hold, books, high),
+            Command::Transfer { id, from, to, .. } => {
+                self.transfer(id, books, high);
+                self.account(from, books);
+                self.account(to, books);
+            }
+            Command::TakeBack { id, from, to, .. } => {
+                self.transfer(id, books, high);
+                for account in [from, to, system::debt_of(from)] {
+                    self.account(account, books);
+                }
+            }
+            Command::Freeze { account, .. } => self.account(account, books),
+            Command::Limit { cap, .. } => self.cap(Some(cap), books),
         }
     }
-    let account_ids: Vec<AccountId> = account_ids.into_iter().collect();
-    let cap_ids: Vec<i64> = cap_ids.into_iter().collect();
-    books.accounts =
-        store::accounts(tx, &account_ids).await?.into_iter().map(|account| (account.id, account)).collect();
-    if !cap_ids.is_empty() {
-        books.caps = store::caps(tx, &cap_ids).await?.into_iter().map(|cap| (cap.id, cap)).collect();
+
+    fn hold(&mut self, id: TransferId, books: &Books, high: i64) {
+        match books.holds.get(&id) {
+            Some(open) => {
+                self.account(open.hold.account, books);
+                self.cap(open.hold.cap, books);
+            }
+            None => self.transfer(id, books, high),
+        }
     }
-    Ok(books.accounts.clone())
+
+    /// An id above all there have been was never used; one below may have been.
+    fn transfer(&mut self, id: TransferId, books: &Books, high: i64) {
+        if id.get() <= high && !books.holds.contains_key(&id) {
+            self.transfers.push(id);
+        }
+    }
+
+    fn account(&mut self, id: AccountId, books: &Books) {
+        match books.accounts.get(&id) {
+            None => self.accounts.push(id),
+            Some(known) if known.account.debt.is_positive() => self.account(system::debt_of(id), books),
+            Some(_) => {}
+        }
+    }
+
+    fn cap(&mut self, id: Option<i64>, books: &Books) {
+        self.caps.extend(id.filter(|id| !books.caps.contains_key(id)));
+    }
+
+    fn tidy(&mut self) {
+        self.accounts.sort_unstable();
+        self.accounts.dedup();
+        self.caps.sort_unstable();
+        self.caps.dedup();
+        self.transfers.sort_unstable();
+        self.transfers.dedup();
+    }
 }
 
-fn changed(books: &Books, before: &HashMap<AccountId, Account>) -> Changed {
-    let mut accounts: Vec<Account> =
-        books.accounts.values().filter(|account| before.get(&account.id) != Some(account)).copied().collect();
-    accounts.sort_unstable_by_key(|account| account.id);
-    let mut new_holds: Vec<_> =
-        books.new_holds.iter().filter_map(|id| books.holds.get(id)).copied().collect();
-    new_holds.sort_unstable_by_key(|hold| hold.id);
-    let ended_holds: Vec<_> =
-        books.ended_holds.iter().filter_map(|id| books.holds.get(id)).copied().collect();
-    let touched: BTreeSet<i64> = new_holds.iter().chain(&ended_holds).filter_map(|hold| hold.cap).collect();
-    let mut caps: Vec<_> = books.caps.values().filter(|cap| touched.contains(&cap.id)).copied().collect();
-    caps.sort_unstable_by_key(|cap| cap.id);
-    Changed { accounts, caps, new_holds, ended_holds }
+/// Writes what the batch did: its transfers, its journal entry, what is to be folded, and the new head.
+async fn write(tx: &mut Tx<'_>, memory: &mut Memory, pace: &Pace) -> Result<(), DbError> {
+    let changes = journal::pack(&memory.books)?;
+    let before = memory.head;
+    let batch = &memory.books.batch;
+    let ids = batch.opened.iter().copied().chain(batch.transfers.iter().map(|transfer| transfer.id));
+    memory.head.high = ids.map(Id::get).fold(before.high, i64::max);
+    memory.head.batch = batch.number;
+    memory.head.mark = mark(before.mark, &changes);
+
+    store::add_transfers(tx, &batch.transfers, batch.now).await?;
+    store::add_journal(tx, memory.head, batch.now, &changes).await?;
+    let share = 2 * (batch.accounts.len() + batch.opened.len());
+    memory.note_batch(changes.len());
+    let folding = memory.plan(pace, share);
+    store::fold(tx, &folding).await?;
+    store::move_head(tx, memory.head, before.batch).await
+}
+
+/// A digest of a history: of the last batch and the digest before it.
+pub(crate) fn mark(before: i64, changes: &[u8]) -> i64 {
+    let digest = Sha256::new().chain_update(before.to_le_bytes()).chain_update(changes).finalize();
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    i64::from_le_bytes(first)
+}
+
+/// What there is in an account.
+///
+/// # Errors
+/// A [`DbError`]; [`DbError::RowCount`] if there is no such account.
+pub async fn balance(tx: &mut Tx<'_>, id: AccountId) -> Result<Balance, DbError> {
+    Ok(account(tx, id).await?.balance())
+}
+
+/// An account as it is now, wherever its newest state is written.
+pub(crate) async fn account(tx: &mut Tx<'_>, id: AccountId) -> Result<Account, DbError> {
+    let head = store::head(tx).await?;
+    if head.folded < head.batch {
+        let memory = memory::recall(tx).await?;
+        let known = memory.books.accounts.get(&id).map(|known| known.account);
+        tx.put_memo(memory);
+        if let Some(account) = known {
+            return Ok(account);
+        }
+    }
+    store::account(tx, id).await
+}
+
+/// Open holds whose time has passed, oldest first, at most `limit`.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn holds_expired(
+    tx: &mut Tx<'_>,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<TransferId>, DbError> {
+    let mut due: Vec<_> = open_holds(tx).await?.into_iter().filter(|hold| hold.expires_at <= now).collect();
+    due.sort_unstable_by_key(|hold| (hold.expires_at, hold.id));
+    Ok(due.into_iter().take(limit).map(|hold| hold.id).collect())
+}
+
+/// All open holds, by id.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn open_holds(tx: &mut Tx<'_>) -> Result<Vec<crate::Hold>, DbError> {
+    let head = store::head(tx).await?;
+    if head.folded == head.batch {
+        return store::stored_holds(tx).await;
+    }
+    let memory = memory::recall(tx).await?;
+    let mut holds: Vec<_> = memory.books.holds.values().map(|open| open.hold).collect();
+    tx.put_memo(memory);
+    holds.sort_unstable_by_key(|hold| hold.id);
+    Ok(holds)
+}
+
+/// A cap as it is at `now`.
+///
+/// # Errors
+/// A [`DbError`]; [`DbError::RowCount`] if there is none.
+pub async fn cap(tx: &mut Tx<'_>, id: i64, now: Timestamp) -> Result<crate::Cap, DbError> {
+    let head = store::head(tx).await?;
+    if head.folded < head.batch {
+        let memory = memory::recall(tx).await?;
+        let known = memory.books.caps.get(&id).copied();
+        tx.put_memo(memory);
+        if let Some(cap) = known {
+            return Ok(cap.at(now));
+        }
+    }
+    let found = store::caps(tx, &[id]).await?.into_iter().next();
+    found.map(|cap| cap.at(now)).ok_or_else(|| DbError::RowCount {
+        expected: 1,
+        touched: 0,
+        sql: "ledger_caps".to_owned(),
+    })
 }

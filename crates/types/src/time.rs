@@ -41,6 +41,28 @@ impl Timestamp {
         self.0.saturating_sub(earlier.0)
     }
 
+    /// Midnight (UTC) before this moment.
+    #[must_use]
+    pub const fn day_start(self) -> Self {
+        Self(self.0.saturating_sub(self.0.rem_euclid(DAY_MS)))
+    }
+
+    /// Midnight (UTC) of the Monday before this moment.
+    #[must_use]
+    pub const fn week_start(self) -> Self {
+        // The epoch was a Thursday.
+        let day = self.0.div_euclid(DAY_MS);
+        Self((day - (day + 3).rem_euclid(7)).saturating_mul(DAY_MS))
+    }
+
+    /// Midnight (UTC) of the first of the month.
+    #[must_use]
+    pub fn month_start(self) -> Self {
+        let day_of_month = jiff::Timestamp::from_millisecond(self.0)
+            .map_or(1, |moment| i64::from(moment.to_zoned(jiff::tz::TimeZone::UTC).day()));
+        self.day_start().plus_millis((1 - day_of_month) * DAY_MS)
+    }
+
     /// The day, for people: `2026-11-22`.
     #[must_use]
     pub fn date(self) -> String {

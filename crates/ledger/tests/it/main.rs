@@ -4,16 +4,23 @@
 mod model;
 mod tables;
 
+use std::sync::Arc;
+
 use db::{Db, DbError, OpenOptions};
-use ledger::{AccountKind, Command, MIGRATIONS, Outcome, TransferKind, audit, system};
+use ledger::{AccountKind, Command, Limits, MIGRATIONS, Outcome, Pace, TransferKind, audit, system};
 use tempfile::TempDir;
 use types::id::{AccountId, Id, TransferId};
 use types::money::MicroCredits;
 use types::time::Timestamp;
 
+/// Nothing is ever folded at once, and the journal is closed after a few batches: what happens under heavy load, with the
+/// few commands a test has.
+pub(crate) const BUSY: Pace = Pace { at_once: 0, bytes_per_account: 0, least_bytes: 600, most_bytes: 600 };
+
 pub(crate) struct World {
     pub(crate) db: Db,
-    _folder: TempDir,
+    pub(crate) pace: Pace,
+    folder: Arc<TempDir>,
 }
 
 pub(crate) const ANA: i64 = 101;
@@ -78,18 +85,24 @@ impl World {
             {
                 ledger::open_account(tx, account(id), kind, at(0)).await?;
             }
-            ledger::open_cap(tx, CAP, micros(50)).await
+            ledger::open_cap(tx, CAP, Limits::total(Some(micros(50)))).await
         })
         .await
         .unwrap();
-        Self { db, _folder: folder }
+        Self { db, pace: Pace::default(), folder: Arc::new(folder) }
+    }
+
+    /// Another process on the same database.
+    pub(crate) async fn second_process(&self) -> Self {
+        let db = Db::open_sqlite(&self.folder.path().join("ledger.db"), OpenOptions::command()).unwrap();
+        Self { db, pace: self.pace, folder: Arc::clone(&self.folder) }
     }
 
     pub(crate) async fn submit_at(&self, now: i64, commands: &[Command]) -> Vec<Outcome> {
-        let commands = commands.to_vec();
+        let (commands, pace) = (commands.to_vec(), self.pace);
         self.db
             .tx("submit", async move |tx| {
-                Ok::<_, DbError>(ledger::submit(tx, &commands, at(now)).await?.outcomes)
+                Ok::<_, DbError>(ledger::submit_at(tx, &commands, at(now), &pace).await?.outcomes)
             })
             .await
             .unwrap()
@@ -106,8 +119,9 @@ impl World {
         (balance.posted.get(), balance.held.get())
     }
 
-    pub(crate) async fn run(&self, sql: &'static str) -> Result<usize, DbError> {
-        self.db.tx("run", async move |tx| tx.execute(sql, &[]).await).await
+    pub(crate) async fn run(&self, sql: &str) -> Result<usize, DbError> {
+        let sql = sql.to_owned();
+        self.db.tx("run", async move |tx| tx.execute(&sql, &[]).await).await
     }
 
     pub(crate) async fn audit(&self) -> Vec<audit::Finding> {

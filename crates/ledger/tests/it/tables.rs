@@ -1,7 +1,9 @@
 //! One line a case: what is asked, what is answered.
 
 use db::DbError;
-use ledger::{Applied, Command, HoldState, Outcome, Refusal, TransferKind, statement, system};
+use ledger::{
+    Applied, Command, HoldState, Limits, Outcome, Period, Refusal, TransferKind, statement, system,
+};
 use types::money::MAX_AMOUNT;
 
 use crate::{ANA, BEN, CAP, EARNINGS, World, account, at, grant, hold, micros, release, settle, transfer};
@@ -85,7 +87,7 @@ async fn every_answer() {
         (
             "the cap counts what is held",
             capped(41, 21),
-            Err(Refusal::CapExceeded { required: micros(21), available: micros(20) }),
+            Err(Refusal::CapExceeded { period: Period::Total, required: micros(21), available: micros(20) }),
         ),
         ("pay oneself", to_self, Err(Refusal::SameAccount)),
         ("settle under the cap", settle(40, 25, 0), DONE),
@@ -93,7 +95,7 @@ async fn every_answer() {
         (
             "the cap counts what is spent",
             capped(43, 1),
-            Err(Refusal::CapExceeded { required: micros(1), available: micros(0) }),
+            Err(Refusal::CapExceeded { period: Period::Total, required: micros(1), available: micros(0) }),
         ),
     ];
     for (what, command, expected) in cases {
@@ -146,7 +148,8 @@ async fn holds_expire_by_the_clock_and_a_frozen_account_only_receives() {
     assert_eq!(world.submit_at(1000, &[expire.clone(), expire]).await, [DONE, AGAIN]);
     assert_eq!(world.submit(&[settle(10, 1, 0)]).await, [ended(HoldState::Expired)]);
 
-    world.db.tx("freeze", async |tx| ledger::freeze(tx, account(ANA), true).await).await.unwrap();
+    let freeze = Command::Freeze { account: account(ANA), frozen: true };
+    assert_eq!(world.submit(&[freeze.clone(), freeze]).await, [DONE, AGAIN]);
     assert_eq!(world.submit(&[hold(11, ANA, 1), grant(2, ANA, 1)]).await, [Err(Refusal::Frozen), DONE]);
     assert_eq!(world.balance(ANA).await, (11, 0));
     world.check().await;
@@ -165,45 +168,103 @@ async fn a_statement_shows_each_movement_with_the_running_balance() {
     assert_eq!(numbers(&newest), [(3, 7, 57), (2, -50, 50)]);
     assert_eq!(newest[1].kind, TransferKind::Job);
     // Rows that arrive do not move the next page.
+    let next = newest[1].next();
     world.submit(&[grant(3, ANA, 1)]).await;
-    assert_eq!(numbers(&page(Some(2)).await.unwrap()), [(1, 100, 100)]);
+    let last = page(next).await.unwrap();
+    assert_eq!(numbers(&last), [(1, 100, 100)]);
+    assert_eq!(last[0].next(), None);
 }
 
 /// Each way of breaking the stored rows is found by the audit, under the right invariant. Where the database itself refuses
 /// (history, overdraft), that is the finding.
 #[tokio::test]
 async fn the_audit_finds_what_is_broken() {
+    let transfer = |values: &str| format!("INSERT INTO ledger_transfers VALUES ({values})");
     let cases = [
-        ("I1", "UPDATE ledger_accounts SET posted = posted + 1 WHERE id = 101"),
-        ("I1", "INSERT INTO ledger_entries VALUES (102, 1, 1, 5, 5, 0)"),
-        ("I1", "INSERT INTO ledger_entries VALUES (102, 1, 555, 0, 0, 0)"),
-        ("I12", "UPDATE ledger_accounts SET entries = entries + 1 WHERE id = 101"),
-        ("I7", "UPDATE ledger_accounts SET held = held + 1 WHERE id = 101"),
-        ("I7", "UPDATE ledger_holds SET state = 2 WHERE id = 20"),
-        ("I3", "UPDATE ledger_holds SET charged = charged - 1 WHERE id = 10"),
-        ("I3", "UPDATE ledger_holds SET state = 2 WHERE id = 10"),
-        ("I3", "INSERT INTO ledger_transfers VALUES (20, 1, 101, 103, 0, 0, NULL, 0)"),
-        ("I3", "INSERT INTO ledger_transfers VALUES (999, 1, 101, 103, 0, 0, NULL, 0)"),
-        ("I8", "INSERT INTO ledger_transfers VALUES (999, 3, 2, 101, 5, 0, NULL, 0)"),
-        ("I2", "UPDATE ledger_caps SET spent = spent + 1"),
+        ("I1", "UPDATE ledger_accounts SET posted = posted + 1 WHERE id = 101".to_owned()),
+        ("I1", "UPDATE ledger_accounts SET debt = debt + 1 WHERE id = 101".to_owned()),
+        ("I1", "UPDATE ledger_accounts SET head = 1 WHERE id = 101".to_owned()),
+        // A leg that no statement reaches, one that follows from nothing, one that does not add up.
+        (
+            "I12",
+            transfer("900, 3, 2, 102, 5, 0, NULL, NULL, NULL, 0, 1, -5, NULL, 1, 5, NULL, NULL, NULL, NULL"),
+        ),
+        (
+            "I1",
+            transfer("900, 3, 2, 102, 5, 0, NULL, NULL, NULL, 0, 9, -5, 77, 1, 5, NULL, NULL, NULL, NULL"),
+        ),
+        ("I1", transfer("900, 3, 2, 102, 5, 0, NULL, NULL, NULL, 0, 2, -5, 1, 1, 5, NULL, NULL, NULL, NULL")),
+        (
+            "I1",
+            transfer("900, 3, 2, 102, 5, 0, NULL, NULL, NULL, 0, 2, -105, 1, 1, 6, NULL, NULL, NULL, NULL"),
+        ),
+        (
+            "I8",
+            transfer(
+                "900, 3, 2, 102, 5, 0, NULL, NULL, NULL, 0, NULL, NULL, NULL, 1, 5, NULL, NULL, NULL, NULL",
+            ),
+        ),
+        (
+            "I8",
+            transfer(
+                "900, 3, 2, 102, 5, 0, NULL, NULL, NULL, 0, 2, -105, 1, NULL, NULL, NULL, NULL, NULL, NULL",
+            ),
+        ),
+        ("I8", transfer("900, 1, 2, 102, 5, 1, 5, NULL, NULL, 0, 2, -105, 1, 1, 4, NULL, NULL, NULL, NULL")),
+        ("I12", "UPDATE ledger_accounts SET entries = entries + 1 WHERE id = 101".to_owned()),
+        ("I12", "UPDATE ledger_marks SET seq = 63 WHERE account_id = 102".to_owned()),
+        ("I12", "UPDATE ledger_journal SET mark = mark + 1 WHERE batch = 1".to_owned()),
+        ("I12", "UPDATE ledger_head SET mark = mark + 1".to_owned()),
+        ("I7", "UPDATE ledger_accounts SET held = held + 1 WHERE id = 101".to_owned()),
+        ("I7", "DELETE FROM ledger_holds WHERE id = 20".to_owned()),
+        ("I7", "INSERT INTO ledger_holds VALUES (21, 999, NULL, 1, 0)".to_owned()),
+        ("I3", "INSERT INTO ledger_holds VALUES (10, 101, NULL, 0, 0)".to_owned()),
+        (
+            "I3",
+            transfer(
+                "20, 5, 101, NULL, 0, 0, 9, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL",
+            ),
+        ),
+        (
+            "I3",
+            transfer(
+                "900, 1, 101, 103, 0, 0, NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL",
+            ),
+        ),
+        (
+            "I3",
+            transfer(
+                "900, 5, 101, 103, 0, 0, 9, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL",
+            ),
+        ),
+        ("I2", "UPDATE ledger_caps SET spent = spent + 1".to_owned()),
+        ("I2", "UPDATE ledger_caps SET held = held + 1".to_owned()),
     ];
+    let story = || {
+        let mut story = vec![grant(1, ANA, 100), hold(10, ANA, 60), settle(10, 50, 5), hold(20, ANA, 9)];
+        story.extend((100..164).map(|id| grant(id, BEN, 1)));
+        story
+    };
     for (invariant, sql) in cases {
         let world = World::new().await;
-        world.submit(&[grant(1, ANA, 100), hold(10, ANA, 60), settle(10, 50, 5), hold(20, ANA, 9)]).await;
+        world.submit(&story()).await;
+        world.submit(&[grant(2, ANA, 1)]).await;
         world.check().await;
-        assert_eq!(world.run(sql).await.unwrap(), 1, "{sql}");
+        assert_eq!(world.run(&sql).await.unwrap(), 1, "{sql}");
         let findings = world.audit().await;
-        assert!(findings.iter().any(|found| found.invariant == invariant), "{sql}: {findings:?}");
+        assert!(findings.iter().any(|found| found.invariant == invariant), "{invariant} {sql}: {findings:?}");
     }
     let refused = [
         "UPDATE ledger_accounts SET posted = -1 WHERE id = 101",
         "UPDATE ledger_accounts SET held = 999 WHERE id = 101",
         "UPDATE ledger_accounts SET held = -1 WHERE id = 101",
-        "UPDATE ledger_entries SET amount = 1",
-        "DELETE FROM ledger_entries",
         "UPDATE ledger_transfers SET amount = 1",
         "DELETE FROM ledger_transfers",
-        "UPDATE ledger_holds SET charged = 61 WHERE id = 10",
+        "INSERT INTO ledger_transfers (id, kind, from_account, to_account, amount, fee, at, from_balance)
+         VALUES (900, 3, 101, 102, 5, 0, 0, -1)",
+        "INSERT INTO ledger_transfers (id, kind, from_account, to_account, amount, fee, held, at)
+         VALUES (900, 1, 101, 102, 5, 0, 4, 0)",
+        "UPDATE ledger_head SET folded = batch + 1",
     ];
     let world = World::new().await;
     world.submit(&[grant(1, ANA, 100), hold(10, ANA, 60), settle(10, 50, 5), hold(20, ANA, 9)]).await;
@@ -222,4 +283,178 @@ async fn credits_come_from_somewhere() {
     assert_eq!(world.balance(2).await, (-100, 0));
     assert_eq!(system::name(system::grants()), Some("grants"));
     world.check().await;
+}
+
+/// Limits by calendar period: what is held and spent counts, a new period begins anew, and a clock that jumps back opens no
+/// old one (incidents 3, 4, 9).
+#[tokio::test]
+async fn caps_by_day_week_and_month() {
+    const CAPPED: i64 = 8;
+    let world = World::new().await;
+    let limits = Limits {
+        total: Some(micros(100)),
+        day: Some(micros(10)),
+        week: Some(micros(25)),
+        month: Some(micros(40)),
+    };
+    world.db.tx("cap", async move |tx| ledger::open_cap(tx, CAPPED, limits).await).await.unwrap();
+    world.submit(&[grant(1, ANA, 1000)]).await;
+    let over = |period, required, available| {
+        Err(Refusal::CapExceeded { period, required: micros(required), available: micros(available) })
+    };
+    let hold = |id, amount| Command::Hold {
+        id: transfer(id),
+        account: account(ANA),
+        amount: micros(amount),
+        cap: Some(CAPPED),
+        expires_at: at(i64::MAX),
+    };
+    // Thursday 2026-11-26, at noon.
+    let thursday = 1_795_694_400_000;
+    let day = types::time::DAY_MS;
+    let limit = |limits| Command::Limit { cap: CAPPED, limits };
+    let cases = [
+        (0, hold(10, 8), DONE),
+        (0, hold(11, 3), over(Period::Day, 3, 2)),
+        (0, settle(10, 4, 0), DONE),
+        (0, hold(11, 6), DONE),
+        (0, hold(12, 1), over(Period::Day, 1, 0)),
+        // What is held goes over into the next day, what was spent does not.
+        (1, hold(12, 5), over(Period::Day, 5, 4)),
+        (1, settle(11, 6, 0), DONE),
+        (1, hold(12, 4), DONE),
+        (1, settle(12, 4, 0), DONE),
+        // The clock jumps back: still the newer day.
+        (0, hold(13, 1), over(Period::Day, 1, 0)),
+        (2, hold(13, 10), DONE),
+        (2, settle(13, 10, 0), DONE),
+        // 24 spent since Monday the 23rd.
+        (3, hold(14, 2), over(Period::Week, 2, 1)),
+        // Monday the 30th.
+        (4, hold(14, 10), DONE),
+        (4, settle(14, 10, 0), DONE),
+        // December.
+        (5, hold(15, 10), DONE),
+        (5, settle(15, 10, 0), DONE),
+        (6, hold(16, 10), over(Period::Week, 10, 5)),
+        (6, limit(Limits { week: None, ..limits }), DONE),
+        (6, limit(Limits { week: None, ..limits }), AGAIN),
+        (6, hold(16, 10), DONE),
+        (6, settle(16, 10, 0), DONE),
+        (
+            7,
+            limit(Limits { total: Some(micros(-1)), ..limits }),
+            Err(Refusal::AmountOutOfRange { field: "limit" }),
+        ),
+        (7, limit(Limits { total: Some(micros(50)), week: None, ..limits }), DONE),
+        (7, hold(17, 1), over(Period::Total, 1, -4)),
+    ];
+    for (days, command, expected) in cases {
+        let outcome = world.submit_at(thursday + days * day, std::slice::from_ref(&command)).await.remove(0);
+        assert_eq!(outcome, expected, "day {days}: {command:?}");
+        world.check().await;
+    }
+    let now = at(thursday + 7 * day);
+    let cap = world.db.read("cap", async move |tx| ledger::cap(tx, CAPPED, now).await).await.unwrap();
+    assert_eq!((cap.spent, cap.day.spent, cap.month.spent), (micros(54), micros(0), micros(20)));
+}
+
+/// What a wallet cannot give back it owes; the next credits pay that first, and until then nothing is spent.
+#[tokio::test]
+async fn a_debt_stops_spending_until_it_is_paid() {
+    let world = World::new().await;
+    let take = |id, amount| Command::TakeBack {
+        id: transfer(id),
+        from: account(ANA),
+        to: system::sales(),
+        amount: micros(amount),
+        note: None,
+    };
+    world.submit(&[grant(1, ANA, 100), hold(10, ANA, 30)]).await;
+    let outcomes = world
+        .submit(&[
+            take(50, 0),
+            take(50, 90),
+            take(50, 90),
+            take(50, 91),
+            take(1, 90),
+            hold(11, ANA, 0),
+            settle(10, 5, 0),
+            hold(11, ANA, 1),
+        ])
+        .await;
+    assert_eq!(
+        outcomes,
+        [
+            Err(Refusal::AmountOutOfRange { field: "amount" }),
+            DONE,
+            AGAIN,
+            Err(Refusal::IdTaken { field: "amount" }),
+            Err(Refusal::IdTaken { field: "kind" }),
+            Err(Refusal::InDebt { owed: micros(20) }),
+            DONE,
+            // 70 taken, 20 owed, 25 came back from the hold: 20 of them paid the debt.
+            DONE,
+        ]
+    );
+    assert_eq!(world.balance(ANA).await, (5, 1));
+    assert_eq!(world.balance(-ANA).await, (0, 0));
+    assert_eq!(world.balance(1).await, (90, 0));
+    world.check().await;
+
+    assert_eq!(world.submit(&[release(11), take(51, 12)]).await, [DONE, DONE]);
+    let owed = world.db.read("owed", async |tx| ledger::balance(tx, account(ANA)).await).await.unwrap();
+    assert_eq!((owed.debt, owed.available()), (micros(7), micros(0)));
+    assert_eq!(
+        world.submit(&[grant(2, ANA, 6), hold(12, ANA, 0)]).await,
+        [DONE, Err(Refusal::InDebt { owed: micros(1) })]
+    );
+    assert_eq!(world.submit(&[grant(3, ANA, 6), hold(12, ANA, 5)]).await, [DONE, DONE]);
+    world.check().await;
+}
+
+/// The balance at any time is the one after the last movement until then, in a short statement and in one with many marks.
+#[tokio::test]
+async fn balances_at_a_time() {
+    for legs in [0_i64, 1, 63, 64, 65, 300] {
+        let world = World::new().await;
+        // One leg at each even moment, ten at the moment 100.
+        for (id, now) in (1..=legs).map(|n| (n, if (50..60).contains(&n) { 100 } else { n * 2 })) {
+            world.submit_at(now, &[grant(id, ANA, 1)]).await;
+        }
+        for now in [0, 1, 2, 3, 99, 100, 101, 117, 118, 128, 129, 130, 599, 600, 700] {
+            let expected =
+                (1..=legs).filter(|&n| (if (50..60).contains(&n) { 100 } else { n * 2 }) <= now).count();
+            let found = world
+                .db
+                .read("at", async move |tx| statement::balance_at(tx, account(ANA), at(now)).await)
+                .await
+                .unwrap();
+            assert_eq!(found.get(), i64::try_from(expected).unwrap(), "{legs} legs, at {now}");
+        }
+    }
+}
+
+/// What a client hands in as a cursor is looked at before it is believed.
+#[tokio::test]
+async fn cursors_of_others_are_refused() {
+    let world = World::new().await;
+    world
+        .submit(&[grant(1, ANA, 5), grant(2, ANA, 5), grant(3, BEN, 5), hold(10, ANA, 1), settle(10, 0, 0)])
+        .await;
+    for text in ["", "1", "x.1", "0.1", "-1.1", "1.", "1.2.3", "99999999999999999999.1"] {
+        assert!(text.parse::<statement::Cursor>().is_err(), "{text}");
+    }
+    for text in ["1.3", "1.99", "2.1", "1.2", "1.10", "9223372036854775807.-1"] {
+        let cursor = text.parse().unwrap();
+        let page = world
+            .db
+            .read("page", async move |tx| statement::lines(tx, account(ANA), Some(cursor), 9).await)
+            .await;
+        assert!(matches!(page, Err(statement::StatementError::Cursor(_))), "{text}: {page:?}");
+    }
+    let good = "1.1".parse().unwrap();
+    let page =
+        world.db.read("page", async move |tx| statement::lines(tx, account(ANA), Some(good), 9).await).await;
+    assert_eq!(page.unwrap().len(), 1);
 }
