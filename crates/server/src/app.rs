@@ -8,21 +8,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use db::{Db, DbError, OpenOptions};
 use tokio::sync::{Notify, mpsc};
-use types::id::IdGenerator;
+use types::id::{IdGenerator, RequestId};
 use types::rng::{Random, SystemRandom};
 use types::time::{Clock, SystemClock};
 
 use crate::accounts::api_keys::KeyCache;
-use crate::config::{Config, ConfigError, Package};
+use crate::config::{Config, ConfigError, Package, Store, shown};
 use crate::identity::provider::IdentityProvider;
 use crate::identity::sandbox::Sandbox as SandboxIdentity;
 use crate::islands::registry::Registry;
-use crate::jobs::commit::{self, Committer};
+use crate::jobs::commit::{self, Committer, Queued};
 use crate::jobs::live::LiveJobs;
 use crate::limits::Limiter;
 use crate::live::Live;
 use crate::mail::{self, Mail};
 use crate::marketplace::{Marketplace, Workload, store as market_store};
+use crate::nodes::{Claim, Node};
 use crate::purchases::provider::PaymentProvider;
 use crate::purchases::sandbox::Sandbox as SandboxPayments;
 use crate::telemetry::Metrics;
@@ -45,6 +46,8 @@ pub struct App {
     pub random: Arc<dyn Random>,
     /// Makes ids.
     pub ids: IdGenerator,
+    /// Which coordinator this is, as long as it is one.
+    pub node: Node,
     /// Sends mail.
     pub mail: Box<dyn Mail>,
     /// Takes money.
@@ -77,6 +80,9 @@ pub struct App {
     pub market_changed: Notify,
     /// Told when a sandbox provider has something to deliver.
     pub sandbox_due: Notify,
+    /// Told when balances may have changed without their pages being told.
+    pub balances_stale: Notify,
+    replaced: AtomicBool,
     stopping: AtomicBool,
     stopped: Notify,
 }
@@ -88,7 +94,7 @@ pub enum StartError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The database.
-    #[error("the database could not be opened: {0}")]
+    #[error("the database did not do what was asked: {0}")]
     Db(#[from] DbError),
     /// Anything else, as a sentence that says what to do.
     #[error("{0}")]
@@ -96,10 +102,7 @@ pub enum StartError {
 }
 
 /// The queue that feeds the committer.
-pub type CommitQueue = mpsc::Receiver<(
-    commit::Command,
-    tokio::sync::oneshot::Sender<Result<commit::Done, crate::jobs::JobError>>,
-)>;
+pub type CommitQueue = mpsc::Receiver<Queued>;
 
 /// A database with its schema, as every command needs it.
 ///
@@ -107,8 +110,18 @@ pub type CommitQueue = mpsc::Receiver<(
 /// A [`StartError`] that says what to do.
 pub async fn open_database(config: &Config, options: OpenOptions) -> Result<Db, StartError> {
     make_folder(&config.data_dir)?;
-    let db = Db::open_sqlite(&config.sqlite_path()?, options)?;
-    db.migrate(MIGRATIONS).await?;
+    let place = match config.store()? {
+        Store::Sqlite(path) => path.display().to_string(),
+        Store::Postgres => shown(&config.database.url),
+    };
+    let refused = |error: DbError| {
+        StartError::Refused(match error {
+            DbError::Newer { .. } => format!("{place}: {error}"),
+            error => format!("the database {place} cannot be used: {error}; is database.url right?"),
+        })
+    };
+    let db = Db::open(&config.database_url()?, options).await.map_err(refused)?;
+    db.migrate(MIGRATIONS).await.map_err(refused)?;
     Ok(db)
 }
 
@@ -142,17 +155,22 @@ fn make_folder(folder: &Path) -> Result<(), StartError> {
 }
 
 impl App {
-    /// Builds the program on an open database. The queue it answers with must be given to `commit::run`.
+    /// Builds the program on an open database, under a number that it has. The queue it answers with must be given to
+    /// `commit::run`.
     ///
     /// # Errors
     /// A [`StartError`].
     pub async fn build(
         config: Config,
         db: Db,
+        claim: Claim,
         demo: bool,
         metrics: Metrics,
     ) -> Result<(Arc<Self>, CommitQueue), StartError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let ids = IdGenerator::new(claim.node.number);
+        // Ids never go back: those to come are later than any this number was used for.
+        let _: RequestId = ids.next(claim.not_before);
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let sandbox_secret = secrets::new(&*random, "whsec_");
         let payments = Arc::new(SandboxPayments {
@@ -174,7 +192,8 @@ impl App {
             packages: config.packages()?,
             market: Marketplace::new(workloads(&db, &config).await?),
             mail: mail::from_config(&config),
-            ids: IdGenerator::new(config.node),
+            ids,
+            node: claim.node,
             live: Live::new(config.low_balance()),
             limiter: Limiter::new(config.limits.requests_per_minute),
             config,
@@ -194,6 +213,8 @@ impl App {
             metrics,
             market_changed: Notify::new(),
             sandbox_due: Notify::new(),
+            balances_stale: Notify::new(),
+            replaced: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             stopped: Notify::new(),
         };
@@ -222,6 +243,18 @@ impl App {
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         self.stopped.notify_waiters();
+    }
+
+    /// Another coordinator has our number or our jobs: nothing can be done here any more but stop.
+    pub fn replaced(&self) {
+        self.replaced.store(true, Ordering::SeqCst);
+        self.stop();
+    }
+
+    /// Whether that is so.
+    #[must_use]
+    pub fn is_replaced(&self) -> bool {
+        self.replaced.load(Ordering::SeqCst)
     }
 
     /// Whether the program has begun to stop.

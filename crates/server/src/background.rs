@@ -7,13 +7,16 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use db::DbError;
+use tokio::time::Instant;
 use tower::ServiceExt;
 use types::time::DAY_MS;
 
 use crate::app::App;
+use crate::jobs::Job;
 use crate::live::Happening;
+use crate::nodes::{Beat, Watch};
 use crate::providers::{sandbox, signature};
-use crate::{accounts, islands, jobs, marketplace, purchases, web};
+use crate::{accounts, islands, jobs, marketplace, nodes, purchases, web};
 
 /// Starts them all. They end when the program stops.
 pub fn start(app: &Arc<App>, router: &Router) {
@@ -94,34 +97,85 @@ async fn clean_up(app: &App) -> Result<(), DbError> {
         .await
 }
 
-/// Admin commands write beside a running server: pages follow those changes too (I13), and revoked keys are forgotten.
+/// Others write to the same database, admin commands and coordinators: pages follow those changes too (I13), revoked keys are
+/// forgotten, and jobs of ours are cancelled for whom another coordinator was asked.
 async fn follow_other_writers(app: Arc<App>) {
     let mut seen = app.db.foreign_writes().await.ok();
     loop {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        let stale = tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(500)) => false,
+            () = app.balances_stale.notified() => true,
+        };
         let now = app.db.foreign_writes().await.ok();
-        if now == seen {
+        if now == seen && !stale {
             continue;
         }
         app.keys.forget();
-        let watched = app.live.watched();
-        let balances = app
-            .db
-            .read("watched_balances", async move |tx| {
-                let mut balances = Vec::new();
-                for &account in &watched {
-                    balances.push(ledger::balance(tx, account).await?);
-                }
-                Ok::<_, DbError>(balances)
-            })
-            .await;
-        match balances {
-            Ok(balances) => {
-                app.live.balances(&balances);
-                seen = now;
-            }
-            Err(error) => tracing::error!(%error, "balances could not be read"),
+        match jobs::elsewhere::cancel_wanted_once(&app).await.and(tell_balances(&app).await) {
+            Ok(()) => seen = now,
+            Err(error) => tracing::error!(%error, "what others wrote could not be read"),
         }
+    }
+}
+
+async fn tell_balances(app: &App) -> Result<(), DbError> {
+    let watched = app.live.watched();
+    if watched.is_empty() {
+        return Ok(());
+    }
+    let balances = app
+        .db
+        .read("watched_balances", async move |tx| {
+            let mut balances = Vec::new();
+            for &account in &watched {
+                balances.push(ledger::balance(tx, account).await?);
+            }
+            Ok::<_, DbError>(balances)
+        })
+        .await?;
+    app.live.balances(&balances);
+    Ok(())
+}
+
+/// Gives signs of life, watches for those of the other coordinators, and takes over the jobs of one that gives none.
+pub fn keep_node(app: &Arc<App>) {
+    tokio::spawn(until_stopped(Arc::clone(app), keep(Arc::clone(app))));
+}
+
+async fn keep(app: Arc<App>) {
+    let takeover = Duration::from_secs(u64::from(app.config.coordinators.takeover_secs));
+    // Three signs missed by our clock, and so that all is done within the time that is promised.
+    let (period, limit) = (takeover / 5, takeover * 3 / 5);
+    let mut watch = Watch::new(app.node.number, limit, limit);
+    loop {
+        tokio::time::sleep(period).await;
+        let taken = match nodes::beat_once(&app).await {
+            Ok(Beat::Ours(taken)) => taken,
+            Ok(Beat::Lost { twin }) => {
+                tracing::error!("another coordinator has taken over the jobs of this one; stopping");
+                if twin {
+                    nodes::become_another(&app.config.data_dir);
+                }
+                return app.replaced();
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no sign of life could be given");
+                continue;
+            }
+        };
+        for stale in watch.look(&taken, Instant::now()) {
+            match jobs::recover::take_over(&app, stale).await {
+                Ok(jobs) => drop(tokio::spawn(resume(Arc::clone(&app), jobs))),
+                Err(error) => tracing::warn!(%error, "a coordinator could not be taken over yet"),
+            }
+        }
+    }
+}
+
+async fn resume(app: Arc<App>, jobs: Vec<Job>) {
+    jobs::recover::resume_all(&app, jobs).await;
+    if let Err(error) = jobs::elsewhere::cancel_wanted_once(&app).await {
+        tracing::warn!(%error, "wishes to cancel could not be read");
     }
 }
 

@@ -20,9 +20,9 @@ pub struct Config {
     pub listen: SocketAddr,
     pub public_url: String,
     pub data_dir: PathBuf,
-    pub node: u16,
     pub log: String,
     pub database: Database,
+    pub coordinators: Coordinators,
     pub mail: Mail,
     pub payments: Provider,
     pub identity: Provider,
@@ -35,11 +35,29 @@ pub struct Config {
 }
 
 /// `[database]`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "config.default.toml explains each key")]
 pub struct Database {
+    #[serde(serialize_with = "without_password")]
     pub url: String,
+}
+
+/// Where everything is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// In a file of ours.
+    Sqlite(PathBuf),
+    /// On a PostgreSQL server.
+    Postgres,
+}
+
+/// `[coordinators]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml explains each key")]
+pub struct Coordinators {
+    pub takeover_secs: u32,
 }
 
 /// `[mail]`.
@@ -239,29 +257,47 @@ impl Config {
         self.payments.provider == ProviderName::Sandbox || self.identity.provider == ProviderName::Sandbox
     }
 
-    /// Where the SQLite file is.
+    /// Where everything is kept.
     ///
     /// # Errors
     /// A [`ConfigError`] for an address of another kind.
-    pub fn sqlite_path(&self) -> Result<PathBuf, ConfigError> {
+    pub fn store(&self) -> Result<Store, ConfigError> {
         let url = &self.database.url;
         if url.is_empty() {
-            return Ok(self.data_dir.join("archipelago.db"));
+            return Ok(Store::Sqlite(self.data_dir.join("archipelago.db")));
         }
-        url.strip_prefix("sqlite:").map(PathBuf::from).ok_or_else(|| {
-            ConfigError("database.url must be \"sqlite:PATH\"; this version has no other database".to_owned())
+        if let Some(path) = url.strip_prefix("sqlite:").filter(|path| !path.is_empty()) {
+            return Ok(Store::Sqlite(PathBuf::from(path)));
+        }
+        let rest = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://"));
+        if rest.is_some_and(|rest| !rest.is_empty()) {
+            return Ok(Store::Postgres);
+        }
+        Err(ConfigError(
+            "database.url must be \"sqlite:PATH\" or \"postgres://USER:PASSWORD@HOST:PORT/NAME\"".to_owned(),
+        ))
+    }
+
+    /// The same as an address that `db::Db::open` takes.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for an address of another kind.
+    pub fn database_url(&self) -> Result<String, ConfigError> {
+        Ok(match self.store()? {
+            Store::Sqlite(path) => format!("sqlite:{}", path.display()),
+            Store::Postgres => self.database.url.clone(),
         })
     }
 
     fn check(&self) -> Result<(), ConfigError> {
         let refuse = |text: &str| Err(ConfigError(text.to_owned()));
         self.packages()?;
-        self.sqlite_path()?;
+        self.store()?;
         if self.market.fee_percent > 100 {
             return refuse("market.fee_percent must be between 0 and 100");
         }
-        if self.node > 1023 {
-            return refuse("node must be between 0 and 1023");
+        if !(2..=3600).contains(&self.coordinators.takeover_secs) {
+            return refuse("coordinators.takeover_secs must be between 2 and 3600");
         }
         let limits = &self.limits;
         if limits.requests_per_minute == 0 || limits.connections == 0 || limits.body_bytes < 1024 {
@@ -301,6 +337,42 @@ impl Config {
             }
         }
         Ok(())
+    }
+}
+
+/// An address of a database as it may be shown: the password is not.
+#[must_use]
+pub fn shown(url: &str) -> String {
+    const HIDDEN: &str = "***";
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    // Up to the last @, so that nothing of a password with odd letters is left over.
+    let rest = match rest.rsplit_once('@') {
+        Some((user, place)) => match user.split_once(':') {
+            Some((name, _)) => format!("{name}:{HIDDEN}@{place}"),
+            None => format!("{user}@{place}"),
+        },
+        None => rest.to_owned(),
+    };
+    let (place, options) = rest.split_once('?').map_or((rest.as_str(), None), |(a, b)| (a, Some(b)));
+    let hide = |option: &str| match option.split_once('=') {
+        Some((name, _)) if name.contains("password") => format!("{name}={HIDDEN}"),
+        _ => option.to_owned(),
+    };
+    match options {
+        Some(options) => {
+            format!("{scheme}://{place}?{}", options.split('&').map(hide).collect::<Vec<_>>().join("&"))
+        }
+        None => format!("{scheme}://{place}"),
+    }
+}
+
+fn without_password<S: serde::Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&shown(url))
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").field("url", &shown(&self.url)).finish()
     }
 }
 
@@ -395,6 +467,9 @@ mod tests {
             ("[market]\nfee_percent = 101", "market.fee_percent"),
             ("[payments]\nprovider = \"paypal\"", "paypal"),
             ("[database]\nurl = \"mysql://x\"", "database.url"),
+            ("[database]\nurl = \"sqlite:\"", "database.url"),
+            ("[database]\nurl = \"postgres://\"", "database.url"),
+            ("[coordinators]\ntakeover_secs = 1", "coordinators.takeover_secs"),
             ("public_url = \"ftp://x\"", "public_url"),
             (
                 "[credits]\npackages = [{slug = \"a\", name = \"A\", credits = 0, price = \"1\"}]",
@@ -411,5 +486,36 @@ mod tests {
         assert!(unknown.contains("ARCHIPELAGO__MARKET__COLOUR"), "{unknown}");
         let kind = load("", &[("ARCHIPELAGO__MARKET__FEE_PERCENT", "many")]).unwrap_err();
         assert!(kind.contains("ARCHIPELAGO__MARKET__FEE_PERCENT"), "{kind}");
+    }
+
+    #[test]
+    fn the_database_is_a_file_or_a_server() {
+        let store = |url: &str| {
+            load(&format!("data_dir = \"data\"\n[database]\nurl = \"{url}\""), &[]).unwrap().store().unwrap()
+        };
+        assert_eq!(store(""), Store::Sqlite("data/archipelago.db".into()));
+        assert_eq!(store("sqlite:/var/lib/a.db"), Store::Sqlite("/var/lib/a.db".into()));
+        assert_eq!(store("postgres://localhost/archipelago"), Store::Postgres);
+        assert_eq!(store("postgresql://localhost/archipelago"), Store::Postgres);
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        let cases = [
+            ("postgres://ana:secret@db:5432/a", "postgres://ana:***@db:5432/a"),
+            ("postgres://ana:sec:r@et/@db/a", "postgres://ana:***@db/a"),
+            ("postgres://ana@db/a", "postgres://ana@db/a"),
+            (
+                "postgres://db/a?user=ana&password=secret&sslmode=require",
+                "postgres://db/a?user=ana&password=***&sslmode=require",
+            ),
+            ("sqlite:/var/lib/a.db", "sqlite:/var/lib/a.db"),
+        ];
+        for (url, expected) in cases {
+            assert_eq!(shown(url), expected);
+        }
+        let config = load("[database]\nurl = \"postgres://ana:secret@db/a\"", &[]).unwrap();
+        assert!(!format!("{config:?}").contains("secret"));
+        assert!(!toml::to_string_pretty(&config).unwrap().contains("secret"));
     }
 }

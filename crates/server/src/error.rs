@@ -2,7 +2,8 @@
 //!
 //! 401: no or bad credentials. 402: not enough credits (or over a key's limit). 403: known, but not allowed
 //! (scope, verification, CSRF). 404: not there, or not yours. 409: the same request is in flight. 413: too large.
-//! 415/400: not JSON. 422: a field is wrong (named in `errors`). 429: too often. 503: cannot be done now, nothing was changed.
+//! 415/400: not JSON. 422: a field is wrong (named in `errors`). 429: too often. 503: cannot be done now, nothing was changed
+//! (with the code `in_doubt`: it is not known whether it was).
 //! Everything not listed is a 500 with a request id and no detail; it is logged here, once.
 
 use axum::http::{HeaderValue, StatusCode, header};
@@ -66,6 +67,13 @@ impl ApiError {
     pub fn unavailable(message: &str) -> Self {
         let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);
         Self { retry_after_secs: Some(2), ..error }
+    }
+
+    /// 503: it is not known whether anything was changed.
+    #[must_use]
+    pub fn in_doubt() -> Self {
+        let text = "The database did not say whether this was saved. Look before you repeat it.";
+        Self { retry_after_secs: Some(2), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "in_doubt", text) }
     }
 
     /// Adds a machine field.
@@ -141,6 +149,10 @@ impl From<DbError> for ApiError {
             DbError::Unwritable(_) | DbError::Closed => {
                 tracing::error!(%error, "the database cannot be written");
                 Self::unavailable("The server cannot save anything right now. Nothing was changed.")
+            }
+            DbError::Unknown(_) => {
+                tracing::error!(%error, "a request is in doubt");
+                Self::in_doubt()
             }
             error => {
                 tracing::error!(%error, "a request failed");

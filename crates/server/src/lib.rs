@@ -18,6 +18,7 @@ pub mod limits;
 pub mod live;
 pub mod mail;
 pub mod marketplace;
+pub mod nodes;
 pub mod providers;
 pub mod purchases;
 pub mod router;
@@ -32,10 +33,17 @@ pub const MIGRATIONS: &[MigrationSet] = &[
     ledger::MIGRATIONS,
     MigrationSet {
         name: "server",
-        migrations: &[Migration {
-            name: "accounts, purchases, jobs, Islands, market, conversations",
-            sqlite: include_str!("../migrations/sqlite/0001_first.sql"),
-            postgres: "",
-        }],
+        migrations: &[
+            Migration {
+                name: "accounts, purchases, jobs, Islands, market, conversations",
+                sqlite: include_str!("../migrations/sqlite/0001_first.sql"),
+                postgres: include_str!("../migrations/postgres/0001_first.sql"),
+            },
+            Migration {
+                name: "coordinators, and whose jobs are whose",
+                sqlite: include_str!("../migrations/sqlite/0002_coordinators.sql"),
+                postgres: include_str!("../migrations/postgres/0002_coordinators.sql"),
+            },
+        ],
     },
 ];

@@ -47,6 +47,8 @@ impl From<JobError> for ApiError {
             JobError::NotFound => Self::not_found("job"),
             JobError::Ended => Self::new(StatusCode::CONFLICT, "already_ended", text),
             JobError::Unavailable(text) => Self::unavailable(text),
+            JobError::Replaced => Self::unavailable(&text),
+            JobError::InDoubt => Self::in_doubt(),
             JobError::Internal => internal(),
         }
     }

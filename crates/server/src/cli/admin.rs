@@ -1,15 +1,18 @@
 //! `archipelago admin …`: the operator's hand on accounts. Works beside a running server, which notices.
 
 use clap::Subcommand;
-use db::OpenOptions;
+use db::{Db, OpenOptions};
 use serde_json::{Value, json};
 use types::money::MicroCredits;
+use types::rng::SystemRandom;
+use types::time::{Clock, SystemClock};
 
 use super::{CliError, print};
 use crate::accounts::api_keys::{self, KeyRequest, Scopes};
 use crate::accounts::{self, NewUser, User, normalise_email};
 use crate::app::{App, open_database};
 use crate::config::Config;
+use crate::nodes::{self, Claim};
 use crate::{credits, identity, islands, telemetry};
 
 /// What the operator can do.
@@ -98,26 +101,29 @@ pub enum IslandCommand {
 /// A [`CliError`] whose sentence is for the operator.
 pub async fn run(config: &Config, command: AdminCommand, json: bool) -> Result<(), CliError> {
     let db = open_database(config, OpenOptions::command()).await?;
-    // Ids of this process must not be those of the server beside it: any other node number will do.
-    let mut config = config.clone();
-    let mut bytes = [0; 2];
-    types::rng::Random::fill(&types::rng::SystemRandom, &mut bytes);
-    config.node ^= (u16::from_le_bytes(bytes) & 1023).max(1);
-    let (app, _queue) = App::build(config, db, false, telemetry::metrics()?).await?;
-    let (answer, sentence) = match command {
+    // The ids it makes must not be those of a coordinator beside it, so it has a number of its own, for as long as it runs.
+    let claim = nodes::claim_for_command(&db, &SystemRandom, SystemClock.now()).await?;
+    let done = perform(config, db.clone(), claim, command).await;
+    nodes::release(&db, claim.node).await?;
+    let (answer, sentence) = done?;
+    print(&if json { answer.to_string() } else { sentence })
+}
+
+async fn perform(config: &Config, db: Db, claim: Claim, command: AdminCommand) -> Answer {
+    let (app, _queue) = App::build(config.clone(), db, claim, false, telemetry::metrics()?).await?;
+    match command {
         AdminCommand::User(UserCommand::Create { email, verified }) => {
-            create_user(&app, &email, verified).await?
+            create_user(&app, &email, verified).await
         }
-        AdminCommand::User(UserCommand::Show { email }) => show_user(&app, &email).await?,
-        AdminCommand::Grant { email, credits, note } => grant(&app, &email, &credits, &note).await?,
+        AdminCommand::User(UserCommand::Show { email }) => show_user(&app, &email).await,
+        AdminCommand::Grant { email, credits, note } => grant(&app, &email, &credits, &note).await,
         AdminCommand::ApiKey(KeyCommand::Create { email, name, scopes, limit }) => {
-            create_key(&app, &email, &name, &scopes, limit.as_deref()).await?
+            create_key(&app, &email, &name, &scopes, limit.as_deref()).await
         }
         AdminCommand::IslandToken(IslandCommand::Create { email, name }) => {
-            create_token(&app, &email, &name).await?
+            create_token(&app, &email, &name).await
         }
-    };
-    print(&if json { answer.to_string() } else { sentence })
+    }
 }
 
 type Answer = Result<(Value, String), CliError>;

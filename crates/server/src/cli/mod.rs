@@ -12,7 +12,7 @@ use db::OpenOptions;
 
 use crate::app::{StartError, open_database};
 use crate::audit;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Store};
 
 /// The coordinator of a compute network with a credit economy.
 #[derive(Debug, Parser)]
@@ -150,8 +150,9 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
 }
 
 async fn run_audit(config: &Config, json: bool) -> Result<(), CliError> {
-    let path = config.sqlite_path()?;
-    if !path.exists() {
+    if let Store::Sqlite(path) = config.store()?
+        && !path.exists()
+    {
         return Err(CliError::Refused(format!(
             "there is no database at {}; is --data right?",
             path.display()

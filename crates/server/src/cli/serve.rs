@@ -11,10 +11,12 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
+use types::rng::SystemRandom;
+use types::time::{Clock, SystemClock};
 
 use crate::app::{App, StartError, lock_data_dir, open_database};
 use crate::config::{Config, ConfigError};
-use crate::{background, demo, jobs, router, telemetry};
+use crate::{background, demo, jobs, nodes, router, telemetry};
 
 /// How long a client may take to send the head of a request, or be silent between two. Longer than existing clients keep
 /// a connection for its next use.
@@ -53,8 +55,12 @@ pub async fn run(mut config: Config, demo: bool) -> Result<(), StartError> {
     // With port 0 the system chooses one; links must name it.
     config.listen = listener.local_addr().unwrap_or(config.listen);
 
-    let (app, queue) = App::build(config, db, demo, metrics).await?;
+    let claim = nodes::claim(&db, &config.data_dir, &SystemRandom, SystemClock.now()).await?;
+    tracing::info!(node = claim.node.number, "this is coordinator {} of its database", claim.node.number);
+    let (app, queue) = App::build(config, db, claim, demo, metrics).await?;
     tokio::spawn(supervise(jobs::commit::run(Arc::clone(&app), queue)));
+    // Recovery may take longer than the others wait for a sign of life.
+    background::keep_node(&app);
     jobs::recover::at_start(&app).await?;
     let router = router::router(&app);
     background::start(&app, &router);
@@ -75,6 +81,7 @@ async fn serve(app: &Arc<App>, listener: TcpListener, router: Router) -> Result<
         let (place, stream) = tokio::select! {
             (place, stream) = async { (place.await, accept(&listener).await) } => (place, stream),
             () = &mut signalled => break,
+            () = app.stopping() => break,
         };
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEAD);
@@ -102,6 +109,12 @@ async fn serve(app: &Arc<App>, listener: TcpListener, router: Router) -> Result<
     if tokio::time::timeout(GRACE, places.acquire_many(everybody)).await.is_err() {
         tracing::warn!("some connections did not end in time");
     }
+    if app.is_replaced() {
+        return Err(StartError::Refused(
+            "another coordinator has taken over the jobs of this one, because it was not heard of for too long; start it again"
+                .to_owned(),
+        ));
+    }
     Ok(())
 }
 
@@ -113,6 +126,11 @@ async fn stop(app: &App) {
             market.remove_ask(connection.island.id);
         }
     }
+    if app.is_replaced() {
+        // Its jobs are another's: there is nothing to wait for.
+        close_islands(app);
+        return;
+    }
     let running = || app.islands.all().iter().map(|connection| connection.running()).sum::<usize>();
     let finished = async {
         while running() > 0 {
@@ -123,6 +141,10 @@ async fn stop(app: &App) {
         tracing::warn!(running = running(), "some jobs did not end in time; they are not charged");
     }
     app.stop();
+    close_islands(app);
+}
+
+fn close_islands(app: &App) {
     for connection in app.islands.all() {
         connection.close("stopping", "The coordinator is restarting.");
     }

@@ -35,8 +35,8 @@ pub async fn begin(
 ) -> Result<(), DbError> {
     let sql = "INSERT INTO verifications (user_id, id, state, provider, session_ref, updated_at)
                VALUES ($1, $2, 'pending', $3, $4, $5)
-               ON CONFLICT (user_id) DO UPDATE SET id = $2, state = 'pending', provider = $3, session_ref = $4,
-                   reason = NULL, updated_at = $5
+               ON CONFLICT (user_id) DO UPDATE SET id = excluded.id, state = excluded.state, provider = excluded.provider,
+                 session_ref = excluded.session_ref, reason = NULL, updated_at = excluded.updated_at
                WHERE verifications.state <> 'verified'";
     tx.execute(sql, &params![user, id, provider, session, now]).await.map(drop)
 }

@@ -2,119 +2,43 @@
 //!
 //! Commands queue up while a commit is being made durable; the next transaction takes them all. One call to
 //! `ledger::submit` moves all their credits, then their domain rows are written with one vectorised statement each, in the same
-//! transaction (I15). A refused command changes nothing for its neighbours. If the transaction itself fails because of one
-//! command, each is tried alone, so that only the culprit is answered with an error.
+//! transaction (I15). A refused command changes nothing for its neighbours. If the transaction fails because of one command,
+//! each is tried alone, so that only the culprit is answered with an error.
+//!
+//! A batch has a fixed number of statements, however many commands: up to 6 that look (is our number still ours, who is
+//! verified, which keys are revoked, which requests are repeated, which jobs are open, what the wallets of jobs that will wait
+//! have), those of `ledger::submit`, and up to 9 that write (jobs, requests, ends of attempts, attempts, three changes of jobs,
+//! outputs, trades).
+//!
+//! When it is not known whether a transaction was kept, its commands are sent again as doubtful. The transaction that takes
+//! them comes after the one in doubt is over (writers run one after another) and looks for what they would have written
+//! (2 more statements): what is there was kept, what is not there is tried anew. Nothing is answered before that is known.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use db::{DbError, Tx};
 use ledger::Refusal;
 use tokio::sync::{mpsc, oneshot};
 use types::id::{AccountId, AttemptId, Id, JobId, TransferId, UserId};
-use types::money::MicroCredits;
 use types::time::{SECOND_MS, Timestamp};
 
-use super::{Attempt, Job, JobError, State, Usage, store};
+use super::command::Command;
+use super::{Attempt, JobError, State, store};
 use crate::app::App;
 use crate::marketplace::rates::aggregate;
+use crate::nodes::{self, Node};
 use crate::{accounts, identity};
 
 /// Most commands in one transaction.
 const BATCH: usize = 512;
 /// Most commands waiting; beyond that callers are told that the server is busy.
-const QUEUE: usize = 8192;
-
-/// Something to commit.
-#[derive(Clone, Debug)]
-pub enum Command {
-    /// A new job: with an attempt it runs, without it waits.
-    Open(Box<Open>),
-    /// A waiting job begins its next attempt.
-    Begin(Box<Begin>),
-    /// An attempt failed before giving anything; the job waits for another Island.
-    Suspend(Box<Suspend>),
-    /// A job ends.
-    Finish(Box<Finish>),
-}
-
-/// A new job.
-#[derive(Clone, Debug)]
-pub struct Open {
-    /// The job, as it shall be stored.
-    pub job: Job,
-    /// Whose credits.
-    pub wallet: AccountId,
-    /// The attempt it begins with.
-    pub attempt: Option<Attempt>,
-    /// What must at least be available for a job that waits.
-    pub least: MicroCredits,
-    /// The spending limit to count it against.
-    pub cap: Option<i64>,
-    /// When the hold may be expired.
-    pub hold_until: Timestamp,
-    /// The caller's key for this request and the request's fingerprint (I9).
-    pub idempotency: Option<(String, String)>,
-}
-
-/// The next attempt of a job.
-#[derive(Clone, Debug)]
-pub struct Begin {
-    /// The job.
-    pub job: JobId,
-    /// Its user.
-    pub user: UserId,
-    /// Its key.
-    pub key: Option<types::id::ApiKeyId>,
-    /// Whose credits.
-    pub wallet: AccountId,
-    /// When.
-    pub at: Timestamp,
-    /// The attempt that begins.
-    pub attempt: Attempt,
-    /// The spending limit to count it against.
-    pub cap: Option<i64>,
-    /// When the hold may be expired.
-    pub hold_until: Timestamp,
-}
-
-/// A job goes back to waiting.
-#[derive(Clone, Debug)]
-pub struct Suspend {
-    /// The job.
-    pub job: JobId,
-    /// The attempt that failed.
-    pub attempt: AttemptId,
-    /// Why.
-    pub error: String,
-}
-
-/// The end of a job.
-#[derive(Clone, Debug)]
-pub struct Finish {
-    /// The job.
-    pub job: JobId,
-    /// When.
-    pub at: Timestamp,
-    /// Its Cargo.
-    pub workload: i64,
-    /// How it ended.
-    pub state: State,
-    /// The attempt in progress.
-    pub attempt: Option<Attempt>,
-    /// What it costs.
-    pub charge: MicroCredits,
-    /// The network's share of that.
-    pub fee: MicroCredits,
-    /// What it gave.
-    pub output: Option<String>,
-    /// What was counted.
-    pub usage: Usage,
-    /// Why its text ended.
-    pub finish_reason: Option<String>,
-    /// Why it failed.
-    pub error: Option<(String, String)>,
-}
+pub const QUEUE: usize = 8192;
+/// How long to wait before asking again what became of a command in doubt: from this to that.
+const DOUBT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// How long after the longest possible run a hold that nobody ended may be expired.
+pub const HOLD_MARGIN_MS: i64 = 120 * SECOND_MS;
 
 /// What became of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,17 +49,32 @@ pub enum Done {
     Replayed(JobId),
 }
 
-type Answer = oneshot::Sender<Result<Done, JobError>>;
+/// A command on its way, and who waits for it.
+#[derive(Debug)]
+pub struct Queued {
+    asked: Asked,
+    answer: oneshot::Sender<Result<Done, JobError>>,
+}
+
+#[derive(Clone, Debug)]
+struct Asked {
+    command: Command,
+    /// It was sent before, and what became of it then is not known.
+    doubtful: bool,
+}
+
+/// What is known of each command of a batch so far; nothing of those that are still to be written.
+type Decided = [Option<Result<Done, JobError>>];
 
 /// The queue in front of the hot path.
 #[derive(Clone, Debug)]
 pub struct Committer {
-    queue: mpsc::Sender<(Command, Answer)>,
+    queue: mpsc::Sender<Queued>,
 }
 
 /// Makes the queue; [`run`] empties it.
 #[must_use]
-pub fn channel() -> (Committer, mpsc::Receiver<(Command, Answer)>) {
+pub fn channel() -> (Committer, mpsc::Receiver<Queued>) {
     let (queue, receiver) = mpsc::channel(QUEUE);
     (Committer { queue }, receiver)
 }
@@ -147,10 +86,12 @@ impl Committer {
     /// The [`JobError`] it was refused with; then nothing of it was written.
     pub async fn commit(&self, command: Command) -> Result<Done, JobError> {
         let (answer, done) = oneshot::channel();
-        self.queue.try_send((command, answer)).map_err(|_| {
-            JobError::Unavailable("The server is busy. Nothing was changed; please try again.")
-        })?;
-        done.await.unwrap_or(Err(JobError::Unavailable("The server is shutting down.")))
+        let asked = Asked { command: command.clone(), doubtful: false };
+        self.queue.try_send(Queued { asked, answer }).map_err(|_| JobError::BUSY)?;
+        match done.await.unwrap_or(Err(JobError::STOPPING)) {
+            Err(JobError::InDoubt) => self.resolve(command).await,
+            answer => answer,
+        }
     }
 
     /// Commits a command that must not be turned away because the queue is full: the end of a job.
@@ -158,21 +99,42 @@ impl Committer {
     /// # Errors
     /// The [`JobError`] it was refused with.
     pub async fn commit_patiently(&self, command: Command) -> Result<Done, JobError> {
+        match self.send(command.clone(), false).await? {
+            Err(JobError::InDoubt) => self.resolve(command).await,
+            answer => answer,
+        }
+    }
+
+    /// Asks until it is known what became of a command.
+    async fn resolve(&self, command: Command) -> Result<Done, JobError> {
+        let mut pause = DOUBT.0;
+        loop {
+            tokio::time::sleep(pause).await;
+            match self.send(command.clone(), true).await? {
+                // It could not be looked. That nothing was changed is true of this time only.
+                Err(JobError::InDoubt | JobError::Unavailable(_)) => pause = (pause * 2).min(DOUBT.1),
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Sends a command; fails only when nobody takes any more.
+    async fn send(&self, command: Command, doubtful: bool) -> Result<Result<Done, JobError>, JobError> {
         let (answer, done) = oneshot::channel();
-        let closed = JobError::Unavailable("The server is shutting down.");
-        self.queue.send((command, answer)).await.map_err(|_| closed.clone())?;
-        done.await.unwrap_or(Err(closed))
+        let asked = Asked { command, doubtful };
+        self.queue.send(Queued { asked, answer }).await.map_err(|_| JobError::STOPPING)?;
+        done.await.map_err(|_| JobError::STOPPING)
     }
 }
 
 /// Empties the queue until it is closed.
-pub async fn run(app: Arc<App>, mut queue: mpsc::Receiver<(Command, Answer)>) {
+pub async fn run(app: Arc<App>, mut queue: mpsc::Receiver<Queued>) {
     let mut taken = Vec::with_capacity(BATCH);
     while queue.recv_many(&mut taken, BATCH).await > 0 {
-        let (commands, answers): (Vec<Command>, Vec<Answer>) = taken.drain(..).unzip();
+        let (asked, answers): (Vec<_>, Vec<_>) = taken.drain(..).map(|one| (one.asked, one.answer)).unzip();
         metrics::histogram!("archipelago_jobs_batch_size")
-            .record(u32::try_from(commands.len()).unwrap_or(u32::MAX));
-        let results = commit_batch(&app, commands).await;
+            .record(u32::try_from(asked.len()).unwrap_or(u32::MAX));
+        let results = commit_batch(&app, asked).await;
         for (answer, result) in answers.into_iter().zip(results) {
             // The one who asked may be gone; what is written stands.
             let _ = answer.send(result);
@@ -180,19 +142,19 @@ pub async fn run(app: Arc<App>, mut queue: mpsc::Receiver<(Command, Answer)>) {
     }
 }
 
-async fn commit_batch(app: &App, commands: Vec<Command>) -> Vec<Result<Done, JobError>> {
-    let commands = Arc::new(commands);
-    match transaction(app, Arc::clone(&commands)).await {
+async fn commit_batch(app: &App, batch: Vec<Asked>) -> Vec<Result<Done, JobError>> {
+    let batch = Arc::new(batch);
+    match transaction(app, Arc::clone(&batch)).await {
         Ok(results) => results,
-        Err(error) if error.is_transient() || commands.len() == 1 => {
+        Err(error) if batch.len() == 1 || !may_be_of_one(&error) => {
             let error = JobError::from(error);
-            commands.iter().map(|_| Err(error.clone())).collect()
+            batch.iter().map(|_| Err(error.clone())).collect()
         }
         Err(error) => {
-            tracing::error!(%error, batch = commands.len(), "a batch failed; trying its commands one by one");
-            let mut results = Vec::with_capacity(commands.len());
-            for command in commands.iter() {
-                let alone = transaction(app, Arc::new(vec![command.clone()])).await;
+            tracing::error!(%error, batch = batch.len(), "a batch failed; trying its commands one by one");
+            let mut results = Vec::with_capacity(batch.len());
+            for asked in batch.iter() {
+                let alone = transaction(app, Arc::new(vec![asked.clone()])).await;
                 results.push(match alone {
                     Ok(mut results) => results.pop().unwrap_or(Err(JobError::Internal)),
                     Err(error) => Err(JobError::from(error)),
@@ -203,29 +165,45 @@ async fn commit_batch(app: &App, commands: Vec<Command>) -> Vec<Result<Done, Job
     }
 }
 
-async fn transaction(app: &App, commands: Arc<Vec<Command>>) -> Result<Vec<Result<Done, JobError>>, DbError> {
-    let now = app.clock.now();
-    let (results, balances) = app.db.tx("jobs", async move |tx| write(tx, &commands, now).await).await?;
+/// Whether one command may be to blame, so that the others would be written without it.
+const fn may_be_of_one(error: &DbError) -> bool {
+    !error.is_transient() && !matches!(error, DbError::Unknown(_) | DbError::Closed)
+}
+
+async fn transaction(app: &App, batch: Arc<Vec<Asked>>) -> Result<Vec<Result<Done, JobError>>, DbError> {
+    let (now, node) = (app.clock.now(), app.node);
+    let doubtful = batch.iter().any(|asked| asked.doubtful);
+    let (results, balances) = app.db.tx("jobs", async move |tx| write(tx, &batch, node, now).await).await?;
     app.live.balances(&balances);
+    if doubtful {
+        // Of what a transaction in doubt has changed nobody was told.
+        app.balances_stale.notify_one();
+    }
     Ok(results)
 }
 
-/// One batch: check who may spend, find repeated requests, move the credits, write the rows.
+/// One batch: find out who may do what, move the credits, write the rows.
 async fn write(
     tx: &mut Tx<'_>,
-    commands: &[Command],
+    batch: &[Asked],
+    node: Node,
     now: Timestamp,
 ) -> Result<(Vec<Result<Done, JobError>>, Vec<ledger::Balance>), DbError> {
-    let mut results: Vec<Result<Done, JobError>> = vec![Ok(Done::Written); commands.len()];
-    refuse_spenders(tx, commands, &mut results).await?;
-    find_repeated(tx, commands, &mut results).await?;
-    refuse_ended(tx, commands, &mut results).await?;
-    refuse_waiting_paupers(tx, commands, &mut results).await?;
+    let commands: Vec<&Command> = batch.iter().map(|asked| &asked.command).collect();
+    let mut decided = find_written(tx, batch).await?;
+    if !nodes::store::owns(tx, node).await? {
+        let replaced = |one: Option<_>| one.unwrap_or(Err(JobError::Replaced));
+        return Ok((decided.into_iter().map(replaced).collect(), Vec::new()));
+    }
+    refuse_spenders(tx, &commands, &mut decided).await?;
+    find_repeated(tx, &commands, &mut decided).await?;
+    refuse_ended(tx, &commands, node, &mut decided).await?;
+    refuse_waiting_paupers(tx, &commands, &mut decided).await?;
 
     let mut moves = Vec::new();
     let mut mover = Vec::new();
     for (index, command) in commands.iter().enumerate() {
-        if results[index] == Ok(Done::Written) {
+        if decided[index].is_none() {
             let wanted = ledger_commands(command);
             mover.extend(wanted.iter().map(|_| index));
             moves.extend(wanted);
@@ -234,17 +212,13 @@ async fn write(
     let submitted = ledger::submit(tx, &moves, now).await?;
     for ((index, outcome), asked) in mover.into_iter().zip(submitted.outcomes).zip(&moves) {
         if let Err(refusal) = outcome {
-            results[index] = Err(refused(refusal, asked));
+            decided[index] = Some(Err(refused(refusal, asked)));
         }
     }
 
-    refuse_repeats_of_refused(commands, &mut results);
-    let written: Vec<&Command> = commands
-        .iter()
-        .zip(&results)
-        .filter(|(_, result)| **result == Ok(Done::Written))
-        .map(|(c, _)| c)
-        .collect();
+    refuse_repeats_of_refused(&commands, &mut decided);
+    let undecided = commands.iter().zip(&decided).filter(|(_, decided)| decided.is_none());
+    let written: Vec<&Command> = undecided.map(|(command, _)| *command).collect();
     store::write(tx, &written, now).await?;
     let cleared = written.iter().filter_map(|command| match command {
         Command::Finish(finish) => {
@@ -254,7 +228,39 @@ async fn write(
         _ => None,
     });
     crate::marketplace::store::add_trades(tx, &aggregate(cleared, now)).await?;
+    let results = decided.into_iter().map(|one| one.unwrap_or(Ok(Done::Written))).collect();
     Ok((results, submitted.balances))
+}
+
+/// Which of the doubtful commands were written after all, told by what they would have left.
+async fn find_written(
+    tx: &mut Tx<'_>,
+    batch: &[Asked],
+) -> Result<Vec<Option<Result<Done, JobError>>>, DbError> {
+    let mut decided = vec![None; batch.len()];
+    let doubtful: Vec<(usize, &Command)> = batch
+        .iter()
+        .enumerate()
+        .filter(|(_, one)| one.doubtful)
+        .map(|(index, one)| (index, &one.command))
+        .collect();
+    if doubtful.is_empty() {
+        return Ok(decided);
+    }
+    let jobs: Vec<JobId> = doubtful.iter().map(|(_, command)| command.job()).collect();
+    let ends = store::ends_of(tx, &jobs).await?;
+    let attempts: Vec<Option<AttemptId>> = doubtful.iter().map(|(_, command)| command.attempt()).collect();
+    let states = store::attempt_states(tx, &attempts).await?;
+    for (((index, command), end), state) in doubtful.into_iter().zip(ends).zip(states) {
+        let there = match command {
+            Command::Open(_) => end.is_some(),
+            Command::Begin(_) => state.is_some(),
+            Command::Suspend(_) => state.as_deref() == Some("released"),
+            Command::Finish(finish) => end == Some((finish.state, Some(finish.at))),
+        };
+        decided[index] = there.then_some(Ok(Done::Written));
+    }
+    Ok(decided)
 }
 
 /// The movements a command causes. A hold, its settlement and its release carry the attempt's id.
@@ -305,102 +311,97 @@ fn refused(refusal: Refusal, asked: &ledger::Command) -> JobError {
     }
 }
 
-/// Who wants to spend, with which key.
-fn spender(command: &Command) -> Option<(UserId, Option<types::id::ApiKeyId>)> {
-    match command {
-        Command::Open(open) => Some((open.job.user, open.job.key)),
-        Command::Begin(begin) => Some((begin.user, begin.key)),
-        Command::Suspend(_) | Command::Finish(_) => None,
-    }
-}
-
 /// I11, asked in the transaction that spends: verified, and with a key that still is one.
 async fn refuse_spenders(
     tx: &mut Tx<'_>,
-    commands: &[Command],
-    results: &mut [Result<Done, JobError>],
+    commands: &[&Command],
+    decided: &mut Decided,
 ) -> Result<(), DbError> {
-    let spenders: Vec<_> = commands.iter().map(spender).collect();
+    let spenders: Vec<_> = commands.iter().map(|command| command.spender()).collect();
     let users: HashSet<UserId> = spenders.iter().flatten().map(|(user, _)| *user).collect();
     let keys: HashSet<_> = spenders.iter().flatten().filter_map(|(_, key)| *key).collect();
     let users: Vec<UserId> = users.into_iter().collect();
     let keys: Vec<_> = keys.into_iter().collect();
     let verified: HashSet<UserId> = identity::store::verified_of(tx, &users).await?.into_iter().collect();
     let revoked: HashSet<_> = accounts::store::revoked(tx, &keys).await?.into_iter().collect();
-    for (result, spender) in results.iter_mut().zip(&spenders) {
+    for (decided, spender) in decided.iter_mut().zip(&spenders).filter(|(decided, _)| decided.is_none()) {
         let Some((user, key)) = spender else { continue };
         if key.is_some_and(|key| revoked.contains(&key)) {
-            *result = Err(JobError::KeyRevoked);
+            *decided = Some(Err(JobError::KeyRevoked));
         } else if !verified.contains(user) {
-            *result = Err(JobError::Unverified);
+            *decided = Some(Err(JobError::Unverified));
         }
     }
     Ok(())
 }
 
 /// I9: a request that was taken before gets its first job; another request with its key is refused.
-async fn find_repeated(
-    tx: &mut Tx<'_>,
-    commands: &[Command],
-    results: &mut [Result<Done, JobError>],
-) -> Result<(), DbError> {
-    let mut seen: HashMap<(UserId, &str), (&str, JobId)> = HashMap::new();
-    for (command, result) in commands.iter().zip(results) {
-        let Command::Open(open) = command else { continue };
-        let (Some((key, hash)), Ok(_)) = (&open.idempotency, &result) else { continue };
-        let first = match seen.get(&(open.job.user, key.as_str())) {
-            Some(&(hash, job)) => Some((hash.to_owned(), job)),
-            None => store::repeated(tx, open.job.user, key).await?,
-        };
-        match first {
-            Some((first_hash, job)) if first_hash == *hash => *result = Ok(Done::Replayed(job)),
-            Some(_) => *result = Err(JobError::KeyTaken),
-            None => drop(seen.insert((open.job.user, key), (hash, open.job.id))),
+async fn find_repeated(tx: &mut Tx<'_>, commands: &[&Command], decided: &mut Decided) -> Result<(), DbError> {
+    let requests: Vec<(usize, UserId, &str, &str, JobId)> = commands
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| decided[*index].is_none())
+        .filter_map(|(index, command)| match command {
+            Command::Open(open) => {
+                let (key, hash) = open.idempotency.as_ref()?;
+                Some((index, open.job.user, key.as_str(), hash.as_str(), open.job.id))
+            }
+            _ => None,
+        })
+        .collect();
+    let keys: Vec<(UserId, &str)> = requests.iter().map(|(_, user, key, ..)| (*user, *key)).collect();
+    let before = store::repeated_many(tx, &keys).await?;
+    let mut first: HashMap<(UserId, &str), (String, JobId)> =
+        keys.into_iter().zip(before).filter_map(|(key, taken)| Some((key, taken?))).collect();
+    for (index, user, key, hash, job) in requests {
+        match first.get(&(user, key)) {
+            Some((first_hash, job)) if first_hash == hash => decided[index] = Some(Ok(Done::Replayed(*job))),
+            Some(_) => decided[index] = Some(Err(JobError::KeyTaken)),
+            None => drop(first.insert((user, key), (hash.to_owned(), job))),
         }
     }
     Ok(())
 }
 
 /// A repeat of a request that was refused in this very batch gets the refusal: there is no job to answer with.
-fn refuse_repeats_of_refused(commands: &[Command], results: &mut [Result<Done, JobError>]) {
+fn refuse_repeats_of_refused(commands: &[&Command], decided: &mut Decided) {
     let refused: HashMap<JobId, JobError> = commands
         .iter()
-        .zip(results.iter())
-        .filter_map(|(command, result)| match (command, result) {
-            (Command::Open(open), Err(error)) => Some((open.job.id, error.clone())),
+        .zip(decided.iter())
+        .filter_map(|(command, decided)| match (command, decided) {
+            (Command::Open(open), Some(Err(error))) => Some((open.job.id, error.clone())),
             _ => None,
         })
         .collect();
-    for result in results {
-        if let Ok(Done::Replayed(first)) = result
+    for decided in decided {
+        if let Some(Ok(Done::Replayed(first))) = decided
             && let Some(error) = refused.get(first)
         {
-            *result = Err(error.clone());
+            *decided = Some(Err(error.clone()));
         }
     }
 }
 
-/// A job that has ended does not begin or end again, whatever this process believes (I3).
+/// A job that has ended, or is another coordinator's, does not begin or end here, whatever this process believes (I3). Of
+/// two commands about one job in a batch only the first can be right.
 async fn refuse_ended(
     tx: &mut Tx<'_>,
-    commands: &[Command],
-    results: &mut [Result<Done, JobError>],
+    commands: &[&Command],
+    node: Node,
+    decided: &mut Decided,
 ) -> Result<(), DbError> {
     let asked: Vec<(usize, JobId)> = commands
         .iter()
         .enumerate()
-        .filter_map(|(index, command)| match command {
-            Command::Open(_) => None,
-            Command::Begin(begin) => Some((index, begin.job)),
-            Command::Suspend(suspend) => Some((index, suspend.job)),
-            Command::Finish(finish) => Some((index, finish.job)),
-        })
+        .filter(|(index, command)| decided[*index].is_none() && !matches!(command, Command::Open(_)))
+        .map(|(index, command)| (index, command.job()))
         .collect();
     let ids: Vec<JobId> = asked.iter().map(|(_, job)| *job).collect();
-    let open = store::still_open(tx, &ids).await?;
-    for ((index, _), open) in asked.into_iter().zip(open) {
-        if !open {
-            results[index] = Err(JobError::Ended);
+    let open = store::still_open(tx, node, &ids).await?;
+    let mut seen = HashSet::new();
+    for ((index, job), open) in asked.into_iter().zip(open) {
+        if !seen.insert(job) || !open {
+            decided[index] = Some(Err(JobError::Ended));
         }
     }
     Ok(())
@@ -409,25 +410,28 @@ async fn refuse_ended(
 /// A job that would wait is refused when there are not even credits for the lowest price it could start at.
 async fn refuse_waiting_paupers(
     tx: &mut Tx<'_>,
-    commands: &[Command],
-    results: &mut [Result<Done, JobError>],
+    commands: &[&Command],
+    decided: &mut Decided,
 ) -> Result<(), DbError> {
-    for (command, result) in commands.iter().zip(results) {
+    let mut balances: HashMap<AccountId, ledger::Balance> = HashMap::new();
+    for (command, decided) in commands.iter().zip(decided) {
         let Command::Open(open) = command else { continue };
-        if open.attempt.is_some() || result.is_err() {
+        if open.attempt.is_some() || decided.is_some() {
             continue;
         }
-        let balance = ledger::balance(tx, open.wallet).await?;
-        let available = balance.available();
+        let balance = match balances.get(&open.wallet) {
+            Some(balance) => *balance,
+            None => {
+                let balance = ledger::balance(tx, open.wallet).await?;
+                *balances.entry(open.wallet).or_insert(balance)
+            }
+        };
+        let (required, available) = (open.least, balance.available());
         if balance.frozen {
-            *result = Err(JobError::Frozen);
-        } else if available < open.least {
-            *result =
-                Err(JobError::InsufficientCredits { required: open.least, available, reason: "balance" });
+            *decided = Some(Err(JobError::Frozen));
+        } else if available < required {
+            *decided = Some(Err(JobError::InsufficientCredits { required, available, reason: "balance" }));
         }
     }
     Ok(())
 }
-
-/// How long after the longest possible run a hold that nobody ended may be expired.
-pub const HOLD_MARGIN_MS: i64 = 120 * SECOND_MS;

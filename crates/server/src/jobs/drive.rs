@@ -14,7 +14,7 @@ use types::id::{AccountId, IslandId};
 use types::money::MicroCredits;
 use types::time::{SECOND_MS, Timestamp};
 
-use super::commit::{Begin, Command, Finish, Suspend};
+use super::command::{Begin, Command, Finish, Suspend};
 use super::live::{Event, LiveJob, count_usage};
 use super::submit::{Found, Submission, cap_of, hold_until};
 use super::{Attempt, Ending, Job, JobError, State, Usage, charge};
@@ -338,7 +338,10 @@ impl Drive {
     }
 
     /// Asks for an Island again; a match at once comes through the channel like any other.
-    fn place_again(&mut self) -> Result<oneshot::Receiver<Permit>, JobError> {
+    ///
+    /// # Errors
+    /// [`JobError::TooManyJobs`] when the queue of the Cargo is full.
+    pub fn place_again(&mut self) -> Result<oneshot::Receiver<Permit>, JobError> {
         match self.place()? {
             Found::Queue(queue, best_ask) => {
                 self.live.push(Event::Waiting { best_ask });
@@ -404,6 +407,8 @@ impl Drive {
                 Err(JobError::Unavailable(_)) => {
                     tokio::time::sleep(Duration::from_millis(50 << tried.min(5))).await;
                 }
+                // Whoever took the job over ends it.
+                Err(JobError::Replaced) => break,
                 Err(error) => {
                     tracing::error!(job = %self.job.id, %error, "the end of job {} was refused", self.job.id);
                     break;
@@ -440,7 +445,7 @@ fn refused(error: &JobError) -> Verdict {
         JobError::Frozen => "account_frozen",
         JobError::KeyRevoked => "key_revoked",
         JobError::TooManyJobs => "too_many_jobs",
-        JobError::Unavailable(_) => "unavailable",
+        JobError::Unavailable(_) | JobError::Replaced => "unavailable",
         _ => "internal",
     };
     broken(State::Failed, (code, error.to_string()))

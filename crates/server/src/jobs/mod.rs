@@ -8,8 +8,10 @@
 //! * job, attempt, hold and charge are written together ([`commit`], I15), and nothing is sent to an Island before its hold is durable;
 //! * whatever fails, the hold ends (I7): [`drive`] ends it, [`recover`] ends what a crash left.
 
+pub mod command;
 pub mod commit;
 pub mod drive;
+pub mod elsewhere;
 pub mod input;
 pub mod live;
 pub mod recover;
@@ -29,6 +31,8 @@ use types::time::Timestamp;
 pub struct Job {
     /// Which one.
     pub id: JobId,
+    /// The number of the coordinator that drives it while it is open.
+    pub node: u16,
     /// Whose.
     pub user: UserId,
     /// The key it came with.
@@ -200,18 +204,35 @@ pub enum JobError {
     /// It has ended, so it cannot be cancelled.
     #[error("the job has ended already")]
     Ended,
-    /// The server cannot do it now.
+    /// The server cannot do it now; nothing was changed.
     #[error("{0}")]
     Unavailable(&'static str),
+    /// Another coordinator has taken over the jobs of this one; nothing was changed.
+    #[error("this coordinator is being replaced; nothing was changed, please try again")]
+    Replaced,
+    /// The database did not say whether it was written.
+    #[error("it is not known yet whether this was saved; look before you repeat it")]
+    InDoubt,
     /// A defect of ours.
     #[error("internal error")]
     Internal,
 }
 
+impl JobError {
+    /// Too much is waiting to be written.
+    pub const BUSY: Self = Self::Unavailable("The server is busy. Nothing was changed; please try again.");
+    /// Nothing is written any more.
+    pub const STOPPING: Self = Self::Unavailable("The server is shutting down.");
+}
+
 impl From<DbError> for JobError {
     fn from(error: DbError) -> Self {
         match error {
-            DbError::Busy => Self::Unavailable("The server is busy. Nothing was changed; please try again."),
+            DbError::Busy => Self::BUSY,
+            DbError::Unknown(error) => {
+                tracing::warn!(error, "it is not known whether a transaction was kept");
+                Self::InDoubt
+            }
             DbError::Unwritable(_) | DbError::Closed => {
                 tracing::error!(%error, "a job could not be written");
                 Self::Unavailable("The server cannot save anything right now. Nothing was changed.")

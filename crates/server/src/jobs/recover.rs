@@ -3,8 +3,12 @@
 //! A coordinator keeps what an Island streams in memory until the job ends, so an attempt that was open when it was killed
 //! has nothing stored to be charged for: its hold is released and its job ends `failed` with the code
 //! `interrupted`. The same code ends what anything else may have left behind while the coordinator runs.
+//!
+//! Whose job it is stands in its row. A coordinator ends its own jobs only: those it finds when it is started again, and those
+//! of a silent coordinator once it has made them its own ([`take_over`]), which no two can do.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use db::DbError;
 use futures_util::{StreamExt, stream};
@@ -13,38 +17,34 @@ use types::id::{AttemptId, Id, TransferId};
 use types::money::MicroCredits;
 use types::time::SECOND_MS;
 
-use super::commit::{Command, Finish};
+use super::command::{Command, Finish};
 use super::drive::{Drive, First};
-use super::live::{Event, LiveJob};
-use super::submit::{Found, Submission};
-use super::{Job, Origin, State, Usage, store};
-use crate::accounts;
+use super::live::LiveJob;
+use super::submit::Submission;
+use super::{Job, JobError, Origin, State, Usage, store};
 use crate::app::App;
+use crate::nodes::Stale;
+use crate::{accounts, nodes};
 
 /// Jobs ended at once.
 const AT_ONCE: usize = 256;
 /// How long after it must be over a job that nobody drives is ended.
 const MARGIN_MS: i64 = 300 * SECOND_MS;
+/// How long to wait before another try at a job that could not be ended.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Ends what was running and takes up what was waiting. To be called before anything is served.
 ///
 /// # Errors
 /// A [`DbError`].
 pub async fn at_start(app: &Arc<App>) -> Result<(), DbError> {
-    let open = app.db.read("open_jobs", async |tx| store::open_jobs(tx).await).await?;
-    let (mut to_end, mut waiting) = (Vec::new(), 0_usize);
-    for job in open {
-        if job.state == State::Pending && job.origin != Origin::Request && wait_on(app, &job).await? {
-            waiting += 1;
-        } else {
-            to_end.push(job);
-        }
-    }
+    let number = app.node.number;
+    let open = app.db.read("open_jobs", async move |tx| store::open_of(tx, number).await).await?;
+    let (mut ended, mut waiting) = (0_usize, 0_usize);
     // Many at once, so that they share commits.
-    let ended = to_end.len();
-    let mut endings = stream::iter(to_end.iter().map(|job| end(app, job))).buffer_unordered(AT_ONCE);
-    while let Some(done) = endings.next().await {
-        done?;
+    let mut jobs = stream::iter(open.iter().map(|job| resume(app, job))).buffer_unordered(AT_ONCE);
+    while let Some(waits) = jobs.next().await {
+        *(if waits? { &mut waiting } else { &mut ended }) += 1;
     }
     let orphans = release_orphans(app).await?;
     if ended + waiting + orphans > 0 {
@@ -58,37 +58,103 @@ pub async fn at_start(app: &Arc<App>) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Ends open holds whose time has passed and whose job is not alive here.
+/// Makes the jobs of a silent coordinator our own, unless it gave a sign of life or another was first. What is answered is
+/// to be given to [`resume_all`].
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn take_over(app: &App, stale: Stale) -> Result<Vec<Job>, DbError> {
+    let node = app.node;
+    let jobs = app
+        .db
+        .tx("take_over", async move |tx| {
+            if !nodes::store::owns(tx, node).await? || !nodes::store::free(tx, stale).await? {
+                return Ok(None);
+            }
+            let jobs = store::open_of(tx, stale.number).await?;
+            store::hand_over(tx, stale.number, node).await?;
+            Ok::<_, DbError>(Some(jobs))
+        })
+        .await?;
+    if let Some(jobs) = &jobs {
+        tracing::warn!(
+            node = stale.number,
+            jobs = jobs.len(),
+            "coordinator {} is not heard of any more; its {} open jobs are taken over",
+            stale.number,
+            jobs.len()
+        );
+    }
+    Ok(jobs.unwrap_or_default())
+}
+
+/// Ends or takes up jobs that were taken over, until all are.
+pub async fn resume_all(app: &Arc<App>, mut jobs: Vec<Job>) {
+    while !jobs.is_empty() && !app.is_stopping() {
+        let tried = stream::iter(jobs).map(|job| try_resume(Arc::clone(app), job)).buffer_unordered(AT_ONCE);
+        let left: Vec<Option<Job>> = tried.collect().await;
+        jobs = left.into_iter().flatten().collect();
+        if !jobs.is_empty() {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+/// Answers the job if that has to be tried again.
+async fn try_resume(app: Arc<App>, job: Job) -> Option<Job> {
+    let error = resume(&app, &job).await.err()?;
+    tracing::warn!(%error, job = %job.id, "job {} could not be taken over yet", job.id);
+    Some(job)
+}
+
+/// Lets a job that was waiting wait on, and ends any other. Answers whether it waits.
+async fn resume(app: &Arc<App>, job: &Job) -> Result<bool, DbError> {
+    if job.state == State::Pending && job.origin != Origin::Request && wait_on(app, job).await? {
+        return Ok(true);
+    }
+    end(app, job).await?;
+    Ok(false)
+}
+
+/// Ends open holds whose time has passed: of our own jobs that are not alive here, and of no job at all. Those of another
+/// coordinator are its own affair, or of whoever takes it over.
 ///
 /// # Errors
 /// A [`DbError`].
 pub async fn expire_once(app: &App) -> Result<usize, DbError> {
     let now = app.clock.now();
-    let expired =
-        app.db.read("expired_holds", async move |tx| ledger::holds_expired(tx, now, 256).await).await?;
+    let expired = app
+        .db
+        .read("expired_holds", async move |tx| {
+            let holds = ledger::holds_expired(tx, now, 256).await?;
+            let attempts: Vec<_> = holds.iter().map(|hold| AttemptId::from_i64(hold.get())).collect();
+            let drivers = store::drivers_of(tx, &attempts).await?;
+            let mut found = Vec::new();
+            for (hold, driver) in holds.into_iter().zip(drivers) {
+                let job = match driver {
+                    Some((job, _)) => store::job(tx, job).await?,
+                    None => None,
+                };
+                found.push((hold, job));
+            }
+            Ok::<_, DbError>(found)
+        })
+        .await?;
     let mut count = 0;
-    for hold in expired {
-        let attempt = AttemptId::from_i64(hold.get());
-        let job = app
-            .db
-            .read("expired_job", async move |tx| {
-                let Some(id) = store::job_of_attempt(tx, attempt).await? else { return Ok(None) };
-                store::job(tx, id).await
-            })
-            .await?;
+    for (hold, job) in expired {
         match job {
             // A live job ends its own hold; the clock is only the net below it (incident 66).
-            Some(job) if app.jobs.get(job.id).is_some() => continue,
-            Some(job) if !job.state.is_final() => log(end(app, &job).await),
-            _ => log(release(app, vec![hold]).await),
+            Some(job) if job.node != app.node.number || app.jobs.has(job.id) => continue,
+            Some(job) => log(end(app, &job).await),
+            None => log(release(app, vec![hold]).await),
         }
         count += 1;
-        tracing::warn!(%attempt, "the hold of attempt {attempt} was left open; it was given back");
+        tracing::warn!(%hold, "the hold {hold} was left open; it was given back");
     }
     Ok(count)
 }
 
-/// Ends jobs that are open in the database, long over, and driven by nobody.
+/// Ends jobs of ours that are open in the database, long over, and driven by nobody.
 ///
 /// # Errors
 /// A [`DbError`].
@@ -96,7 +162,8 @@ pub async fn end_forgotten_once(app: &App) -> Result<(), DbError> {
     let jobs = &app.config.jobs;
     let longest = i64::from(jobs.wait_secs) + i64::from(jobs.run_secs) * i64::from(jobs.attempts);
     let before = app.clock.now().plus_millis(-longest * SECOND_MS - MARGIN_MS);
-    let open = app.db.read("open_jobs", async |tx| store::open_jobs(tx).await).await?;
+    let number = app.node.number;
+    let open = app.db.read("open_jobs", async move |tx| store::open_of(tx, number).await).await?;
     for job in open.iter().filter(|job| job.created_at < before && !app.jobs.has(job.id)) {
         tracing::warn!(job = %job.id, "job {} was driven by nobody; it was ended", job.id);
         log(end(app, job).await);
@@ -140,8 +207,11 @@ async fn end(app: &App, job: &Job) -> Result<(), DbError> {
         finish_reason: None,
         error: Some((error.0.to_owned(), error.1.to_owned())),
     };
-    let done = app.committer.commit_patiently(Command::Finish(Box::new(finish))).await;
-    done.map(drop).map_err(|error| DbError::Other(format!("job {id} could not be ended: {error}")))
+    match app.committer.commit_patiently(Command::Finish(Box::new(finish))).await {
+        // Somebody else was first, which is as good.
+        Ok(_) | Err(JobError::Ended) => Ok(()),
+        Err(error) => Err(DbError::Other(format!("job {id} could not be ended: {error}"))),
+    }
 }
 
 /// Lets a job that was waiting wait on. Answers whether it could.
@@ -179,26 +249,35 @@ async fn wait_on(app: &Arc<App>, job: &Job) -> Result<bool, DbError> {
         idempotency: None,
     };
     let mut drive = Drive::new(Arc::clone(app), Arc::clone(&live), &submission, job.clone());
-    match drive.place() {
-        Ok(Found::Queue(queue, best_ask)) => {
-            live.push(Event::Waiting { best_ask });
+    // An Island may be free at once; either way the permit comes through the queue.
+    match drive.place_again() {
+        Ok(queue) => {
             tokio::spawn(drive.run(First::Waiting(queue)));
             Ok(true)
         }
-        // No Island is connected yet, so nothing else can happen here; were it so, the job would end.
-        Ok(Found::Island(..)) | Err(_) => {
+        Err(_) => {
             app.jobs.remove(live.id);
             Ok(false)
         }
     }
 }
 
-/// Open holds that no running attempt stands behind.
+/// Gives open holds back that no attempt in progress stands behind. Both are looked up in one snapshot, so that no hold of a
+/// job that is just beginning, here or elsewhere, is among them.
 async fn release_orphans(app: &App) -> Result<usize, DbError> {
-    let open = app.db.read("open_holds", async |tx| ledger::holds_open(tx).await).await?;
-    let count = open.len();
+    let orphans = app
+        .db
+        .read("open_holds", async |tx| {
+            let open = ledger::holds_open(tx).await?;
+            let attempts: Vec<_> = open.iter().map(|hold| AttemptId::from_i64(hold.get())).collect();
+            let drivers = store::drivers_of(tx, &attempts).await?;
+            let alone = open.into_iter().zip(drivers).filter(|(_, driver)| driver.is_none());
+            Ok::<_, DbError>(alone.map(|(hold, _)| hold).collect::<Vec<_>>())
+        })
+        .await?;
+    let count = orphans.len();
     if count > 0 {
-        release(app, open).await?;
+        release(app, orphans).await?;
     }
     Ok(count)
 }

@@ -6,12 +6,13 @@ use db::{DbError, Row, Tx, params};
 use types::id::{AttemptId, Id, JobId, UserId};
 use types::time::Timestamp;
 
-use super::commit::{Command, Finish};
+use super::command::{Command, Finish};
 use super::{Attempt, BidSource, Job, Origin, State, Usage};
+use crate::nodes::Node;
 
 const JOB: &str = "j.id, j.user_id, j.key_id, j.workload_id, j.origin, j.state, j.input, j.bid, j.bid_source,
     j.region, j.priority, j.created_at, j.deadline, j.started_at, j.completed_at, j.attempts, j.island_id, j.charge,
-    j.prompt_tokens, j.completion_tokens, j.finish_reason, j.error_code, j.error";
+    j.prompt_tokens, j.completion_tokens, j.finish_reason, j.error_code, j.error, j.node";
 
 /// Writes the rows of the commands that were not refused, one vectorised statement for each kind of row.
 pub async fn write(tx: &mut Tx<'_>, commands: &[&Command], now: Timestamp) -> Result<(), DbError> {
@@ -27,8 +28,8 @@ pub async fn write(tx: &mut Tx<'_>, commands: &[&Command], now: Timestamp) -> Re
 async fn insert_jobs(tx: &mut Tx<'_>, commands: &[&Command]) -> Result<(), DbError> {
     let sql =
         "INSERT INTO jobs (id, user_id, key_id, workload_id, origin, state, input, bid, bid_source, region,
-                 priority, created_at, deadline, started_at, attempts, island_id)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+                 priority, created_at, deadline, started_at, attempts, island_id, node)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
     let opens = commands.iter().filter_map(|command| match command {
         Command::Open(open) => Some(open),
         _ => None,
@@ -52,7 +53,8 @@ async fn insert_jobs(tx: &mut Tx<'_>, commands: &[&Command]) -> Result<(), DbErr
             job.deadline,
             job.started_at,
             attempt.map_or(0, |attempt| attempt.number),
-            attempt.map(|attempt| attempt.island)
+            attempt.map(|attempt| attempt.island),
+            job.node
         ]
     });
     tx.execute_many(sql, rows).await
@@ -152,19 +154,53 @@ async fn finish_jobs(tx: &mut Tx<'_>, commands: &[&Command]) -> Result<(), DbErr
         .await
 }
 
+const REPEATED: &str =
+    "SELECT request_hash, job_id FROM idempotency WHERE user_id = $1 AND idempotency_key = $2";
+
 /// The fingerprint and the job of a request that was taken before.
 pub async fn repeated(tx: &mut Tx<'_>, user: UserId, key: &str) -> Result<Option<(String, JobId)>, DbError> {
-    let sql = "SELECT request_hash, job_id FROM idempotency WHERE user_id = $1 AND idempotency_key = $2";
-    let row = tx.query_opt(sql, &params![user, key]).await?;
-    row.map(|row| Ok((row.get(0)?, JobId::from_i64(row.get::<Option<i64>>(1)?.unwrap_or_default()))))
-        .transpose()
+    tx.query_opt(REPEATED, &params![user, key]).await?.as_ref().map(read_repeated).transpose()
 }
 
-/// For each job whether it has not ended.
-pub async fn still_open(tx: &mut Tx<'_>, jobs: &[JobId]) -> Result<Vec<bool>, DbError> {
-    let sql = "SELECT 1 FROM jobs WHERE id = $1 AND state IN ('pending', 'running')";
-    let rows = tx.query_many(sql, jobs.iter().map(|&job| params![job])).await?;
+/// The same for many.
+pub async fn repeated_many(
+    tx: &mut Tx<'_>,
+    keys: &[(UserId, &str)],
+) -> Result<Vec<Option<(String, JobId)>>, DbError> {
+    let rows = tx.query_many(REPEATED, keys.iter().map(|&(user, key)| params![user, key])).await?;
+    rows.iter().map(|row| row.as_ref().map(read_repeated).transpose()).collect()
+}
+
+fn read_repeated(row: &Row) -> Result<(String, JobId), DbError> {
+    Ok((row.get(0)?, JobId::from_i64(row.get::<Option<i64>>(1)?.unwrap_or_default())))
+}
+
+/// For each job whether it has not ended and is this coordinator's.
+pub async fn still_open(tx: &mut Tx<'_>, node: Node, jobs: &[JobId]) -> Result<Vec<bool>, DbError> {
+    let sql = "SELECT 1 FROM jobs WHERE id = $1 AND node = $2 AND state IN ('pending', 'running')";
+    let rows = tx.query_many(sql, jobs.iter().map(|&job| params![job, node.number])).await?;
     Ok(rows.iter().map(Option::is_some).collect())
+}
+
+/// For each job that is there how far it is, and when it ended.
+pub async fn ends_of(
+    tx: &mut Tx<'_>,
+    jobs: &[JobId],
+) -> Result<Vec<Option<(State, Option<Timestamp>)>>, DbError> {
+    let sql = "SELECT state, completed_at FROM jobs WHERE id = $1";
+    let rows = tx.query_many(sql, jobs.iter().map(|&job| params![job])).await?;
+    let read = |row: &Row| Ok((read_state(row, 0)?, row.get(1)?));
+    rows.iter().map(|row| row.as_ref().map(read).transpose()).collect()
+}
+
+/// For each attempt that is there its state.
+pub async fn attempt_states(
+    tx: &mut Tx<'_>,
+    attempts: &[Option<AttemptId>],
+) -> Result<Vec<Option<String>>, DbError> {
+    let sql = "SELECT state FROM attempts WHERE id = $1";
+    let rows = tx.query_many(sql, attempts.iter().map(|&attempt| params![attempt])).await?;
+    rows.iter().map(|row| row.as_ref().map(|row| row.get(0)).transpose()).collect()
 }
 
 pub async fn job(tx: &mut Tx<'_>, id: JobId) -> Result<Option<Job>, DbError> {
@@ -192,7 +228,7 @@ pub async fn jobs_of(
          WHERE j.user_id = $1 ORDER BY j.id DESC LIMIT $2 OFFSET $3"
     );
     let rows = tx.query(&sql, &params![user, limit, offset]).await?;
-    rows.iter().map(|row| Ok((read_job(row)?, row.get(23)?))).collect()
+    rows.iter().map(|row| Ok((read_job(row)?, row.get(24)?))).collect()
 }
 
 pub async fn count_of(tx: &mut Tx<'_>, user: UserId) -> Result<i64, DbError> {
@@ -213,10 +249,32 @@ pub async fn completed_of(
     tx.query(&sql, &params![user, workload, limit]).await?.iter().map(read_job).collect()
 }
 
-/// Jobs that have not ended, oldest first.
-pub async fn open_jobs(tx: &mut Tx<'_>) -> Result<Vec<Job>, DbError> {
-    let sql = format!("SELECT {JOB} FROM jobs j WHERE j.state IN ('pending', 'running') ORDER BY j.id");
-    tx.query(&sql, &[]).await?.iter().map(read_job).collect()
+/// Jobs of a coordinator that have not ended, oldest first; of those that run without what was asked.
+pub async fn open_of(tx: &mut Tx<'_>, node: u16) -> Result<Vec<Job>, DbError> {
+    let short = JOB.replace("j.input", "CASE WHEN j.state = 'pending' THEN j.input ELSE '{}' END");
+    let sql = format!(
+        "SELECT {short} FROM jobs j WHERE j.node = $1 AND j.state IN ('pending', 'running') ORDER BY j.id"
+    );
+    tx.query(&sql, &params![node]).await?.iter().map(read_job).collect()
+}
+
+/// Gives the open jobs of one coordinator to another.
+pub async fn hand_over(tx: &mut Tx<'_>, from: u16, to: Node) -> Result<usize, DbError> {
+    let sql = "UPDATE jobs SET node = $2 WHERE node = $1 AND state IN ('pending', 'running')";
+    tx.execute(sql, &params![from, to.number]).await
+}
+
+/// Notes the wish to cancel a job, for the coordinator that drives it; answers whether it is open.
+pub async fn want_cancelled(tx: &mut Tx<'_>, job: JobId, now: Timestamp) -> Result<bool, DbError> {
+    let sql = "UPDATE jobs SET cancel_wanted_at = $2 WHERE id = $1 AND state IN ('pending', 'running')";
+    Ok(tx.execute(sql, &params![job, now]).await? == 1)
+}
+
+/// Open jobs of a coordinator that somebody wished to cancel through another.
+pub async fn to_cancel(tx: &mut Tx<'_>, node: Node) -> Result<Vec<JobId>, DbError> {
+    let sql = "SELECT id FROM jobs
+               WHERE node = $1 AND cancel_wanted_at IS NOT NULL AND state IN ('pending', 'running')";
+    tx.query(sql, &params![node.number]).await?.iter().map(|row| row.get(0)).collect()
 }
 
 /// The attempt a job is in, if it is in one.
@@ -252,23 +310,29 @@ pub async fn places_of(
         .collect()
 }
 
-/// The job an attempt belongs to.
-pub async fn job_of_attempt(tx: &mut Tx<'_>, attempt: AttemptId) -> Result<Option<JobId>, DbError> {
-    let row = tx.query_opt("SELECT job_id FROM attempts WHERE id = $1", &params![attempt]).await?;
-    row.map(|row| row.get(0)).transpose()
+/// For each attempt that is in progress the coordinator of its job, if that is open too.
+pub async fn drivers_of(
+    tx: &mut Tx<'_>,
+    attempts: &[AttemptId],
+) -> Result<Vec<Option<(JobId, u16)>>, DbError> {
+    let sql = "SELECT j.id, j.node FROM attempts a JOIN jobs j ON j.id = a.job_id
+               WHERE a.id = $1 AND a.state = 'running' AND j.state IN ('pending', 'running')";
+    let rows = tx.query_many(sql, attempts.iter().map(|&attempt| params![attempt])).await?;
+    let read = |row: &Row| Ok((row.get(0)?, read_node(row, 1)?));
+    rows.iter().map(|row| row.as_ref().map(read).transpose()).collect()
 }
 
 fn read_job(row: &Row) -> Result<Job, DbError> {
-    let strange = |what: &str| DbError::Other(format!("a job has a strange {what}"));
     let error_code: Option<String> = row.get(21)?;
     let error: Option<String> = row.get(22)?;
     Ok(Job {
         id: row.get(0)?,
+        node: read_node(row, 23)?,
         user: row.get(1)?,
         key: row.get(2)?,
         workload: row.get(3)?,
         origin: Origin::from_name(&row.get::<String>(4)?).ok_or_else(|| strange("origin"))?,
-        state: State::from_name(&row.get::<String>(5)?).ok_or_else(|| strange("state"))?,
+        state: read_state(row, 5)?,
         input: Arc::from(row.get::<String>(6)?),
         bid: row.get(7)?,
         bid_source: BidSource::from_name(&row.get::<String>(8)?).ok_or_else(|| strange("bid_source"))?,
@@ -285,4 +349,16 @@ fn read_job(row: &Row) -> Result<Job, DbError> {
         finish_reason: row.get(20)?,
         error: error_code.map(|code| (code, error.unwrap_or_default())),
     })
+}
+
+fn read_state(row: &Row, column: usize) -> Result<State, DbError> {
+    State::from_name(&row.get::<String>(column)?).ok_or_else(|| strange("state"))
+}
+
+fn read_node(row: &Row, column: usize) -> Result<u16, DbError> {
+    u16::try_from(row.get::<i64>(column)?).map_err(|_| strange("coordinator"))
+}
+
+fn strange(what: &str) -> DbError {
+    DbError::Other(format!("a job has a strange {what}"))
 }

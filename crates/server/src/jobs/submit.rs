@@ -1,16 +1,20 @@
 //! A job comes in: check it, find an Island or a place in the queue, write it, and let it run.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::value::RawValue;
+use tokio::time::timeout;
 use types::id::{Id, IslandId, JobId};
 use types::money::MicroCredits;
 use types::time::{SECOND_MS, Timestamp};
 
-use super::commit::{Command, Done, HOLD_MARGIN_MS, Open};
+use super::command::{Command, Open};
+use super::commit::{Done, HOLD_MARGIN_MS};
 use super::drive::{Drive, First};
 use super::live::{Event, LiveJob};
-use super::{Attempt, BidSource, Job, JobError, Origin, State, Usage, input};
+use super::{Attempt, BidSource, Job, JobError, Origin, State, Usage, elsewhere, input};
 use crate::accounts::SharedUser;
 use crate::accounts::api_keys::ApiKey;
 use crate::app::App;
@@ -51,21 +55,39 @@ pub struct Accepted {
     pub replayed: bool,
 }
 
+/// How long to wait for the database before saying that it is not known whether the job was taken.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Takes a job. It is durable when this answers.
 ///
 /// Runs in a task of its own: a consumer who goes away in the middle cannot leave a job that is written but not driven.
 ///
 /// # Errors
-/// A [`JobError`]; then nothing is held, charged or sent anywhere.
+/// A [`JobError`]; then nothing is held, charged or sent anywhere (with [`JobError::InDoubt`] that is not known).
 pub async fn submit(app: &Arc<App>, submission: Submission) -> Result<Accepted, JobError> {
-    let task = tokio::spawn(take(Arc::clone(app), submission));
-    task.await.unwrap_or_else(|error| {
-        tracing::error!(%error, "taking a job failed");
-        Err(JobError::Internal)
-    })
+    let left = Arc::new(AtomicBool::new(false));
+    let _leaves = Leaves(Arc::clone(&left));
+    let task = tokio::spawn(take(Arc::clone(app), submission, left));
+    match timeout(PATIENCE, task).await {
+        Ok(Ok(taken)) => taken,
+        Ok(Err(error)) => {
+            tracing::error!(%error, "taking a job failed");
+            Err(JobError::Internal)
+        }
+        Err(_) => Err(JobError::InDoubt),
+    }
 }
 
-async fn take(app: Arc<App>, submission: Submission) -> Result<Accepted, JobError> {
+/// Whoever asked waits no longer, for one reason or another.
+struct Leaves(Arc<AtomicBool>);
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+async fn take(app: Arc<App>, submission: Submission, left: Arc<AtomicBool>) -> Result<Accepted, JobError> {
     let workload = Arc::clone(&submission.market.workload);
     let checked = input::check(workload.kind, &submission.input)?;
     if let Some(first) = repeated(&app, &submission).await? {
@@ -82,6 +104,10 @@ async fn take(app: Arc<App>, submission: Submission) -> Result<Accepted, JobErro
     let drive = Drive::new(Arc::clone(&app), Arc::clone(&live), &submission, job);
     let result = write(&app, drive, submission.idempotency).await;
     entry.keep_if(matches!(result, Ok(Accepted { replayed: false, .. })));
+    if submission.origin == Origin::Request && left.load(Ordering::SeqCst) {
+        // The answer would reach nobody.
+        live.cancel();
+    }
     result
 }
 
@@ -134,6 +160,7 @@ fn new_job(app: &App, submission: &Submission, input: Arc<str>, now: Timestamp) 
     };
     Job {
         id: app.ids.next(now),
+        node: app.node.number,
         user: submission.user.id,
         key: submission.key.as_ref().map(|key| key.id),
         workload: submission.market.workload.id,
@@ -390,16 +417,17 @@ pub async fn charged_by(
     Ok(charged.collect())
 }
 
-/// Cancels a job of this user and waits until it has ended.
+/// Cancels a job of this user and waits until it has ended. One that another coordinator drives is cancelled by that one.
 ///
 /// # Errors
-/// [`JobError::NotFound`], or [`JobError::Ended`] if it had ended already.
+/// [`JobError::NotFound`]; [`JobError::Ended`] if it had ended already; [`JobError::Unavailable`] if the other coordinator does
+/// not answer, in which case the wish stays.
 pub async fn cancel(app: &App, user: types::id::UserId, id: JobId) -> Result<Arc<Job>, JobError> {
     let (job, _) = find(app, user, id).await?;
     if job.state.is_final() {
         return Err(JobError::Ended);
     }
-    let Some(live) = app.jobs.get(id) else { return Err(JobError::Ended) };
+    let Some(live) = app.jobs.get(id) else { return elsewhere::cancel(app, user, id).await };
     live.cancel();
     live.read().ended().await.ok_or(JobError::Internal)
 }

@@ -22,11 +22,11 @@ pub async fn add_trades(tx: &mut Tx<'_>, trades: &[Trade]) -> Result<(), DbError
     let sql = "INSERT INTO market_minutes (workload_id, minute, trades, total, lowest, highest, last)
                VALUES ($1, $2, $3, $4, $5, $6, $7)
                ON CONFLICT (workload_id, minute) DO UPDATE SET
-                 trades = market_minutes.trades + $3,
-                 total = market_minutes.total + $4,
-                 lowest = CASE WHEN $5 < market_minutes.lowest THEN $5 ELSE market_minutes.lowest END,
-                 highest = CASE WHEN $6 > market_minutes.highest THEN $6 ELSE market_minutes.highest END,
-                 last = $7";
+                 trades = market_minutes.trades + excluded.trades,
+                 total = market_minutes.total + excluded.total,
+                 lowest = CASE WHEN excluded.lowest < market_minutes.lowest THEN excluded.lowest ELSE market_minutes.lowest END,
+                 highest = CASE WHEN excluded.highest > market_minutes.highest THEN excluded.highest ELSE market_minutes.highest END,
+                 last = excluded.last";
     tx.execute_many(
         sql,
         trades.iter().map(|t| params![t.workload, t.minute, t.count, t.total, t.lowest, t.highest, t.last]),
@@ -37,7 +37,7 @@ pub async fn add_trades(tx: &mut Tx<'_>, trades: &[Trade]) -> Result<(), DbError
 /// What cleared in the day before `now`.
 pub async fn last_day(tx: &mut Tx<'_>, workload: i64, now: Timestamp) -> Result<Window, DbError> {
     let since = now.plus_millis(-DAY_MS).as_millis() / MINUTE_MS;
-    let sql = "SELECT coalesce(sum(trades), 0), coalesce(sum(total), 0), min(lowest), max(highest)
+    let sql = "SELECT CAST(coalesce(sum(trades), 0) AS BIGINT), CAST(coalesce(sum(total), 0) AS BIGINT), min(lowest), max(highest)
                FROM market_minutes WHERE workload_id = $1 AND minute > $2";
     let row = tx.query_one(sql, &params![workload, since]).await?;
     Ok(Window { trades: row.get(0)?, total: row.get(1)?, lowest: row.get(2)?, highest: row.get(3)? })

@@ -12,8 +12,10 @@ use server::providers::{signature, verify};
 use server::purchases::sandbox::Choice;
 use server::purchases::{self, PurchaseError, State};
 use server::telemetry::Metrics;
-use server::{audit, credits};
+use server::{audit, credits, nodes};
 use types::money::MicroCredits;
+use types::rng::SystemRandom;
+use types::time::{Clock, SystemClock};
 
 struct Shop {
     app: Arc<App>,
@@ -29,7 +31,9 @@ impl Shop {
         let mut config = Config::load(None, []).unwrap();
         config.data_dir = folder.path().to_path_buf();
         let db = open_database(&config, OpenOptions::server()).await.unwrap();
-        let (app, _queue) = App::build(config, db, false, Metrics::detached()).await.unwrap();
+        let now = SystemClock.now();
+        let claim = nodes::claim(&db, &config.data_dir, &SystemRandom, now).await.unwrap();
+        let (app, _queue) = App::build(config, db, claim, false, Metrics::detached()).await.unwrap();
         let new = NewUser::new(&app.ids, app.clock.now());
         let ana = app.db.tx("ana", async move |tx| find_or_create(tx, "ana@example.org", new).await).await;
         Self { ana: ana.unwrap(), app, _folder: folder }

@@ -137,14 +137,27 @@ fn the_map_names_what_exists() {
 }
 
 #[test]
-fn every_migration_is_listed_once() {
+fn every_migration_is_listed_once_for_each_engine() {
     for (folder, list) in [("server", "crates/server/src/lib.rs"), ("ledger", "crates/ledger/src/lib.rs")] {
         let list = std::fs::read_to_string(root().join(list)).unwrap();
-        let mut scripts = Vec::new();
-        files(&root().join("crates").join(folder).join("migrations"), ".sql", &mut scripts);
-        for script in scripts {
-            let name = script.file_name().unwrap().to_string_lossy().into_owned();
-            assert_eq!(list.matches(&name).count(), 1, "{name} in {folder}");
+        let mut names = Vec::new();
+        for engine in ["sqlite", "postgres"] {
+            let mut scripts = Vec::new();
+            files(&root().join("crates").join(folder).join("migrations").join(engine), ".sql", &mut scripts);
+            let mut found: Vec<String> = scripts
+                .iter()
+                .map(|script| script.file_name().unwrap().to_string_lossy().into_owned())
+                .collect();
+            found.sort();
+            for name in &found {
+                assert_eq!(
+                    list.matches(&format!("{engine}/{name}")).count(),
+                    1,
+                    "{engine}/{name} in {folder}"
+                );
+            }
+            names.push(found);
         }
+        assert_eq!(names[0], names[1], "{folder}: each step is there for both engines");
     }
 }

@@ -1,0 +1,131 @@
+//! What the hot path can be asked to write. [`commit`](super::commit) writes it.
+
+use types::id::{AccountId, ApiKeyId, AttemptId, JobId, UserId};
+use types::money::MicroCredits;
+use types::time::Timestamp;
+
+use super::{Attempt, Job, State, Usage};
+
+/// Something to commit.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// A new job: with an attempt it runs, without it waits.
+    Open(Box<Open>),
+    /// A waiting job begins its next attempt.
+    Begin(Box<Begin>),
+    /// An attempt failed before giving anything; the job waits for another Island.
+    Suspend(Box<Suspend>),
+    /// A job ends.
+    Finish(Box<Finish>),
+}
+
+/// A new job.
+#[derive(Clone, Debug)]
+pub struct Open {
+    /// The job, as it shall be stored.
+    pub job: Job,
+    /// Whose credits.
+    pub wallet: AccountId,
+    /// The attempt it begins with.
+    pub attempt: Option<Attempt>,
+    /// What must at least be available for a job that waits.
+    pub least: MicroCredits,
+    /// The spending limit to count it against.
+    pub cap: Option<i64>,
+    /// When the hold may be expired.
+    pub hold_until: Timestamp,
+    /// The caller's key for this request and the request's fingerprint (I9).
+    pub idempotency: Option<(String, String)>,
+}
+
+/// The next attempt of a job.
+#[derive(Clone, Debug)]
+pub struct Begin {
+    /// The job.
+    pub job: JobId,
+    /// Its user.
+    pub user: UserId,
+    /// Its key.
+    pub key: Option<ApiKeyId>,
+    /// Whose credits.
+    pub wallet: AccountId,
+    /// When.
+    pub at: Timestamp,
+    /// The attempt that begins.
+    pub attempt: Attempt,
+    /// The spending limit to count it against.
+    pub cap: Option<i64>,
+    /// When the hold may be expired.
+    pub hold_until: Timestamp,
+}
+
+/// A job goes back to waiting.
+#[derive(Clone, Debug)]
+pub struct Suspend {
+    /// The job.
+    pub job: JobId,
+    /// The attempt that failed.
+    pub attempt: AttemptId,
+    /// Why.
+    pub error: String,
+}
+
+/// The end of a job.
+#[derive(Clone, Debug)]
+pub struct Finish {
+    /// The job.
+    pub job: JobId,
+    /// When.
+    pub at: Timestamp,
+    /// Its Cargo.
+    pub workload: i64,
+    /// How it ended.
+    pub state: State,
+    /// The attempt in progress.
+    pub attempt: Option<Attempt>,
+    /// What it costs.
+    pub charge: MicroCredits,
+    /// The network's share of that.
+    pub fee: MicroCredits,
+    /// What it gave.
+    pub output: Option<String>,
+    /// What was counted.
+    pub usage: Usage,
+    /// Why its text ended.
+    pub finish_reason: Option<String>,
+    /// Why it failed.
+    pub error: Option<(String, String)>,
+}
+
+impl Command {
+    /// The job it is about.
+    #[must_use]
+    pub const fn job(&self) -> JobId {
+        match self {
+            Self::Open(open) => open.job.id,
+            Self::Begin(begin) => begin.job,
+            Self::Suspend(suspend) => suspend.job,
+            Self::Finish(finish) => finish.job,
+        }
+    }
+
+    /// Who wants to spend, with which key.
+    #[must_use]
+    pub const fn spender(&self) -> Option<(UserId, Option<ApiKeyId>)> {
+        match self {
+            Self::Open(open) => Some((open.job.user, open.job.key)),
+            Self::Begin(begin) => Some((begin.user, begin.key)),
+            Self::Suspend(_) | Self::Finish(_) => None,
+        }
+    }
+
+    /// The attempt it begins or ends, of those that do nothing else.
+    #[must_use]
+    pub const fn attempt(&self) -> Option<AttemptId> {
+        match self {
+            Self::Begin(begin) => Some(begin.attempt.id),
+            Self::Suspend(suspend) => Some(suspend.attempt),
+            Self::Open(_) | Self::Finish(_) => None,
+        }
+    }
+}
