@@ -47,7 +47,7 @@ pub use command::{Applied, Command, Outcome, Refusal, TransferKind};
 use db::{Migration, MigrationSet};
 pub use fold::{Pace, fold};
 pub use store::{open_account, open_accounts, open_cap};
-pub use submit::{Submitted, balance, cap, holds_expired, open_holds, submit, submit_at};
+pub use submit::{Submitted, balance, balances, cap, holds_expired, open_holds, submit, submit_at};
 
 /// The ledger's tables.
 pub const MIGRATIONS: MigrationSet = MigrationSet {

@@ -1,5 +1,7 @@
 //! The one way credits move: know, decide, write.
 
+use std::collections::{BTreeSet, HashMap};
+
 use db::{DbError, Tx};
 use sha2::{Digest, Sha256};
 use types::id::{AccountId, Id, TransferId};
@@ -212,6 +214,27 @@ pub(crate) fn mark(before: i64, changes: &[u8]) -> i64 {
 /// A [`DbError`]; [`DbError::RowCount`] if there is no such account.
 pub async fn balance(tx: &mut Tx<'_>, id: AccountId) -> Result<Balance, DbError> {
     Ok(account(tx, id).await?.balance())
+}
+
+/// What there is in each of some accounts, in one statement; `None` for one that does not exist.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn balances(tx: &mut Tx<'_>, ids: &[AccountId]) -> Result<Vec<Option<Balance>>, DbError> {
+    let head = store::head(tx).await?;
+    let memory = if head.folded < head.batch { Some(memory::recall(tx).await?) } else { None };
+    let mut stored: BTreeSet<AccountId> = ids.iter().copied().collect();
+    let mut found = HashMap::new();
+    if let Some(memory) = memory {
+        for (id, known) in ids.iter().filter_map(|id| Some((id, memory.books.accounts.get(id)?))) {
+            stored.remove(id);
+            found.insert(*id, known.account);
+        }
+        tx.put_memo(memory);
+    }
+    let stored: Vec<AccountId> = stored.into_iter().collect();
+    found.extend(store::accounts(tx, &stored).await?.into_iter().map(|account| (account.id, account)));
+    Ok(ids.iter().map(|id| found.get(id).map(Account::balance)).collect())
 }
 
 /// An account as it is now, wherever its newest state is written.

@@ -1,12 +1,15 @@
 //! `archipelago audit`: the ledger's own checks, and those that need purchases, jobs and attempts beside it.
 
-use db::{Db, DbError};
+use db::{Db, DbError, Tx, params};
+use ledger::Hold;
 use ledger::audit::{Check, Finding};
+use types::id::Id;
 
 const CHECKS: &[Check] = &[
     Check {
         invariant: "I4",
         what: "a purchase and its grant disagree",
+        meaning: "Somebody paid without getting credits, or got credits without paying, or another number of them.",
         sql: "SELECT 'purchase ' || p.id || ' ' || p.state || ' transfer ' || coalesce(t.amount, -1)
               FROM purchases p LEFT JOIN ledger_transfers t ON t.id = p.id
               WHERE (p.state = 'granted' AND (t.id IS NULL OR t.kind <> 2 OR t.to_account <> p.wallet_id
@@ -16,68 +19,78 @@ const CHECKS: &[Check] = &[
     Check {
         invariant: "I4",
         what: "credits were sold without a purchase",
+        meaning: "Credits came into a wallet as if bought, and no purchase says so.",
         sql: "SELECT 'transfer ' || t.id FROM ledger_transfers t LEFT JOIN purchases p ON p.id = t.id
               WHERE t.kind = 2 AND p.id IS NULL",
     },
     Check {
         invariant: "I15",
         what: "a grant and its transfer disagree",
+        meaning: "What the operator granted is not what reached the wallet.",
         sql: "SELECT 'grant ' || g.id FROM grants g LEFT JOIN ledger_transfers t ON t.id = g.id
               WHERE t.id IS NULL OR t.amount <> g.amount OR t.kind <> 3",
     },
     Check {
         invariant: "I3",
         what: "a job was charged more than once",
+        meaning: "Two attempts of one job were settled with a charge: the consumer paid twice.",
         sql: "SELECT 'job ' || a.job_id || ' ' || count(*) || ' charges'
-              FROM attempts a JOIN ledger_holds h ON h.id = a.id
-              WHERE h.state = 1 AND h.charged > 0 GROUP BY a.job_id HAVING count(*) > 1",
+              FROM attempts a JOIN ledger_transfers t ON t.id = a.id
+              WHERE t.kind = 1 AND t.amount > 0 GROUP BY a.job_id HAVING count(*) > 1",
     },
     Check {
         invariant: "I3",
         what: "a job's charge is not what its attempts were charged",
+        meaning: "The price shown with the job is not what left the wallet.",
         sql: "SELECT 'job ' || j.id || ' ' || j.state || ' charge ' || j.charge || ' charged ' || coalesce(c.charged, 0)
               FROM jobs j LEFT JOIN
-                (SELECT a.job_id, sum(h.charged) AS charged FROM attempts a JOIN ledger_holds h ON h.id = a.id
+                (SELECT a.job_id, sum(t.amount) AS charged FROM attempts a JOIN ledger_transfers t ON t.id = a.id
                  GROUP BY a.job_id) c ON c.job_id = j.id
               WHERE j.charge <> coalesce(c.charged, 0)",
     },
     Check {
+        invariant: "I3",
+        what: "an attempt and its hold ended differently",
+        meaning: "The attempt says settled or released, the ledger says otherwise.",
+        sql: "SELECT 'attempt ' || a.id || ' ' || a.state || ' transfer kind ' || coalesce(t.kind, 0)
+              FROM attempts a LEFT JOIN ledger_transfers t ON t.id = a.id
+              WHERE (a.state = 'settled' AND coalesce(t.kind, 0) <> 1)
+                 OR (a.state = 'released' AND coalesce(t.kind, 0) NOT IN (5, 6))
+                 OR (a.state = 'running' AND t.id IS NOT NULL)",
+    },
+    Check {
         invariant: "I5",
         what: "a job was charged above its bid",
+        meaning: "A consumer paid more than they offered.",
         sql: "SELECT 'job ' || id || ' bid ' || bid || ' charge ' || charge FROM jobs WHERE charge > bid",
-    },
-    Check {
-        invariant: "I6",
-        what: "a job was charged without an output",
-        sql: "SELECT 'job ' || j.id || ' ' || j.state || ' charge ' || j.charge
-              FROM jobs j LEFT JOIN job_outputs o ON o.job_id = j.id WHERE j.charge > 0 AND o.job_id IS NULL",
-    },
-    Check {
-        invariant: "I7",
-        what: "a job that has ended still holds credits",
-        sql: "SELECT 'job ' || j.id || ' ' || j.state || ' hold ' || h.id
-              FROM ledger_holds h JOIN attempts a ON a.id = h.id JOIN jobs j ON j.id = a.job_id
-              WHERE h.state = 0 AND j.state NOT IN ('pending', 'running')",
-    },
-    Check {
-        invariant: "I7",
-        what: "an open hold belongs to no attempt in progress",
-        sql: "SELECT 'hold ' || h.id FROM ledger_holds h LEFT JOIN attempts a ON a.id = h.id
-              WHERE h.state = 0 AND (a.id IS NULL OR a.state <> 'running')",
-    },
-    Check {
-        invariant: "I8",
-        what: "an attempt's charge did not go to its Island's owner",
-        sql: "SELECT 'attempt ' || a.id FROM attempts a JOIN ledger_transfers t ON t.id = a.id
-              WHERE t.to_account <> a.earnings_id",
     },
     Check {
         invariant: "I5",
         what: "an attempt's hold is not its frozen price",
-        sql: "SELECT 'attempt ' || a.id || ' price ' || a.price || ' hold ' || h.amount
-              FROM attempts a JOIN ledger_holds h ON h.id = a.id WHERE a.price <> h.amount",
+        meaning: "The price of the match and what was reserved differ.",
+        sql: "SELECT 'attempt ' || a.id || ' price ' || a.price || ' held ' || t.held
+              FROM attempts a JOIN ledger_transfers t ON t.id = a.id WHERE a.price <> t.held",
+    },
+    Check {
+        invariant: "I6",
+        what: "a job was charged without an output",
+        meaning: "A consumer paid for nothing.",
+        sql: "SELECT 'job ' || j.id || ' ' || j.state || ' charge ' || j.charge
+              FROM jobs j LEFT JOIN job_outputs o ON o.job_id = j.id WHERE j.charge > 0 AND o.job_id IS NULL",
+    },
+    Check {
+        invariant: "I8",
+        what: "an attempt's charge did not go to its Island's owner",
+        meaning: "Somebody else earned what this Island did.",
+        sql: "SELECT 'attempt ' || a.id FROM attempts a JOIN ledger_transfers t ON t.id = a.id
+              WHERE t.to_account <> a.earnings_id",
     },
 ];
+
+const ATTEMPT: &str =
+    "SELECT a.state, a.price, j.state FROM attempts a JOIN jobs j ON j.id = a.job_id WHERE a.id = $1";
+/// Holds looked up at a time.
+const AT_ONCE: usize = 1024;
 
 /// Checks everything; an empty list means that the books balance.
 ///
@@ -88,7 +101,49 @@ pub async fn run(db: &Db) -> Result<Vec<Finding>, DbError> {
     db.read("audit", async |tx| {
         let mut findings = ledger::audit::ledger(tx).await?;
         findings.extend(ledger::audit::run(tx, CHECKS).await?);
+        let open = ledger::open_holds(tx).await?;
+        for some in open.chunks(AT_ONCE) {
+            findings.extend(check_open(tx, some).await?);
+        }
         Ok(findings)
     })
     .await
+}
+
+/// Every open hold belongs to an attempt in progress of a job that has not ended (I7), at its frozen price (I5).
+async fn check_open(tx: &mut Tx<'_>, holds: &[Hold]) -> Result<Vec<Finding>, DbError> {
+    let mut findings = Vec::new();
+    let rows = tx.query_many(ATTEMPT, holds.iter().map(|hold| params![hold.id])).await?;
+    for (hold, row) in holds.iter().zip(rows) {
+        let mut add = |invariant, what: &str, meaning| {
+            findings.push(Finding { invariant, what: format!("{what}: hold {}", hold.id.get()), meaning });
+        };
+        let Some(row) = row else {
+            add("I7", "an open hold belongs to no attempt", "Credits are stuck until the hold expires.");
+            continue;
+        };
+        let (attempt, price, job): (String, _, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        if attempt != "running" {
+            add(
+                "I7",
+                "an open hold belongs to no attempt in progress",
+                "Credits are stuck until the hold expires.",
+            );
+        }
+        if job != "pending" && job != "running" {
+            add(
+                "I7",
+                "a job that has ended still holds credits",
+                "Credits are stuck until the hold expires.",
+            );
+        }
+        if hold.amount != price {
+            add(
+                "I5",
+                "an attempt's hold is not its frozen price",
+                "The price of the match and what is reserved differ.",
+            );
+        }
+    }
+    Ok(findings)
 }

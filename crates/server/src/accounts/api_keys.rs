@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use db::DbError;
+use ledger::Limits;
 use types::id::{ApiKeyId, Id};
 use types::money::MicroCredits;
 use types::time::Timestamp;
@@ -176,7 +177,7 @@ pub async fn create(app: &App, user: &User, request: KeyRequest) -> Result<(ApiK
             }
             store::insert_key(tx, user, &row, &hash).await?;
             if let Some(limit) = row.spend_limit {
-                ledger::open_cap(tx, row.id.get(), limit).await?;
+                ledger::open_cap(tx, row.id.get(), Limits::total(Some(limit))).await?;
             }
             Ok(())
         })

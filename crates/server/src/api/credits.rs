@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
+use ledger::statement::{Line, StatementError};
 use serde_json::{Value, json};
 
 use super::extract::{ApiUser, Fields, idempotency_key, page};
@@ -70,19 +71,10 @@ pub async fn transactions(
     Query(query): Query<HashMap<String, String>>,
 ) -> Result<Json<Value>, ApiError> {
     let (limit, _) = page(&query)?;
-    let before =
-        match query.get("cursor") {
-            None => None,
-            Some(text) => {
-                let cursor = text.parse::<i64>().ok().filter(|cursor| *cursor > 0);
-                Some(cursor.ok_or_else(|| {
-                    ApiError::invalid("cursor", "must be the next_cursor of an earlier answer")
-                })?)
-            }
-        };
-    let lines = credits::statement(&app, caller.user.wallet, before, limit).await?;
+    let from = query.get("cursor").map(|text| text.parse().map_err(StatementError::from)).transpose()?;
+    let lines = credits::statement(&app, caller.user.wallet, from, limit).await?;
     let charged = charged_by(&app, &lines).await?;
-    let next = lines.last().map(|line| line.seq).filter(|seq| *seq > 1);
+    let next = lines.last().and_then(Line::next);
     let rows: Vec<Value> = lines
         .iter()
         .map(|line| {
@@ -91,7 +83,7 @@ pub async fn transactions(
                    "job_id": charged.get(&line.transfer).map(|charged| charged.job)})
         })
         .collect();
-    Ok(Json(json!({"data": rows, "next_cursor": next.map(|seq| seq.to_string())})))
+    Ok(Json(json!({"data": rows, "next_cursor": next.map(|cursor| cursor.to_string())})))
 }
 
 fn purchase_json(purchase: &Purchase) -> Value {

@@ -1,6 +1,7 @@
 //! Domain errors, turned into answers.
 
 use axum::http::StatusCode;
+use ledger::statement::StatementError;
 
 use crate::accounts::api_keys::KeyError;
 use crate::accounts::magic_link::SignInError;
@@ -32,6 +33,9 @@ impl From<JobError> for ApiError {
                 "account_frozen",
                 "This account is frozen and cannot spend. Please contact the operator.",
             ),
+            JobError::InDebt { owed } => {
+                Self::new(StatusCode::PAYMENT_REQUIRED, "in_debt", text).with_amount("owed", owed)
+            }
             JobError::KeyRevoked => Self::unauthenticated("This API key has been revoked."),
             JobError::InsufficientCredits { required, available, reason } => {
                 Self::new(StatusCode::PAYMENT_REQUIRED, "insufficient_credits", text)
@@ -71,6 +75,17 @@ impl From<PurchaseError> for ApiError {
             ),
             PurchaseError::Provider(error) => error.into(),
             PurchaseError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<StatementError> for ApiError {
+    fn from(error: StatementError) -> Self {
+        match error {
+            StatementError::Cursor(_) => {
+                Self::invalid("cursor", "must be the next_cursor of an earlier answer")
+            }
+            StatementError::Db(error) => error.into(),
         }
     }
 }

@@ -5,6 +5,7 @@
 pub(crate) mod store;
 
 use db::DbError;
+use ledger::statement::{Cursor, Line, StatementError};
 use ledger::{Balance, Command, TransferKind, system};
 use serde::Serialize;
 use types::id::{AccountId, GrantId, Id, TransferId};
@@ -54,17 +55,17 @@ pub async fn balance(app: &App, account: AccountId) -> Result<Balance, DbError> 
     app.db.read("balance", async move |tx| ledger::balance(tx, account).await).await
 }
 
-/// The newest lines of an account's statement, before number `before`.
+/// The lines of an account's statement from a cursor on, or the newest.
 ///
 /// # Errors
-/// A [`DbError`].
+/// A [`StatementError`].
 pub async fn statement(
     app: &App,
     account: AccountId,
-    before: Option<i64>,
+    from: Option<Cursor>,
     limit: u32,
-) -> Result<Vec<ledger::statement::Line>, DbError> {
-    app.db.read("statement", async move |tx| ledger::statement::lines(tx, account, before, limit).await).await
+) -> Result<Vec<Line>, StatementError> {
+    app.db.read("statement", async move |tx| ledger::statement::lines(tx, account, from, limit).await).await
 }
 
 /// Grants credits to a user by the operator's word.

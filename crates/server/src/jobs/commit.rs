@@ -19,12 +19,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use db::{DbError, Tx};
-use ledger::Refusal;
+use ledger::{Period, Refusal};
 use tokio::sync::{mpsc, oneshot};
 use types::id::{AccountId, AttemptId, Id, JobId, TransferId, UserId};
 use types::time::{SECOND_MS, Timestamp};
 
-use super::command::Command;
+use super::command::{Command, Open};
 use super::{Attempt, JobError, State, store};
 use crate::app::App;
 use crate::marketplace::rates::aggregate;
@@ -299,10 +299,17 @@ fn refused(refusal: Refusal, asked: &ledger::Command) -> JobError {
         Refusal::InsufficientCredits { required, available } => {
             JobError::InsufficientCredits { required, available, reason: "balance" }
         }
-        Refusal::CapExceeded { required, available } => {
-            JobError::InsufficientCredits { required, available, reason: "key_limit" }
+        Refusal::CapExceeded { period, required, available } => {
+            let reason = match period {
+                Period::Total => "key_limit",
+                Period::Day => "key_limit_day",
+                Period::Week => "key_limit_week",
+                Period::Month => "key_limit_month",
+            };
+            JobError::InsufficientCredits { required, available, reason }
         }
         Refusal::Frozen => JobError::Frozen,
+        Refusal::InDebt { owed } => JobError::InDebt { owed },
         Refusal::HoldEnded { .. } => JobError::Ended,
         refusal => {
             tracing::error!(%refusal, ?asked, "the ledger refused what it should not");
@@ -413,22 +420,32 @@ async fn refuse_waiting_paupers(
     commands: &[&Command],
     decided: &mut Decided,
 ) -> Result<(), DbError> {
-    let mut balances: HashMap<AccountId, ledger::Balance> = HashMap::new();
-    for (command, decided) in commands.iter().zip(decided) {
-        let Command::Open(open) = command else { continue };
-        if open.attempt.is_some() || decided.is_some() {
-            continue;
-        }
-        let balance = match balances.get(&open.wallet) {
-            Some(balance) => *balance,
-            None => {
-                let balance = ledger::balance(tx, open.wallet).await?;
-                *balances.entry(open.wallet).or_insert(balance)
+    let waiting: Vec<(usize, &Open)> = commands
+        .iter()
+        .enumerate()
+        .filter_map(|(index, command)| match command {
+            Command::Open(open) if open.attempt.is_none() && decided[index].is_none() => {
+                Some((index, &**open))
             }
+            _ => None,
+        })
+        .collect();
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    let wallets: Vec<AccountId> = waiting.iter().map(|(_, open)| open.wallet).collect();
+    let balances = ledger::balances(tx, &wallets).await?;
+    for ((index, open), balance) in waiting.into_iter().zip(balances) {
+        let decided = &mut decided[index];
+        let Some(balance) = balance else {
+            *decided = Some(Err(JobError::Internal));
+            continue;
         };
         let (required, available) = (open.least, balance.available());
         if balance.frozen {
             *decided = Some(Err(JobError::Frozen));
+        } else if balance.debt.is_positive() {
+            *decided = Some(Err(JobError::InDebt { owed: balance.debt }));
         } else if available < required {
             *decided = Some(Err(JobError::InsufficientCredits { required, available, reason: "balance" }));
         }

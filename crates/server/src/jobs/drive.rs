@@ -390,20 +390,10 @@ impl Drive {
 
     /// Writes the end, patiently: while the disk is full the hold stays and nothing is charged.
     async fn write_finish(&mut self, finish: Finish) {
-        let traded = finish
-            .charge
-            .is_positive()
-            .then(|| finish.attempt.as_ref().map(|attempt| attempt.price))
-            .flatten();
         let command = Command::Finish(Box::new(finish));
         for tried in 0..FINISH_TRIES {
             match self.app.committer.commit_patiently(command.clone()).await {
-                Ok(_) => {
-                    if let Some(price) = traded {
-                        self.market.note_price(price);
-                    }
-                    return;
-                }
+                Ok(_) => return,
                 Err(JobError::Unavailable(_)) => {
                     tokio::time::sleep(Duration::from_millis(50 << tried.min(5))).await;
                 }
@@ -443,6 +433,7 @@ fn refused(error: &JobError) -> Verdict {
         JobError::InsufficientCredits { .. } => "insufficient_credits",
         JobError::Unverified => "verification_required",
         JobError::Frozen => "account_frozen",
+        JobError::InDebt { .. } => "in_debt",
         JobError::KeyRevoked => "key_revoked",
         JobError::TooManyJobs => "too_many_jobs",
         JobError::Unavailable(_) | JobError::Replaced => "unavailable",

@@ -179,6 +179,12 @@ pub enum JobError {
     /// The account may not spend (I11).
     #[error("this account is frozen and cannot spend")]
     Frozen,
+    /// The account owes credits (I11).
+    #[error("{owed} credits are owed; what you buy pays them first")]
+    InDebt {
+        /// How much.
+        owed: MicroCredits,
+    },
     /// The key was revoked a moment ago.
     #[error("this API key has been revoked")]
     KeyRevoked,

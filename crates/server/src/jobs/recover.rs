@@ -268,7 +268,7 @@ async fn release_orphans(app: &App) -> Result<usize, DbError> {
     let orphans = app
         .db
         .read("open_holds", async |tx| {
-            let open = ledger::holds_open(tx).await?;
+            let open: Vec<TransferId> = ledger::open_holds(tx).await?.iter().map(|hold| hold.id).collect();
             let attempts: Vec<_> = open.iter().map(|hold| AttemptId::from_i64(hold.get())).collect();
             let drivers = store::drivers_of(tx, &attempts).await?;
             let alone = open.into_iter().zip(drivers).filter(|(_, driver)| driver.is_none());

@@ -7,6 +7,7 @@ use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use ledger::TransferKind;
 use ledger::statement::Line;
+use ledger::statement::StatementError;
 use pages::credits::{self as view, ActivityRow, Credits, CreditsReturn, PurchaseRow, ReturnState};
 use pages::{Badge, Nav, Tone};
 use types::id::{PurchaseId, TransferId};
@@ -40,13 +41,13 @@ pub async fn show(
     Said(flash): Said,
 ) -> Result<Page<Credits>, ApiError> {
     let user = &session.user;
-    let before = query.get("before").map(|text| cursor(text)).transpose()?;
+    let from = query.get("before").map(|text| text.parse().map_err(StatementError::from)).transpose()?;
     let balance = credits::balance(&app, user.wallet).await?;
     let mut layout = frame(&app, Some(&session), "Credits", Nav::Credits).await?;
     layout.flash = flash;
-    let lines = credits::statement(&app, user.wallet, before, LINES + 1).await?;
+    let lines = credits::statement(&app, user.wallet, from, LINES).await?;
     let charged = charged_by(&app, &lines).await?;
-    let (activity, older) = activity(lines, &charged);
+    let (activity, older) = activity(&lines, &charged);
     let history = purchases::history(&app, user.id, PURCHASES).await?;
     Ok(Page(Credits {
         layout,
@@ -122,11 +123,6 @@ pub async fn back(
     .into_response())
 }
 
-fn cursor(text: &str) -> Result<i64, ApiError> {
-    let cursor = text.parse().ok().filter(|cursor| *cursor > 0);
-    cursor.ok_or_else(|| ApiError::invalid("before", "must be a number, as in the link \"Older\""))
-}
-
 fn packages(app: &App, available: MicroCredits) -> Vec<view::Package> {
     let Some(first) = app.packages.first() else { return Vec::new() };
     let card = |package: &Package| view::Package {
@@ -171,14 +167,9 @@ fn purchase_row(purchase: &Purchase) -> PurchaseRow {
 }
 
 /// The lines to show, and the address of the next ones if there are more.
-fn activity(
-    mut lines: Vec<Line>,
-    charged: &HashMap<TransferId, Charged>,
-) -> (Vec<ActivityRow>, Option<String>) {
-    let most = LINES as usize;
-    let more = lines.len() > most;
-    lines.truncate(most);
-    let older = lines.last().filter(|_| more).map(|line| format!("/credits?before={}#activity", line.seq));
+fn activity(lines: &[Line], charged: &HashMap<TransferId, Charged>) -> (Vec<ActivityRow>, Option<String>) {
+    let older = lines.last().and_then(Line::next);
+    let older = older.map(|cursor| format!("/credits?before={cursor}#activity"));
     (lines.iter().map(|line| activity_row(line, charged.get(&line.transfer))).collect(), older)
 }
 
@@ -203,6 +194,11 @@ fn what(kind: TransferKind, note: Option<&str>) -> String {
         TransferKind::Purchase => "Bought",
         TransferKind::Grant => "Granted by the operator",
         TransferKind::EarningsToWallet => "Moved from earnings",
+        // These have no legs, so no statement shows them.
+        TransferKind::Released | TransferKind::Expired => "Given back",
+        TransferKind::TakenBack => "Taken back",
+        TransferKind::Owed => "Owed",
+        TransferKind::Repaid => "Debt paid",
     };
     match (kind, note.filter(|note| !note.is_empty())) {
         (TransferKind::Purchase, Some(note)) => format!("{word} {note}"),
