@@ -218,20 +218,7 @@ impl App {
             stopping: AtomicBool::new(false),
             stopped: Notify::new(),
         };
-        app.load_last_prices().await?;
         Ok((Arc::new(app), queue))
-    }
-
-    async fn load_last_prices(&self) -> Result<(), DbError> {
-        for market in self.market.all() {
-            let id = market.workload.id;
-            let last =
-                self.db.read("last_price", async move |tx| market_store::last_price(tx, id).await).await?;
-            if let Some(price) = last {
-                market.note_price(price);
-            }
-        }
-        Ok(())
     }
 
     /// Something about the market is worth telling the pages.

@@ -123,16 +123,9 @@ async fn tell_balances(app: &App) -> Result<(), DbError> {
     if watched.is_empty() {
         return Ok(());
     }
-    let balances = app
-        .db
-        .read("watched_balances", async move |tx| {
-            let mut balances = Vec::new();
-            for &account in &watched {
-                balances.push(ledger::balance(tx, account).await?);
-            }
-            Ok::<_, DbError>(balances)
-        })
-        .await?;
+    let balances =
+        app.db.read("watched_balances", async move |tx| ledger::balances(tx, &watched).await).await?;
+    let balances: Vec<ledger::Balance> = balances.into_iter().flatten().collect();
     app.live.balances(&balances);
     Ok(())
 }

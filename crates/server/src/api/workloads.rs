@@ -12,32 +12,36 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::jobs::JobError;
 use crate::marketplace::Market;
+use crate::marketplace::rates::{self, Rate};
 
 /// `GET /api/v1/workloads`.
 ///
 /// # Errors
-/// 401, 403, 429.
-pub async fn list(State(app): State<Arc<App>>, _: ApiUser) -> Json<Value> {
-    let rows: Vec<Value> = app.market.all().iter().map(|market| workload_json(market)).collect();
-    Json(json!({"data": rows}))
+/// 401, 403, 429, 503.
+pub async fn list(State(app): State<Arc<App>>, _: ApiUser) -> Result<Json<Value>, ApiError> {
+    let rates = rates::all(&app).await?;
+    let rows = app.market.all().iter().zip(&rates).map(|(market, rate)| workload_json(market, rate));
+    Ok(Json(json!({"data": rows.collect::<Vec<_>>()})))
 }
 
 /// `GET /api/v1/workloads/{slug}`.
 ///
 /// # Errors
-/// 401, 403, 404, 429.
+/// 401, 403, 404, 429, 503.
 pub async fn show(
     State(app): State<Arc<App>>,
     _: ApiUser,
     Path(slug): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
     let market = app.market.get(&slug).ok_or(JobError::UnknownWorkload)?;
-    Ok(Json(json!({"data": workload_json(market)})))
+    let rates = rates::all(&app).await?;
+    let rate = rates.iter().find(|rate| rate.slug == slug).ok_or(JobError::UnknownWorkload)?;
+    Ok(Json(json!({"data": workload_json(market, rate)})))
 }
 
-fn workload_json(market: &Market) -> Value {
+fn workload_json(market: &Market, rate: &Rate) -> Value {
     let workload = &market.workload;
-    let (best_ask, last, islands, _) = market.snapshot();
+    let (best_ask, last, islands) = (rate.best_ask, rate.last, rate.islands);
     // Clients require a number here: what it would cost now, or did last, or may at most.
     let price = best_ask.or(last).unwrap_or(workload.ceiling);
     json!({

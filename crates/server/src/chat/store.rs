@@ -5,7 +5,7 @@ use types::id::{ConversationId, JobId, MessageId, UserId};
 use types::time::Timestamp;
 
 use super::{Conversation, Message};
-use crate::{islands, jobs};
+use crate::jobs;
 
 const CONVERSATION: &str = "c.id, c.workload, c.title";
 
@@ -36,29 +36,27 @@ pub async fn conversation_of(
     tx.query_opt(sql, &params![message, user]).await?.map(|row| row.get(0)).transpose()
 }
 
+/// The messages of a conversation, each answer with its job (without what was asked), its text and its Island.
 pub async fn messages(tx: &mut Tx<'_>, id: ConversationId) -> Result<Vec<Message>, DbError> {
-    let sql =
-        "SELECT m.id, m.role, m.content, m.job_id FROM messages m WHERE m.conversation_id = $1 ORDER BY m.id";
-    let rows = tx.query(sql, &params![id]).await?;
-    let mut messages = Vec::with_capacity(rows.len());
-    for row in rows {
-        let mut message = Message {
-            id: row.get(0)?,
-            by_user: row.get::<String>(1)? == "user",
-            content: row.get(2)?,
-            job: None,
-            island: None,
-        };
-        if let Some(job) = row.get::<Option<JobId>>(3)? {
-            message.job = jobs::store::job(tx, job).await?;
-            message.content = jobs::store::output(tx, job).await?.unwrap_or_default();
-            if let Some(island) = message.job.as_ref().and_then(|job| job.island) {
-                message.island = islands::store::name(tx, island).await?;
-            }
-        }
-        messages.push(message);
-    }
-    Ok(messages)
+    let sql = format!(
+        "SELECT m.id, m.role, m.content, m.job_id, o.output, i.name, {}
+         FROM messages m LEFT JOIN jobs j ON j.id = m.job_id LEFT JOIN job_outputs o ON o.job_id = m.job_id
+           LEFT JOIN islands i ON i.id = j.island_id
+         WHERE m.conversation_id = $1 ORDER BY m.id",
+        jobs::store::without_input()
+    );
+    tx.query(&sql, &params![id]).await?.iter().map(read_message).collect()
+}
+
+fn read_message(row: &Row) -> Result<Message, DbError> {
+    let is_answer = row.get::<Option<JobId>>(3)?.is_some();
+    Ok(Message {
+        id: row.get(0)?,
+        by_user: row.get::<String>(1)? == "user",
+        content: if is_answer { row.get::<Option<String>>(4)?.unwrap_or_default() } else { row.get(2)? },
+        job: jobs::store::read_joined(row, 6)?,
+        island: row.get(5)?,
+    })
 }
 
 pub async fn insert_conversation(

@@ -133,15 +133,7 @@ pub async fn mine(
 pub async fn online(app: &App) -> Result<Vec<IslandRecord>, DbError> {
     let mut ids: Vec<IslandId> = app.islands.all().iter().map(|connection| connection.island.id).collect();
     ids.sort_unstable();
-    app.db
-        .read("online_islands", async move |tx| {
-            let mut records = Vec::with_capacity(ids.len());
-            for &id in &ids {
-                records.extend(store::record(tx, id).await?);
-            }
-            Ok(records)
-        })
-        .await
+    app.db.read("online_islands", async move |tx| store::records(tx, &ids).await).await
 }
 
 /// An Island that was not revoked.

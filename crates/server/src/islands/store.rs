@@ -76,6 +76,13 @@ pub async fn record(tx: &mut Tx<'_>, id: IslandId) -> Result<Option<IslandRecord
     tx.query_opt(&sql, &params![id]).await?.as_ref().map(read_record).transpose()
 }
 
+/// Those of these Islands that were not revoked.
+pub async fn records(tx: &mut Tx<'_>, ids: &[IslandId]) -> Result<Vec<IslandRecord>, DbError> {
+    let sql = format!("SELECT {RECORD} FROM islands WHERE id = $1 AND revoked_at IS NULL");
+    let rows = tx.query_many(&sql, ids.iter().map(|&id| params![id])).await?;
+    rows.iter().flatten().map(read_record).collect()
+}
+
 /// Names of Islands, revoked ones too: old jobs still say where they ran.
 pub async fn name(tx: &mut Tx<'_>, id: IslandId) -> Result<Option<String>, DbError> {
     let row = tx.query_opt("SELECT name FROM islands WHERE id = $1", &params![id]).await?;

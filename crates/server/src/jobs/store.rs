@@ -235,18 +235,26 @@ pub async fn count_of(tx: &mut Tx<'_>, user: UserId) -> Result<i64, DbError> {
     tx.query_one("SELECT count(*) FROM jobs WHERE user_id = $1", &params![user]).await?.get(0)
 }
 
-/// The newest completed jobs of a user for one of these Cargos, without their outputs.
+/// The newest completed jobs of a user for a Cargo, without their outputs, with the names of their Islands.
 pub async fn completed_of(
     tx: &mut Tx<'_>,
     user: UserId,
     workload: i64,
     limit: u32,
-) -> Result<Vec<Job>, DbError> {
+) -> Result<Vec<(Job, Option<String>)>, DbError> {
     let sql = format!(
-        "SELECT {JOB} FROM jobs j WHERE j.user_id = $1 AND j.workload_id = $2 AND j.state = 'completed'
-         ORDER BY j.id DESC LIMIT $3"
+        "SELECT {JOB}, i.name FROM jobs j LEFT JOIN islands i ON i.id = j.island_id
+         WHERE j.user_id = $1 AND j.workload_id = $2 AND j.state = 'completed' ORDER BY j.id DESC LIMIT $3"
     );
-    tx.query(&sql, &params![user, workload, limit]).await?.iter().map(read_job).collect()
+    let rows = tx.query(&sql, &params![user, workload, limit]).await?;
+    rows.iter().map(|row| Ok((read_job(row)?, row.get(24)?))).collect()
+}
+
+/// The newest job of a user for a Cargo that was asked for on a page and has not ended.
+pub async fn open_on_page(tx: &mut Tx<'_>, user: UserId, workload: i64) -> Result<Option<JobId>, DbError> {
+    let sql = "SELECT max(id) FROM jobs WHERE user_id = $1 AND workload_id = $2 AND origin = 'page'
+               AND state IN ('pending', 'running')";
+    tx.query_one(sql, &params![user, workload]).await?.get(0)
 }
 
 /// Jobs of a coordinator that have not ended, oldest first; of those that run without what was asked.
@@ -322,31 +330,46 @@ pub async fn drivers_of(
     rows.iter().map(|row| row.as_ref().map(read).transpose()).collect()
 }
 
+/// The columns of a job for [`read_joined`]. What was asked is left out: it can be large.
+pub fn without_input() -> String {
+    JOB.replace("j.input", "'{}'")
+}
+
+/// A job that was joined to something else, its columns beginning at `first`; nothing if there was none.
+pub fn read_joined(row: &Row, first: usize) -> Result<Option<Job>, DbError> {
+    row.get::<Option<JobId>>(first)?.map(|_| read_job_at(row, first)).transpose()
+}
+
 fn read_job(row: &Row) -> Result<Job, DbError> {
-    let error_code: Option<String> = row.get(21)?;
-    let error: Option<String> = row.get(22)?;
+    read_job_at(row, 0)
+}
+
+fn read_job_at(row: &Row, first: usize) -> Result<Job, DbError> {
+    let error_code: Option<String> = row.get(first + 21)?;
+    let error: Option<String> = row.get(first + 22)?;
     Ok(Job {
-        id: row.get(0)?,
-        node: read_node(row, 23)?,
-        user: row.get(1)?,
-        key: row.get(2)?,
-        workload: row.get(3)?,
-        origin: Origin::from_name(&row.get::<String>(4)?).ok_or_else(|| strange("origin"))?,
-        state: read_state(row, 5)?,
-        input: Arc::from(row.get::<String>(6)?),
-        bid: row.get(7)?,
-        bid_source: BidSource::from_name(&row.get::<String>(8)?).ok_or_else(|| strange("bid_source"))?,
-        region: row.get(9)?,
-        priority: u8::try_from(row.get::<i64>(10)?).map_err(|_| strange("priority"))?,
-        created_at: row.get(11)?,
-        deadline: row.get(12)?,
-        started_at: row.get(13)?,
-        completed_at: row.get(14)?,
-        attempts: row.get(15)?,
-        island: row.get(16)?,
-        charge: row.get(17)?,
-        usage: Usage { prompt_tokens: row.get(18)?, completion_tokens: row.get(19)? },
-        finish_reason: row.get(20)?,
+        id: row.get(first)?,
+        node: read_node(row, first + 23)?,
+        user: row.get(first + 1)?,
+        key: row.get(first + 2)?,
+        workload: row.get(first + 3)?,
+        origin: Origin::from_name(&row.get::<String>(first + 4)?).ok_or_else(|| strange("origin"))?,
+        state: read_state(row, first + 5)?,
+        input: Arc::from(row.get::<String>(first + 6)?),
+        bid: row.get(first + 7)?,
+        bid_source: BidSource::from_name(&row.get::<String>(first + 8)?)
+            .ok_or_else(|| strange("bid_source"))?,
+        region: row.get(first + 9)?,
+        priority: u8::try_from(row.get::<i64>(first + 10)?).map_err(|_| strange("priority"))?,
+        created_at: row.get(first + 11)?,
+        deadline: row.get(first + 12)?,
+        started_at: row.get(first + 13)?,
+        completed_at: row.get(first + 14)?,
+        attempts: row.get(first + 15)?,
+        island: row.get(first + 16)?,
+        charge: row.get(first + 17)?,
+        usage: Usage { prompt_tokens: row.get(first + 18)?, completion_tokens: row.get(first + 19)? },
+        finish_reason: row.get(first + 20)?,
         error: error_code.map(|code| (code, error.unwrap_or_default())),
     })
 }

@@ -370,17 +370,23 @@ pub async fn recent_images(
 ) -> Result<Vec<(Job, Option<String>)>, JobError> {
     let found = app
         .db
-        .read("recent_images", async move |tx| {
-            let mut found = Vec::new();
-            for job in super::store::completed_of(tx, user, workload, limit).await? {
-                let name = match job.island {
-                    Some(island) => crate::islands::store::name(tx, island).await?,
-                    None => None,
-                };
-                found.push((job, name));
-            }
-            Ok::<_, db::DbError>(found)
-        })
+        .read("recent_images", async move |tx| super::store::completed_of(tx, user, workload, limit).await)
+        .await?;
+    Ok(found)
+}
+
+/// The newest job of a user for a Cargo that was asked for on a page and has not ended, whoever drives it.
+///
+/// # Errors
+/// A [`JobError`].
+pub async fn open_on_page(
+    app: &App,
+    user: types::id::UserId,
+    workload: i64,
+) -> Result<Option<JobId>, JobError> {
+    let found = app
+        .db
+        .read("open_on_page", async move |tx| super::store::open_on_page(tx, user, workload).await)
         .await?;
     Ok(found)
 }

@@ -58,8 +58,6 @@ pub struct Market {
 struct State {
     book: Book,
     waiting: HashMap<JobId, oneshot::Sender<Permit>>,
-    /// The last cleared price, if anything was ever traded.
-    last_price: Option<MicroCredits>,
 }
 
 /// A reserved slot on an Island, at a frozen price.
@@ -119,11 +117,7 @@ impl Marketplace {
         let market = |workload| {
             Arc::new_cyclic(|this: &Weak<Market>| Market {
                 workload: Arc::new(workload),
-                state: Mutex::new(State {
-                    book: Book::new(Limits::default()),
-                    waiting: HashMap::new(),
-                    last_price: None,
-                }),
+                state: Mutex::new(State { book: Book::new(Limits::default()), waiting: HashMap::new() }),
                 this: Weak::clone(this),
             })
         };
@@ -202,16 +196,11 @@ impl Market {
         self.lock().book.place(job)
     }
 
-    /// A trade cleared at this price.
-    pub fn note_price(&self, price: MicroCredits) {
-        self.lock().last_price = Some(price);
-    }
-
-    /// (lowest ask, last price, Islands in the book, jobs waiting).
+    /// (lowest ask, Islands in the book, jobs waiting).
     #[must_use]
-    pub fn snapshot(&self) -> (Option<MicroCredits>, Option<MicroCredits>, usize, usize) {
+    pub fn snapshot(&self) -> (Option<MicroCredits>, usize, usize) {
         let state = self.lock();
-        (state.book.lowest_ask(), state.last_price, state.book.asks().count(), state.book.waiting_count())
+        (state.book.lowest_ask(), state.book.asks().count(), state.book.waiting_count())
     }
 
     /// Applies a command and hands permits to the jobs that waited for them. Answers whether nothing was refused.

@@ -104,21 +104,22 @@ pub fn aggregate(cleared: impl IntoIterator<Item = (i64, MicroCredits)>, now: Ti
 pub async fn all(app: &App) -> Result<Vec<Rate>, DbError> {
     let ids: Vec<i64> = app.market.all().iter().map(|market| market.workload.id).collect();
     let now = app.clock.now();
-    let days = app
+    // From the database, because other coordinators trade too.
+    let cleared = app
         .db
         .read("rates", async move |tx| {
-            let mut days = Vec::new();
+            let mut cleared = Vec::new();
             for &id in &ids {
-                days.push(store::last_day(tx, id, now).await?);
+                cleared.push((store::last_day(tx, id, now).await?, store::last_price(tx, id).await?));
             }
-            Ok::<_, DbError>(days)
+            Ok::<_, DbError>(cleared)
         })
         .await?;
-    Ok(app.market.all().iter().zip(days).map(|(market, day)| rate(market, day)).collect())
+    Ok(app.market.all().iter().zip(cleared).map(|(market, (day, last))| rate(market, day, last)).collect())
 }
 
-fn rate(market: &Market, day: Window) -> Rate {
-    let (best_ask, last, islands, waiting) = market.snapshot();
+fn rate(market: &Market, day: Window, last: Option<MicroCredits>) -> Rate {
+    let (best_ask, islands, waiting) = market.snapshot();
     let workload = &market.workload;
     Rate { slug: workload.slug.clone(), name: workload.name.clone(), best_ask, last, day, islands, waiting }
 }

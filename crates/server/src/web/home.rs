@@ -35,7 +35,7 @@ pub async fn front(State(app): State<Arc<App>>, Visitor(visitor): Visitor, Said(
 
 fn rates(app: &App) -> Vec<Rate> {
     let rate = |market: &Arc<crate::marketplace::Market>| {
-        let (best_ask, _, islands, _) = market.snapshot();
+        let (best_ask, islands, _) = market.snapshot();
         Rate {
             name: market.workload.name.clone(),
             best_ask: shown(best_ask),

@@ -23,7 +23,7 @@ use crate::api::jobs::parse_bid;
 use crate::app::App;
 use crate::config::WorkloadKind;
 use crate::error::ApiError;
-use crate::jobs::submit::{Submission, recent_images, submit};
+use crate::jobs::submit::{Submission, open_on_page, recent_images, submit};
 use crate::jobs::{Job, JobError, Origin};
 use crate::marketplace::Market;
 
@@ -42,7 +42,7 @@ pub async fn show(State(app): State<Arc<App>>, SignedIn(session): SignedIn) -> R
         best_ask: shown(market.and_then(|market| market.lowest_ask())),
         slug: market.map(|market| market.workload.slug.clone()).unwrap_or_default(),
         bid: String::new(),
-        running_job: running(&app, user),
+        running_job: running(&app, user).await?,
         recent: recent(&app, user).await?,
     }))
 }
@@ -115,11 +115,12 @@ fn markets(app: &App) -> impl Iterator<Item = &Arc<Market>> {
 }
 
 /// The image that is being made, if one is.
-fn running(app: &App, user: UserId) -> Option<String> {
-    let mine = app.jobs.all().into_iter().filter(|job| {
-        job.user == user && job.origin == Origin::Page && job.workload.kind == WorkloadKind::Image
-    });
-    mine.map(|job| job.id).max().map(|id| id.to_string())
+async fn running(app: &App, user: UserId) -> Result<Option<String>, JobError> {
+    let mut newest = None;
+    for market in markets(app) {
+        newest = newest.max(open_on_page(app, user, market.workload.id).await?);
+    }
+    Ok(newest.map(|id| id.to_string()))
 }
 
 async fn recent(app: &App, user: UserId) -> Result<Vec<ImageView>, JobError> {
