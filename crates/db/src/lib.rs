@@ -13,6 +13,7 @@
 //! * A statement that failed ends its closure: whatever the closure does then, nothing of it is kept.
 //! * [`Db::read`] is the same on a read-only connection that never waits for the writer.
 
+mod checkpoint;
 mod error;
 mod faults;
 mod memory;

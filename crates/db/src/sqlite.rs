@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use rusqlite::{CachedStatement, Connection, OpenFlags};
 
+use crate::checkpoint::Checkpoints;
 use crate::memory::Memory;
 use crate::work::{GROUP, Message, Queues, Work, lock, record_group, spawn};
 use crate::{DbError, FaultPoint, Faults, OpenOptions, Param, Row, Tx, Value, tx};
@@ -16,8 +17,8 @@ use crate::{DbError, FaultPoint, Faults, OpenOptions, Param, Row, Tx, Value, tx}
 const STATEMENT_CACHE: usize = 256;
 
 /// Why each: `WAL` so that readers never wait for the writer; `FULL` because nothing may be acknowledged before it
-/// is durable; a larger checkpoint interval so that commits are not slowed by frequent checkpoints, with a limit on what the log
-/// file keeps; `busy_timeout` because admin commands write beside a running server.
+/// is durable; a limit on what the log file keeps (when it is emptied is told in `checkpoint`); `busy_timeout` because admin
+/// commands write beside a running server.
 const PRAGMAS: &str = "
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL;
@@ -25,7 +26,6 @@ const PRAGMAS: &str = "
     PRAGMA busy_timeout = 5000;
     PRAGMA cache_size = -65536;
     PRAGMA temp_store = MEMORY;
-    PRAGMA wal_autocheckpoint = 16000;
     PRAGMA journal_size_limit = 67108864;
 ";
 
@@ -40,14 +40,15 @@ enum Place {
 }
 
 pub fn open(path: &Path, options: OpenOptions) -> Result<Queues, DbError> {
-    let connection = Connection::open(path)?;
+    let mut connection = Connection::open(path)?;
     connection.execute_batch(PRAGMAS)?;
     connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
     // Opening a read-only file succeeds; find out now, not at the first purchase.
     connection.execute_batch("BEGIN IMMEDIATE; PRAGMA user_version = 1; COMMIT")?;
 
     let (queues, writer_end, reader_end) = Queues::new(options.queue);
-    let mut writer = Writer { connection, memory: Memory::default(), faults: options.faults };
+    let checkpoints = Checkpoints::start(path, &mut connection)?;
+    let mut writer = Writer { connection, checkpoints, memory: Memory::default(), faults: options.faults };
     spawn("db-writer", move || writer.run(&writer_end))?;
 
     let reader_end = Arc::new(Mutex::new(reader_end));
@@ -65,6 +66,7 @@ pub fn open(path: &Path, options: OpenOptions) -> Result<Queues, DbError> {
 /// The one who writes.
 struct Writer {
     connection: Connection,
+    checkpoints: Checkpoints,
     memory: Memory,
     faults: Option<Arc<dyn Faults>>,
 }
@@ -108,6 +110,7 @@ impl Writer {
         for answer in asked {
             let _ = answer.send(data_version(&self.connection));
         }
+        self.checkpoints.after_commit(&self.connection);
     }
 
     fn begin(&self) -> Result<(), DbError> {

@@ -7,6 +7,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::task::{Context, Poll, Waker};
+use std::thread::Thread;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
@@ -150,9 +151,11 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), DbError> {
+pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<Thread, DbError> {
     let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(body);
-    spawned.map(drop).map_err(|error| DbError::Other(format!("cannot start a database thread: {error}")))
+    spawned
+        .map(|handle| handle.thread().clone())
+        .map_err(|error| DbError::Other(format!("cannot start a database thread: {error}")))
 }
 
 /// Notes how many closures shared a commit.
