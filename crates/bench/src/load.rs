@@ -23,12 +23,10 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::Result;
 use crate::http::{Answer, Connection};
 use crate::meters::{Meters, Used};
+use crate::{Result, stats};
 
-/// The longest latency that is told apart, in microseconds.
-const MAX_LATENCY_US: u64 = 60_000_000;
 /// How long the last answers may take after the load has ended.
 const DRAIN: Duration = Duration::from_secs(60);
 /// A pause before connecting again, so that a server that refuses is not asked in a tight loop.
@@ -90,7 +88,7 @@ struct Shared {
 
 impl Shared {
     fn new(target: &Rc<Target>) -> Result<Rc<Self>> {
-        let histogram = || Histogram::new_with_bounds(1, MAX_LATENCY_US, 3).map(RefCell::new);
+        let histogram = || stats::histogram().map(RefCell::new);
         Ok(Rc::new(Self {
             target: Rc::clone(target),
             recording: Cell::new(false),
@@ -256,13 +254,9 @@ impl Pace {
         self.start.set(Instant::now());
         let timer = ticking(self.interval)?;
         while self.due.get() < self.total {
-            let ticks = timer.async_io(Interest::READABLE, |timer| {
-                let mut ticks = [0; 8];
-                rustix::io::read(timer, &mut ticks)?;
-                Ok(u64::from_ne_bytes(ticks))
-            });
+            let ticks = ticks(&timer).await?;
             let before = self.due.get();
-            self.due.set((before + ticks.await?).min(self.total));
+            self.due.set((before + ticks).min(self.total));
             if (before..self.due.get()).contains(&self.first_measured) {
                 begin()?;
             }
@@ -306,7 +300,7 @@ async fn ask_when_due(mut client: Client, pace: Rc<Pace>) {
     deprecated,
     reason = "safe for an `OwnedFd`, which is never anybody else's; its successor is unsafe"
 )]
-fn ticking(interval: Duration) -> Result<AsyncFd<OwnedFd>> {
+pub fn ticking(interval: Duration) -> Result<AsyncFd<OwnedFd>> {
     let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
     let interval = Timespec::try_from(interval)?;
     let times = Itimerspec { it_interval: interval, it_value: interval };
@@ -314,8 +308,18 @@ fn ticking(interval: Duration) -> Result<AsyncFd<OwnedFd>> {
     Ok(AsyncFd::with_interest(timer, Interest::READABLE)?)
 }
 
+/// Waits for the next tick; answers how many there were since the last time.
+pub async fn ticks(timer: &AsyncFd<OwnedFd>) -> std::io::Result<u64> {
+    let read = timer.async_io(Interest::READABLE, |timer| {
+        let mut ticks = [0; 8];
+        rustix::io::read(timer, &mut ticks)?;
+        Ok(u64::from_ne_bytes(ticks))
+    });
+    read.await
+}
+
 fn record(histogram: &RefCell<Histogram<u64>>, time: Duration) {
-    histogram.borrow_mut().saturating_record(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+    stats::record(&mut histogram.borrow_mut(), time, 1);
 }
 
 /// Waits for the last answers.

@@ -7,8 +7,10 @@ mod http;
 mod load;
 mod meters;
 mod network;
+mod postgres;
 mod processes;
 mod report;
+mod stats;
 mod upstream;
 mod workloads;
 
@@ -19,7 +21,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::workloads::jobs;
+use crate::workloads::{growth, jobs, ledger};
 
 /// What can go wrong ends the measurement with a sentence.
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -37,6 +39,10 @@ enum Command {
     /// Billed jobs per second and latencies, through HTTP and a real Island connection, beside the same load
     /// sent straight to the upstream.
     Jobs(jobs::Options),
+    /// Durable cycles of hold and settlement per second and their latencies, our ledger beside others.
+    Ledger(ledger::Options),
+    /// What a cycle of hold and settlement costs on an empty ledger and on one that has grown.
+    Growth(growth::Options),
     /// The instant upstream, which the other commands start by themselves.
     #[command(hide = true)]
     Upstream,
@@ -60,6 +66,8 @@ fn run(command: Command) -> Result<()> {
         match command {
             Command::Upstream => upstream::run().await,
             Command::Jobs(options) => unless_stopped(jobs::run(&options)).await,
+            Command::Growth(options) => unless_stopped(growth::run(&options)).await,
+            Command::Ledger(options) => unless_stopped(ledger::run(&options)).await,
         }
     })
 }

@@ -4,7 +4,10 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
 use crate::Result;
+use crate::report::Machine;
 
 /// Processes that count as one, by name.
 #[derive(Debug)]
@@ -27,6 +30,15 @@ pub struct Used {
     pub groups: Vec<(&'static str, Duration)>,
     /// By whatever else ran on this machine.
     pub elsewhere: Duration,
+}
+
+/// Memory of a process, in MiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Memory {
+    /// Now.
+    pub now_mib: u64,
+    /// The most so far.
+    pub peak_mib: u64,
 }
 
 impl Meters {
@@ -60,8 +72,8 @@ impl Meters {
     pub fn peak_memory_mib(&self) -> Result<Vec<(&'static str, u64)>> {
         let mut peaks = Vec::with_capacity(self.groups.len());
         for (name, pids) in &self.groups {
-            let kib = pids.iter().map(|&pid| peak_kib(pid)).sum::<Result<u64>>()?;
-            peaks.push((*name, kib / 1024));
+            let mib = pids.iter().map(|&pid| Ok(memory(pid)?.peak_mib)).sum::<Result<u64>>()?;
+            peaks.push((*name, mib));
         }
         Ok(peaks)
     }
@@ -95,11 +107,21 @@ fn machine_ticks() -> Result<u64> {
     }
 }
 
-fn peak_kib(pid: u32) -> Result<u64> {
+/// How much memory a process has.
+pub fn memory(pid: u32) -> Result<Memory> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse().ok());
-    kib.ok_or_else(|| "the memory of a process cannot be read".into())
+    let mib = |name: &str| -> Result<u64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+        Ok(kib.ok_or("the memory of a process cannot be read")? / 1024)
+    };
+    Ok(Memory { now_mib: mib("VmRSS:")?, peak_mib: mib("VmHWM:")? })
+}
+
+/// How many bytes are free on the disk under `folder`.
+pub fn free_bytes(folder: &Path) -> Result<u64> {
+    let disk = rustix::fs::statvfs(folder)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// How long the disk under `folder` takes to make 4 KiB durable: the median of many.
@@ -123,6 +145,12 @@ pub fn machine() -> (usize, u64) {
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
     let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
     (cores, kib.unwrap_or_default().div_ceil(1024 * 1024))
+}
+
+/// This machine, with the disk under `folder`.
+pub fn described(folder: &Path) -> Result<Machine> {
+    let (cores, memory_gib) = machine();
+    Ok(Machine { cores, memory_gib, sync_ms: crate::stats::millis(sync_latency(folder)?) })
 }
 
 #[cfg(test)]

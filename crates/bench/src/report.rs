@@ -10,6 +10,7 @@ use types::money::MicroCredits;
 
 use crate::Result;
 use crate::load::Outcome;
+use crate::stats::{Percentiles, count, median};
 
 /// Everything.
 #[derive(Debug, Serialize)]
@@ -37,6 +38,14 @@ pub struct Machine {
     pub memory_gib: u64,
     /// How long its disk takes to make 4 KiB durable, in milliseconds.
     pub sync_ms: f64,
+}
+
+impl Machine {
+    /// In words.
+    pub fn line(&self) -> String {
+        let Self { cores, memory_gib, sync_ms } = self;
+        format!("{cores} cores, {memory_gib} GiB; the disk makes 4 KiB durable in {sync_ms:.2} ms")
+    }
 }
 
 /// The books after everything.
@@ -99,39 +108,17 @@ pub struct Run {
     pub failure: Option<String>,
 }
 
-/// Latencies, in milliseconds.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Percentiles {
-    /// Half of all requests were faster.
-    pub p50: f64,
-    /// Nine of ten were.
-    pub p90: f64,
-    /// 99 of 100 were.
-    pub p99: f64,
-    /// 999 of 1,000 were.
-    pub p99_9: f64,
-    /// The slowest.
-    pub max: f64,
-}
-
 impl Run {
     /// What a run came to.
     pub fn new(target: &'static str, load: Load, outcome: &Outcome) -> Self {
-        let done = number(outcome.latencies.len());
-        let at = |quantile| number(outcome.latencies.value_at_quantile(quantile)) / 1000.0;
+        let done = count(outcome.latencies.len());
         let each = |time: Duration| if done > 0.0 { time.as_secs_f64() * 1e6 / done } else { 0.0 };
         Self {
             target,
             load,
             per_second: done / outcome.elapsed.as_secs_f64(),
-            latency_ms: Percentiles {
-                p50: at(0.5),
-                p90: at(0.9),
-                p99: at(0.99),
-                p99_9: at(0.999),
-                max: number(outcome.latencies.max()) / 1000.0,
-            },
-            sent_late_ms_p99: number(outcome.lateness.value_at_quantile(0.99)) / 1000.0,
+            latency_ms: Percentiles::of(&outcome.latencies),
+            sent_late_ms_p99: count(outcome.lateness.value_at_quantile(0.99)) / 1000.0,
             cpu_us: outcome.used.groups.iter().map(|(name, time)| (*name, each(*time))).collect(),
             elsewhere_percent: outcome.used.elsewhere.as_secs_f64() / outcome.elapsed.as_secs_f64() * 100.0,
             failed: outcome.failed,
@@ -166,13 +153,7 @@ pub fn medians(runs: &[Run]) -> Vec<Run> {
             target: first.target,
             load: first.load,
             per_second: of(&|run| run.per_second),
-            latency_ms: Percentiles {
-                p50: of(&|run| run.latency_ms.p50),
-                p90: of(&|run| run.latency_ms.p90),
-                p99: of(&|run| run.latency_ms.p99),
-                p99_9: of(&|run| run.latency_ms.p99_9),
-                max: of(&|run| run.latency_ms.max),
-            },
+            latency_ms: Percentiles::medians(&same.iter().map(|run| run.latency_ms).collect::<Vec<_>>()),
             sent_late_ms_p99: of(&|run| run.sent_late_ms_p99),
             cpu_us: first.cpu_us.keys().map(|name| (*name, of(&|run| run.cpu_us[name]))).collect(),
             elsewhere_percent: of(&|run| run.elsewhere_percent),
@@ -183,22 +164,10 @@ pub fn medians(runs: &[Run]) -> Vec<Run> {
     found
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values[..] {
-        [] => 0.0,
-        _ if values.len() % 2 == 1 => values[middle],
-        _ => f64::midpoint(values[middle - 1], values[middle]),
-    }
-}
-
 impl<O> Report<'_, O> {
     /// For people.
     pub fn table(&self) -> String {
-        let Machine { cores, memory_gib, sync_ms } = &self.machine;
-        let mut lines =
-            vec![format!("{cores} cores, {memory_gib} GiB; the disk makes 4 KiB durable in {sync_ms:.2} ms")];
+        let mut lines = vec![self.machine.line()];
         let mut loads: Vec<Load> = self.medians.iter().map(|run| run.load).collect();
         loads.dedup();
         for load in loads {
@@ -279,23 +248,14 @@ fn remarks(runs: &[&Run]) -> Vec<String> {
     remarks
 }
 
-fn row(cells: &[String]) -> String {
+/// One line of a table.
+pub fn row(cells: &[String]) -> String {
     let mut line = String::new();
     for (column, cell) in cells.iter().enumerate() {
         let padded = if column == 0 { format!("  {cell:<12}") } else { format!("{cell:>12}") };
         line.push_str(&padded);
     }
     line
-}
-
-/// A count as a number to calculate with.
-fn number(count: u64) -> f64 {
-    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
-}
-
-/// A time in milliseconds.
-pub fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
 }
 
 /// Writes the results.
@@ -336,7 +296,6 @@ mod tests {
             (20.0, 3.0, 20.0)
         );
         assert_eq!(medians[1].per_second, 7.0);
-        assert_eq!(median(vec![4.0, 1.0]), 2.5);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::load::{self, Plan, Target};
 use crate::meters::{self, Meters};
 use crate::network::{Network, Shape, WORKLOAD};
 use crate::report::{Books, Load, Machine, Report, Run};
-use crate::{Result, http, note, report};
+use crate::{Result, http, note, report, stats};
 
 /// Before anything is counted.
 const WARM_UP: Duration = Duration::from_secs(2);
@@ -91,7 +91,7 @@ pub async fn run(options: &Options) -> Result<()> {
     }
     let Bench { network, meters, completed, .. } = bench;
     let peak_memory_mib = meters.peak_memory_mib()?.into_iter().collect();
-    let sync_ms = report::millis(network.sync_latency);
+    let sync_ms = stats::millis(network.sync_latency);
     note("checking the books");
     let charged = network.close(&completed).await?;
     let (cores, memory_gib) = meters::machine();

@@ -1,3 +1,5 @@
 //! What can be measured, one file for each command.
 
+pub mod growth;
 pub mod jobs;
+pub mod ledger;
