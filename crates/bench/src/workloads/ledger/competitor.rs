@@ -85,7 +85,8 @@ impl Competitor {
     pub async fn open(self, places: &Places<'_>, trade: Trade, limits: Limits) -> Result<Engine> {
         match self {
             Self::Sqlite => {
-                let path = places.folder.join("ledger.db");
+                // A name of its own: what is left of an earlier database may still be closing.
+                let path = places.folder.join(format!("ledger-{}.db", trade.consumers));
                 let url = format!("sqlite:{}", path.display());
                 Ok(Engine::Books(Books::open(&url, trade, limits).await?))
             }

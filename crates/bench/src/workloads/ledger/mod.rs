@@ -13,7 +13,8 @@ mod schedule;
 mod tigerbeetle;
 pub mod trade;
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -125,11 +126,9 @@ async fn measure(options: &Options) -> Result<Report<'_, Options>> {
         (true, given) => Some(Server::start(given.as_deref())?),
     };
     let machine = meters::described(folder.path())?;
-    let mut spreads: Vec<Spread> = options.accounts.iter().map(|number| Spread::Accounts(*number)).collect();
-    spreads.extend((!options.no_hot).then_some(Spread::Hot));
     let mut rows = Vec::new();
     let mut verified = Totals::default();
-    for spread in spreads {
+    for spread in options.spreads() {
         let postgres = server.as_ref();
         let places = Places { folder: folder.path(), postgres, tigerbeetle: options.tigerbeetle.as_deref() };
         let mut bench = Bench { options, spread, players: Vec::new(), rows: Vec::new() };
@@ -148,6 +147,20 @@ struct Bench<'a> {
     spread: Spread,
     players: Vec<Player>,
     rows: Vec<Row>,
+}
+
+impl Options {
+    /// Each once.
+    fn spreads(&self) -> Vec<Spread> {
+        let mut spreads = Vec::new();
+        let numbers = self.accounts.iter().map(|number| Spread::Accounts(*number));
+        for spread in numbers.chain((!self.no_hot).then_some(Spread::Hot)) {
+            if !spreads.contains(&spread) {
+                spreads.push(spread);
+            }
+        }
+        spreads
+    }
 }
 
 impl Bench<'_> {
@@ -217,18 +230,22 @@ fn half(peaks: &[f64]) -> Result<u64> {
 }
 
 /// A folder for files that is gone when this is dropped.
-pub fn data_folder(parent: Option<&std::path::Path>) -> Result<TempDir> {
+pub fn data_folder(parent: Option<&Path>) -> Result<TempDir> {
     let programs = std::env::current_exe()?;
-    let built = programs.parent().and_then(std::path::Path::parent);
+    let built = programs.parent().and_then(Path::parent);
     let parent =
         parent.or(built).ok_or("this program is in no folder; say with --data where to keep the data")?;
     Ok(tempfile::Builder::new().prefix("archipelago-bench-").tempdir_in(parent)?)
 }
 
 /// Removes the databases of a spread, so that they take no room from the next.
-async fn clear(folder: &std::path::Path, server: Option<&Server>) -> Result<()> {
+async fn clear(folder: &Path, server: Option<&Server>) -> Result<()> {
     for file in std::fs::read_dir(folder)? {
-        std::fs::remove_file(file?.path())?;
+        match std::fs::remove_file(file?.path()) {
+            // SQLite removes its log itself when it closes.
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
     }
     match server {
         Some(server) => server.drop_all().await,
