@@ -131,7 +131,7 @@ pub(super) async fn check(tx: &mut Tx<'_>) -> Result<Vec<Finding>, DbError> {
         known.filter(|known| known.fold != Fold::Done).map(|known| known.account)
     };
     tx.query_each(ACCOUNTS, &[], |row| {
-        let account = store::read_account(&row)?;
+        let account = store::read_account(row)?;
         if unfolded(&account.id).is_none() {
             walk.account(&account, (row.get(9)?, row.get(10)?));
         }
