@@ -20,6 +20,9 @@ pub enum Engine {
     /// TigerBeetle.
     #[cfg(feature = "tigerbeetle")]
     TigerBeetle(TigerBeetle),
+    /// A fake for tests of the driver.
+    #[cfg(test)]
+    Fake(super::fake::Fake),
 }
 
 impl Engine {
@@ -35,6 +38,8 @@ impl Engine {
             Self::Baseline(baseline) => baseline.limits(),
             #[cfg(feature = "tigerbeetle")]
             Self::TigerBeetle(tigerbeetle) => tigerbeetle.limits,
+            #[cfg(test)]
+            Self::Fake(fake) => fake.limits,
         }
     }
 
@@ -45,6 +50,8 @@ impl Engine {
             Self::Baseline(baseline) => baseline.apply(items).await,
             #[cfg(feature = "tigerbeetle")]
             Self::TigerBeetle(tigerbeetle) => tigerbeetle.apply(items).await,
+            #[cfg(test)]
+            Self::Fake(fake) => fake.apply(items).await,
         }
     }
 
@@ -64,6 +71,8 @@ impl Engine {
             Self::Baseline(baseline) => baseline.verify(expected).await,
             #[cfg(feature = "tigerbeetle")]
             Self::TigerBeetle(tigerbeetle) => tigerbeetle.verify(expected).await,
+            #[cfg(test)]
+            Self::Fake(fake) => fake.verify(expected),
         }
     }
 }

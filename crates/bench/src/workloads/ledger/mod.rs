@@ -7,6 +7,8 @@ pub mod books;
 mod competitor;
 pub mod driver;
 pub mod engine;
+#[cfg(test)]
+mod fake;
 mod report;
 mod schedule;
 #[cfg(feature = "tigerbeetle")]
