@@ -119,9 +119,14 @@ impl Fields {
     /// A text, if it is there.
     ///
     /// # Errors
-    /// 422 naming it if it is something else.
+    /// 422 naming it if it is something else, or has the one character that not every database can keep.
     pub fn text(&self, name: &str) -> Result<Option<String>, ApiError> {
-        self.typed(name, "must be a text")
+        match self.typed::<String>(name, "must be a text")? {
+            Some(text) if text.contains('\0') => {
+                Err(ApiError::invalid(name, "must not contain the character U+0000"))
+            }
+            text => Ok(text),
+        }
     }
 
     /// A text that must be there.

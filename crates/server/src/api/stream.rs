@@ -21,6 +21,7 @@ use super::jobs::{amount, usage_json};
 use crate::app::App;
 use crate::config::WorkloadKind;
 use crate::error::ApiError;
+use crate::jobs::elsewhere::LOOK;
 use crate::jobs::live::{Event, LiveJob, Reader};
 use crate::jobs::submit::find;
 use crate::jobs::{Job, Origin, State as JobState};
@@ -46,16 +47,55 @@ pub async fn stream(
             let watch = Watch { app: Arc::clone(&app), live, watches };
             Ok(event_stream(frames(reader, watch)))
         }
-        // It may have ended between the two looks: what is stored now is the end.
+        // It may have ended between the two looks; else another coordinator drives it.
         None => {
             let (job, output) =
                 if job.state.is_final() { (job, output) } else { find(&app, caller.user.id, job.id).await? };
-            let kind = app.market.by_id(job.workload).map(|market| market.workload.kind);
-            let picture = kind == Some(WorkloadKind::Image);
-            let frames: String = replay(&job, output.as_deref(), picture).iter().map(frame).collect();
+            if !job.state.is_final() {
+                return Ok(event_stream(elsewhere(app, job)));
+            }
+            let frames = last_frames(&app, &job, output.as_deref());
             Ok(event_stream(futures_util::stream::iter([Ok(Bytes::from(frames))])))
         }
     }
+}
+
+/// The stream of a job that another coordinator drives: how far it is, as often as that changes, and at its end all of it.
+fn elsewhere(app: Arc<App>, job: Job) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
+    let quiet = KEEP_ALIVE.as_millis() / LOOK.as_millis();
+    unfold((app, job, None, 0), move |(app, mut job, mut told, mut looks)| async move {
+        loop {
+            if job.state.is_final() && told == Some(job.state) {
+                return None;
+            }
+            if told != Some(job.state) {
+                told = Some(job.state);
+                let text = if job.state.is_final() {
+                    let (_, output) = find(&app, job.user, job.id).await.ok()?;
+                    last_frames(&app, &job, output.as_deref())
+                } else {
+                    let waits = job.state == JobState::Pending;
+                    let message = if waits { "Waiting for an Island within the bid." } else { "Running." };
+                    frame(&json!({"type": "status", "status": job.state.name(), "message": message}))
+                };
+                return Some((Ok(Bytes::from(text)), (app, job, told, 0)));
+            }
+            if looks >= quiet {
+                return Some((Ok(Bytes::from_static(b": ka\n\n")), (app, job, told, 0)));
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => looks += 1,
+                () = app.stopping() => return None,
+            }
+            // Who cannot be answered now comes back.
+            job = find(&app, job.user, job.id).await.ok()?.0;
+        }
+    })
+}
+
+fn last_frames(app: &App, job: &Job, output: Option<&str>) -> String {
+    let kind = app.market.by_id(job.workload).map(|market| market.workload.kind);
+    replay(job, output, kind == Some(WorkloadKind::Image)).iter().map(frame).collect()
 }
 
 /// A response of server-sent events.

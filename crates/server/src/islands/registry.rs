@@ -1,5 +1,6 @@
 //! Which Islands are connected, and the attempts they work on.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -218,6 +219,9 @@ impl Connection {
 
     /// A piece of text arrived. Out of order, or where a picture was asked for, it is no answer and is not paid.
     pub fn output(&self, attempt: AttemptId, seq: u64, text: &str, now: Timestamp) {
+        // The one character that not every database can keep.
+        let text =
+            &*if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { Cow::from(text) };
         let wrong = {
             let mut work = lock(&self.work);
             let Some(one) = work.running.get_mut(&attempt) else { return };

@@ -29,7 +29,7 @@ pub struct Trade {
 }
 
 /// What cleared in a window of time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Window {
     /// How many trades.
     pub trades: i64,
@@ -105,16 +105,7 @@ pub async fn all(app: &App) -> Result<Vec<Rate>, DbError> {
     let ids: Vec<i64> = app.market.all().iter().map(|market| market.workload.id).collect();
     let now = app.clock.now();
     // From the database, because other coordinators trade too.
-    let cleared = app
-        .db
-        .read("rates", async move |tx| {
-            let mut cleared = Vec::new();
-            for &id in &ids {
-                cleared.push((store::last_day(tx, id, now).await?, store::last_price(tx, id).await?));
-            }
-            Ok::<_, DbError>(cleared)
-        })
-        .await?;
+    let cleared = app.db.read("rates", async move |tx| store::cleared(tx, &ids, now).await).await?;
     Ok(app.market.all().iter().zip(cleared).map(|(market, (day, last))| rate(market, day, last)).collect())
 }
 

@@ -1,6 +1,6 @@
 //! Statements about Cargos and cleared prices.
 
-use db::{DbError, Tx, params};
+use db::{DbError, Row, Tx, params};
 use types::money::MicroCredits;
 use types::time::{DAY_MS, MINUTE_MS, Timestamp};
 
@@ -34,16 +34,30 @@ pub async fn add_trades(tx: &mut Tx<'_>, trades: &[Trade]) -> Result<(), DbError
     .await
 }
 
-/// What cleared in the day before `now`.
-pub async fn last_day(tx: &mut Tx<'_>, workload: i64, now: Timestamp) -> Result<Window, DbError> {
+/// For each Cargo what cleared in the day before `now`, and the last price.
+pub async fn cleared(
+    tx: &mut Tx<'_>,
+    workloads: &[i64],
+    now: Timestamp,
+) -> Result<Vec<(Window, Option<MicroCredits>)>, DbError> {
     let since = now.plus_millis(-DAY_MS).as_millis() / MINUTE_MS;
-    let sql = "SELECT CAST(coalesce(sum(trades), 0) AS BIGINT), CAST(coalesce(sum(total), 0) AS BIGINT), min(lowest), max(highest)
+    let day = "SELECT CAST(coalesce(sum(trades), 0) AS BIGINT), CAST(coalesce(sum(total), 0) AS BIGINT),
+                 min(lowest), max(highest)
                FROM market_minutes WHERE workload_id = $1 AND minute > $2";
-    let row = tx.query_one(sql, &params![workload, since]).await?;
+    let days = tx.query_many(day, workloads.iter().map(|&id| params![id, since])).await?;
+    let last = "SELECT last FROM market_minutes WHERE workload_id = $1 ORDER BY minute DESC LIMIT 1";
+    let last = tx.query_many(last, workloads.iter().map(|&id| params![id])).await?;
+    days.iter()
+        .zip(&last)
+        .map(|(day, last)| Ok((read_window(day.as_ref())?, read_price(last.as_ref())?)))
+        .collect()
+}
+
+fn read_window(row: Option<&Row>) -> Result<Window, DbError> {
+    let Some(row) = row else { return Ok(Window::default()) };
     Ok(Window { trades: row.get(0)?, total: row.get(1)?, lowest: row.get(2)?, highest: row.get(3)? })
 }
 
-pub async fn last_price(tx: &mut Tx<'_>, workload: i64) -> Result<Option<MicroCredits>, DbError> {
-    let sql = "SELECT last FROM market_minutes WHERE workload_id = $1 ORDER BY minute DESC LIMIT 1";
-    tx.query_opt(sql, &params![workload]).await?.map(|row| row.get(0)).transpose()
+fn read_price(row: Option<&Row>) -> Result<Option<MicroCredits>, DbError> {
+    row.map(|row| row.get(0)).transpose()
 }

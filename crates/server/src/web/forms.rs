@@ -65,7 +65,12 @@ impl FromRequest<Arc<App>> for Form {
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
         let fields = axum::Form::<HashMap<String, String>>::from_request(request, app).await;
-        fields.map(|axum::Form(fields)| Self(fields)).map_err(not_a_form)
+        let axum::Form(fields) = fields.map_err(not_a_form)?;
+        // The one character that not every database can keep. No page of ours sends it.
+        if fields.values().any(|value| value.contains('\0')) {
+            return Err(unreadable_form());
+        }
+        Ok(Self(fields))
     }
 }
 
@@ -158,12 +163,16 @@ fn not_a_form(rejection: FormRejection) -> ApiError {
             "unsupported_media_type",
             "A form is sent as application/x-www-form-urlencoded.",
         ),
-        _ => ApiError::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "invalid_form",
-            "The form could not be read. Reload the page and try again.",
-        ),
+        _ => unreadable_form(),
     }
+}
+
+fn unreadable_form() -> ApiError {
+    ApiError::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "invalid_form",
+        "The form could not be read. Reload the page and try again.",
+    )
 }
 
 #[cfg(test)]

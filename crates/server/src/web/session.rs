@@ -144,6 +144,10 @@ impl<T: FromStr + Send, S: Send + Sync> FromRequestParts<S> for Named<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let not_there = || ApiError::not_found("page");
         let Path(text) = Path::<String>::from_request_parts(parts, state).await.map_err(|_| not_there())?;
+        // Nothing of ours has that character in its name, and not every database can look for it.
+        if text.contains('\0') {
+            return Err(not_there());
+        }
         text.parse().map(Self).map_err(|_| not_there())
     }
 }

@@ -46,6 +46,8 @@ async fn submissions_that_are_wrong_are_refused_by_field() {
         ("/api/v1/jobs", job(r#","priority":101"#), (422, "priority")),
         ("/api/v1/jobs", job(r#","priority":"high""#), (422, "priority")),
         ("/api/v1/jobs", job(r#","region":"""#), (422, "region")),
+        ("/api/v1/jobs", job(r#","region":"a\u0000b""#), (422, "region")),
+        ("/api/v1/credits/purchases", r#"{"package":"a\u0000b"}"#.to_owned(), (422, "package")),
         ("/v1/chat/completions", chat(r#","model":"gpt-9""#), (404, "model_not_found")),
         ("/v1/chat/completions", chat(r#","stream":"yes""#), (422, "stream")),
         ("/v1/chat/completions", chat(r#","max_tokens":-1"#), (422, "input.max_tokens")),

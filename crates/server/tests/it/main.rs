@@ -9,7 +9,9 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod busy;
 mod crash;
+mod doubt;
 mod idempotency;
 mod input;
 mod money;

@@ -3,40 +3,31 @@
 
 use std::sync::Arc;
 
-use db::OpenOptions;
-use server::accounts::{NewUser, User, find_or_create};
-use server::app::{App, open_database};
-use server::config::Config;
+use db::{Engine, OpenOptions};
+use server::accounts::User;
+use server::app::App;
+use server::credits;
 use server::providers::sandbox::Event;
 use server::providers::{signature, verify};
 use server::purchases::sandbox::Choice;
 use server::purchases::{self, PurchaseError, State};
-use server::telemetry::Metrics;
-use server::{audit, credits, nodes};
 use types::money::MicroCredits;
-use types::rng::SystemRandom;
-use types::time::{Clock, SystemClock};
+
+use crate::world::inside::Inside;
 
 struct Shop {
+    inside: Inside,
     app: Arc<App>,
     ana: User,
-    _folder: tempfile::TempDir,
 }
 
 const CREDITS: MicroCredits = MicroCredits::new(500_000_000);
 
 impl Shop {
     async fn open() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut config = Config::load(None, []).unwrap();
-        config.data_dir = folder.path().to_path_buf();
-        let db = open_database(&config, OpenOptions::server()).await.unwrap();
-        let now = SystemClock.now();
-        let claim = nodes::claim(&db, &config.data_dir, &SystemRandom, now).await.unwrap();
-        let (app, _queue) = App::build(config, db, claim, false, Metrics::detached()).await.unwrap();
-        let new = NewUser::new(&app.ids, app.clock.now());
-        let ana = app.db.tx("ana", async move |tx| find_or_create(tx, "ana@example.org", new).await).await;
-        Self { ana: ana.unwrap(), app, _folder: folder }
+        let inside = Inside::open(OpenOptions::server()).await;
+        let (app, ana) = (Arc::clone(&inside.app), inside.user("ana").await);
+        Self { inside, app, ana }
     }
 
     async fn buy(&self, attempt: &str) -> purchases::Purchase {
@@ -67,7 +58,7 @@ impl Shop {
     }
 
     async fn finish(self) {
-        assert_eq!(audit::run(&self.app.db).await.unwrap(), []);
+        self.inside.finish().await;
     }
 }
 
@@ -163,13 +154,22 @@ async fn incident_036_a_webhook_that_cannot_be_stored_is_sent_again() {
     let purchase = shop.buy("x").await;
     shop.choose(&purchase, Choice::Pay).await;
     // The database refuses the grant: nothing of the webhook is kept, and the provider is told to try again.
-    let broken =
-        "CREATE TRIGGER broken BEFORE INSERT ON ledger_transfers BEGIN SELECT raise(ABORT, 'broken'); END";
+    let (broken, mended) = match shop.app.db.engine() {
+        Engine::Sqlite => (
+            "CREATE TRIGGER broken BEFORE INSERT ON ledger_transfers BEGIN SELECT raise(ABORT, 'broken'); END",
+            "DROP TRIGGER broken",
+        ),
+        Engine::Postgres => (
+            "CREATE FUNCTION break() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''broken''; END';
+             CREATE TRIGGER broken BEFORE INSERT ON ledger_transfers FOR EACH ROW EXECUTE FUNCTION break()",
+            "DROP TRIGGER broken ON ledger_transfers",
+        ),
+    };
     let script = |sql: &'static str| shop.app.db.tx("script", async move |tx| tx.execute_script(sql).await);
     script(broken).await.unwrap();
     assert!(shop.webhook(&purchase, "evt_1").await.is_err());
     assert_eq!(shop.credits().await, MicroCredits::ZERO);
-    script("DROP TRIGGER broken").await.unwrap();
+    script(mended).await.unwrap();
     // Incident 35: the event was not marked as done when its effect was lost.
     shop.webhook(&purchase, "evt_1").await.unwrap();
     assert_eq!(shop.credits().await, CREDITS);

@@ -118,8 +118,7 @@ async fn the_audit_exits_with_an_error_when_the_books_do_not_balance() {
     let mut world = World::new().await;
     world.user("ana", "5").await;
     world.kill().await;
-    let db =
-        db::Db::open_sqlite(&world.folder.path().join("archipelago.db"), db::OpenOptions::command()).unwrap();
+    let db = db::Db::open(&world.database, db::OpenOptions::command()).await.unwrap();
     db.tx("cheat", async |tx| {
         tx.execute("UPDATE ledger_accounts SET posted = posted + 1 WHERE kind = 1", &[]).await
     })

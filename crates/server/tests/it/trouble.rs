@@ -231,6 +231,22 @@ async fn output_out_of_order_is_not_paid_and_nonsense_closes_the_connection() {
     world.finish().await;
 }
 
+/// PostgreSQL keeps every character but this one.
+#[tokio::test]
+async fn text_with_a_zero_character_is_kept_without_it() {
+    let world = World::new().await;
+    let mut island = world.island("odd", "1", 1).await;
+    let ana = world.user("ana", "100").await;
+    let job = ana.job(json!({"input": {"prompt": "a\u{0}b"}})).await;
+    let work = island.work().await;
+    assert!(work.input.contains(r"a\u0000b"), "{}", work.input);
+    island.output(work.attempt, 1, "c\u{0}d").await;
+    island.done(work.attempt).await;
+    let job = ana.ended(&job).await;
+    assert_eq!((&job["status"], &job["output"]), (&json!("completed"), &json!("c\u{fffd}d")));
+    world.finish().await;
+}
+
 #[tokio::test]
 async fn incident_092_an_island_cannot_inflate_what_it_counts() {
     let world = World::new().await;

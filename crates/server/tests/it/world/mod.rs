@@ -1,5 +1,7 @@
 //! A server, its users and its Islands, in the words of the domain.
 
+pub mod database;
+pub mod inside;
 pub mod island;
 
 use std::io::Write;
@@ -22,6 +24,8 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub struct World {
     pub url: String,
     pub folder: TempDir,
+    /// The `database.url`.
+    pub database: String,
     config: String,
     server: Child,
     pub http: reqwest::Client,
@@ -45,12 +49,23 @@ impl World {
     /// A server with these lines in its configuration.
     pub async fn with(config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let database = database::fresh(folder.path());
+        Self::on(database, folder, config).await
+    }
+
+    /// Another server with the same configuration on the same database.
+    pub async fn beside(&self) -> Self {
+        Self::on(self.database.clone(), tempfile::tempdir().unwrap(), &self.config).await
+    }
+
+    /// A server with these lines in its configuration on a database.
+    pub async fn on(database: String, folder: TempDir, config: &str) -> Self {
         let limits =
             if config.contains("[limits]") { "" } else { "[limits]\nrequests_per_minute = 1000000\n" };
         let config = format!("{config}\n{limits}");
         std::fs::write(folder.path().join("config.toml"), &config).unwrap();
-        let (server, url) = start(&folder).await;
-        Self { url, folder, config, server, http: reqwest::Client::new() }
+        let (server, url) = start(&folder, &database).await;
+        Self { url, folder, database, config, server, http: reqwest::Client::new() }
     }
 
     /// Kills the server, as a power cut would.
@@ -72,7 +87,7 @@ impl World {
 
     /// Starts the server again on the same data directory.
     pub async fn restart(&mut self) {
-        let (server, url) = start(&self.folder).await;
+        let (server, url) = start(&self.folder, &self.database).await;
         (self.server, self.url) = (server, url);
     }
 
@@ -88,6 +103,7 @@ impl World {
     pub fn command(&self, name: &str) -> Command {
         let mut command = Command::new(BINARY);
         command.arg(name).arg("--data").arg(self.folder.path());
+        command.env("ARCHIPELAGO__DATABASE__URL", &self.database);
         command
     }
 
@@ -162,13 +178,14 @@ impl Drop for World {
     }
 }
 
-async fn start(folder: &TempDir) -> (Child, String) {
+async fn start(folder: &TempDir, database: &str) -> (Child, String) {
     let log = std::fs::File::options().create(true).append(true).open(folder.path().join("log.txt")).unwrap();
     let mut server = Command::new(BINARY)
         .args(["serve", "--listen", "127.0.0.1:0", "--config"])
         .arg(folder.path().join("config.toml"))
         .arg("--data")
         .arg(folder.path())
+        .env("ARCHIPELAGO__DATABASE__URL", database)
         .stdout(Stdio::piped())
         .stderr(log)
         .kill_on_drop(true)

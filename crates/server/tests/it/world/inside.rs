@@ -1,0 +1,58 @@
+//! The program in the test's own process, for what cannot be seen or done from outside.
+
+use std::sync::Arc;
+
+use db::OpenOptions;
+use server::accounts::{NewUser, User, find_or_create};
+use server::app::{App, CommitQueue, open_database};
+use server::config::Config;
+use server::telemetry::Metrics;
+use server::{audit, identity, nodes};
+use tempfile::TempDir;
+use types::rng::SystemRandom;
+use types::time::{Clock, SystemClock};
+
+use super::database;
+
+/// The program, not serving; the committer runs when [`Inside::commit`] was called.
+pub struct Inside {
+    pub app: Arc<App>,
+    queue: Option<CommitQueue>,
+    _folder: TempDir,
+}
+
+impl Inside {
+    pub async fn open(options: OpenOptions) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::load(None, []).unwrap();
+        config.data_dir = folder.path().to_path_buf();
+        config.database.url = database::fresh(folder.path());
+        let db = open_database(&config, options).await.unwrap();
+        let now = SystemClock.now();
+        let claim = nodes::claim(&db, &config.data_dir, &SystemRandom, now).await.unwrap();
+        let (app, queue) = App::build(config, db, claim, false, Metrics::detached()).await.unwrap();
+        Self { app, queue: Some(queue), _folder: folder }
+    }
+
+    /// Lets the committer run.
+    pub fn commit(&mut self) {
+        tokio::spawn(server::jobs::commit::run(Arc::clone(&self.app), self.queue.take().unwrap()));
+    }
+
+    /// A verified user.
+    pub async fn user(&self, name: &str) -> User {
+        let (email, now) = (format!("{name}@example.org"), self.app.clock.now());
+        let (new, id) = (NewUser::new(&self.app.ids, now), self.app.ids.next(now));
+        let made = self.app.db.tx("user", async move |tx| {
+            let user = find_or_create(tx, &email, new).await?;
+            identity::verify_by_operator(tx, user.id, id, now).await?;
+            Ok::<_, db::DbError>(user)
+        });
+        made.await.unwrap()
+    }
+
+    /// What must hold at the end of every test.
+    pub async fn finish(self) {
+        assert_eq!(audit::run(&self.app.db).await.unwrap(), []);
+    }
+}
