@@ -71,7 +71,7 @@ fn stall(inside: &Inside, writer: bool) -> (Sender<()>, Vec<JoinHandle<()>>) {
         let (db, gate) = (inside.app.db.clone(), Arc::clone(&gate));
         tokio::spawn(async move {
             let wait = async move |_: &mut db::Tx<'_>| {
-                drop(gate.lock().unwrap().recv());
+                let _ = gate.lock().unwrap().recv();
                 Ok::<_, db::DbError>(())
             };
             drop(if writer { db.tx("stall", wait).await } else { db.read("stall", wait).await });

@@ -10,6 +10,7 @@
 )]
 
 mod busy;
+mod coordinators;
 mod crash;
 mod doubt;
 mod idempotency;

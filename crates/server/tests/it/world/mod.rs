@@ -5,7 +5,7 @@ pub mod inside;
 pub mod island;
 
 use std::io::Write;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -75,14 +75,30 @@ impl World {
 
     /// Asks the server to stop, as an operator would.
     pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends the server a signal.
+    pub fn signal(&self, name: &str) {
         let id = self.server.id().unwrap().to_string();
-        assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        let sent = std::process::Command::new("kill").args([&format!("-{name}"), &id]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits until the server has stopped by itself, in order.
+    pub async fn ended(&mut self) {
+        let status = self.ends().await;
+        assert!(status.success(), "{status}");
     }
 
     /// Waits until the server has stopped by itself.
-    pub async fn ended(&mut self) {
-        let status = timeout(PATIENCE, self.server.wait()).await.expect("the server stops").unwrap();
-        assert!(status.success(), "{status}");
+    pub async fn ends(&mut self) -> ExitStatus {
+        timeout(PATIENCE, self.server.wait()).await.expect("the server stops").unwrap()
+    }
+
+    /// What the server has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log.txt")).unwrap_or_default()
     }
 
     /// Starts the server again on the same data directory.
@@ -160,7 +176,7 @@ impl World {
     /// What must hold at the end of every test.
     pub async fn finish(mut self) {
         assert_eq!(self.audit().await, json!({"ok": true, "findings": []}), "config: {}", self.config);
-        let log = std::fs::read_to_string(self.folder.path().join("log.txt")).unwrap();
+        let log = self.log();
         let errors: Vec<&str> =
             log.lines().filter(|line| line.contains("ERROR") || line.contains("panicked")).collect();
         assert!(errors.is_empty(), "the server logged errors: {errors:#?}");
@@ -172,8 +188,7 @@ impl Drop for World {
     fn drop(&mut self) {
         drop(self.server.start_kill());
         if std::thread::panicking() {
-            let log = std::fs::read_to_string(self.folder.path().join("log.txt")).unwrap_or_default();
-            drop(writeln!(std::io::stderr(), "--- server log ---\n{log}"));
+            drop(writeln!(std::io::stderr(), "--- server log ---\n{}", self.log()));
         }
     }
 }
