@@ -16,6 +16,7 @@ mod doubt;
 mod idempotency;
 mod input;
 mod money;
+mod outage;
 mod purchases;
 mod start;
 mod tidy;

@@ -51,6 +51,7 @@ async fn what_cannot_work_is_refused_at_start() {
         (vec![], vec![("ARCHIPELAGO__MARKET__FEE_PERCENT", "200")], "fee_percent"),
         (vec![], vec![("ARCHIPELAGO__MARKET__FEES", "2")], "ARCHIPELAGO__MARKET__FEES"),
         (vec![], vec![("ARCHIPELAGO__DATABASE__URL", "oracle://x")], "database.url"),
+        (vec![], vec![("ARCHIPELAGO__DATABASE__URL", "postgres://ana:geheim@127.0.0.1:1/x")], "database.url"),
         (vec!["--config", "/nowhere.toml"], vec![], "/nowhere.toml"),
     ];
     for (more, environment, word) in cases {
@@ -62,12 +63,23 @@ async fn what_cannot_work_is_refused_at_start() {
         };
         let sentence = refusal(&args, &environment).await;
         assert!(sentence.contains(word), "{args:?}: {sentence}");
+        assert!(!sentence.contains("geheim"), "a password is nobody's business: {sentence}");
         assert_eq!(
             sentence.lines().filter(|line| line.starts_with("archipelago: ")).count(),
             1,
             "{sentence}"
         );
     }
+}
+
+#[tokio::test]
+async fn the_configuration_is_shown_without_the_password() {
+    let mut command = Command::new(BINARY);
+    command.arg("config").env("ARCHIPELAGO__DATABASE__URL", "postgres://ana:geheim@db.example/a");
+    let output = command.output().await.unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && shown.contains("postgres://ana:***@db.example/a"), "{shown}");
+    assert!(!shown.contains("geheim"), "{shown}");
 }
 
 /// A directory nobody can write to, also for root: a file stands where the directory should be.
