@@ -149,6 +149,15 @@ impl Memory {
     }
 }
 
+/// Whether the tables are as new as the ledger, so that [`fold`] has nothing to do.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn is_folded(tx: &mut Tx<'_>) -> Result<bool, DbError> {
+    let head = store::head(tx).await?;
+    Ok(head.folded == head.batch)
+}
+
 /// Folds everything that is not folded yet, as far as `share` goes. Answers whether all is done.
 ///
 /// # Errors

@@ -45,7 +45,7 @@ pub use account::{Account, AccountKind, Balance, Hold, HoldState, system};
 pub use cap::{Cap, Limits, Period, Window};
 pub use command::{Applied, Command, Outcome, Refusal, TransferKind};
 use db::{Migration, MigrationSet};
-pub use fold::{Pace, fold};
+pub use fold::{Pace, fold, is_folded};
 pub use store::{open_account, open_accounts, open_cap};
 pub use submit::{Submitted, balance, balances, cap, holds_expired, open_holds, submit, submit_at};
 

@@ -74,6 +74,8 @@ pub struct App {
     pub keys: KeyCache,
     /// Who asks too often.
     pub limiter: Limiter,
+    /// Checks what is written to the ledger.
+    pub audit: crate::audit::Watch,
     /// What `/metrics` shows.
     pub metrics: Metrics,
     /// Told when something is to be sent to pages that watch the market.
@@ -210,6 +212,7 @@ impl App {
             jobs: LiveJobs::default(),
             committer,
             keys: KeyCache::default(),
+            audit: crate::audit::Watch::default(),
             metrics,
             market_changed: Notify::new(),
             sandbox_due: Notify::new(),

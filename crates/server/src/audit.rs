@@ -1,9 +1,13 @@
-//! `archipelago audit`: the ledger's own checks, and those that need purchases, jobs and attempts beside it.
+//! `archipelago audit`: the ledger's own checks, and those that need purchases, jobs and attempts beside it. While the server
+//! runs, [`Watch`] checks what is written every few seconds and shows the result on `/metrics`.
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use db::{Db, DbError, Tx, params};
 use ledger::Hold;
-use ledger::audit::{Check, Finding};
+use ledger::audit::{Check, Finding, Position};
 use types::id::Id;
+use types::time::{SECOND_MS, Timestamp};
 
 const CHECKS: &[Check] = &[
     Check {
@@ -91,16 +95,20 @@ const ATTEMPT: &str =
     "SELECT a.state, a.price, j.state FROM attempts a JOIN jobs j ON j.id = a.job_id WHERE a.id = $1";
 /// Holds looked up at a time.
 const AT_ONCE: usize = 1024;
+/// Rows folded in one transaction: a few milliseconds' worth.
+const FOLDED_AT_ONCE: usize = 1000;
 
 /// Checks everything; an empty list means that the books balance.
 ///
 /// # Errors
 /// A [`DbError`].
-pub async fn run(db: &Db) -> Result<Vec<Finding>, DbError> {
+pub async fn run(db: &Db, progress: Arc<dyn Fn(&str) + Send + Sync>) -> Result<Vec<Finding>, DbError> {
     // One snapshot for all checks, so that a running server cannot make them disagree.
-    db.read("audit", async |tx| {
-        let mut findings = ledger::audit::ledger(tx).await?;
-        findings.extend(ledger::audit::run(tx, CHECKS).await?);
+    db.read("audit", async move |tx| {
+        let progress = &*progress;
+        let mut findings = ledger::audit::ledger(tx, progress).await?;
+        findings.extend(ledger::audit::run(tx, CHECKS, progress).await?);
+        progress("every open hold belongs to an attempt in progress");
         let open = ledger::open_holds(tx).await?;
         for some in open.chunks(AT_ONCE) {
             findings.extend(check_open(tx, some).await?);
@@ -146,4 +154,55 @@ async fn check_open(tx: &mut Tx<'_>, holds: &[Hold]) -> Result<Vec<Finding>, DbE
         }
     }
     Ok(findings)
+}
+
+/// The incremental audit of a running server.
+#[derive(Debug, Default)]
+pub struct Watch {
+    position: Mutex<Option<Position>>,
+}
+
+impl Watch {
+    /// Checks what was written to the ledger since the last round, and shows the result on `/metrics`:
+    /// `archipelago_audit_findings` (of the last round), `archipelago_audit_finished_seconds` (Unix time of it),
+    /// `archipelago_audit_{batches,transfers,skipped_batches,findings}_total`. The first round only notes where to begin.
+    ///
+    /// # Errors
+    /// A [`DbError`].
+    pub async fn once(&self, db: &Db, now: Timestamp) -> Result<Vec<Finding>, DbError> {
+        let from = *self.position.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = db.read("audit_recent", async move |tx| ledger::audit::recent(tx, from).await).await?;
+        *self.position.lock().unwrap_or_else(PoisonError::into_inner) = Some(recent.position);
+        let count = |number: i64| u64::try_from(number).unwrap_or(0);
+        metrics::counter!("archipelago_audit_batches_total").increment(count(recent.batches));
+        metrics::counter!("archipelago_audit_transfers_total").increment(recent.transfers);
+        metrics::counter!("archipelago_audit_skipped_batches_total").increment(count(recent.skipped));
+        let found = u32::try_from(recent.findings.len()).unwrap_or(u32::MAX);
+        metrics::counter!("archipelago_audit_findings_total").increment(u64::from(found));
+        metrics::gauge!("archipelago_audit_findings").set(found);
+        let seconds = u32::try_from(now.as_millis() / SECOND_MS).unwrap_or(u32::MAX);
+        metrics::gauge!("archipelago_audit_finished_seconds").set(seconds);
+        for Finding { invariant, what, meaning } in &recent.findings {
+            tracing::error!(invariant, "the audit found that {what}. {meaning} Run `archipelago audit`.");
+        }
+        if recent.skipped > 0 {
+            tracing::warn!(
+                batches = recent.skipped,
+                "the audit could not keep up with {} batches",
+                recent.skipped
+            );
+        }
+        Ok(recent.findings)
+    }
+}
+
+/// Lets the ledger's tables catch up with its journal after heavy load, a share at a time.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn fold_once(db: &Db) -> Result<(), DbError> {
+    while !db.read("is_folded", async |tx| ledger::is_folded(tx).await).await? {
+        db.tx("fold", async |tx| ledger::fold(tx, FOLDED_AT_ONCE).await).await?;
+    }
+    Ok(())
 }

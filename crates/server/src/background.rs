@@ -16,7 +16,7 @@ use crate::jobs::Job;
 use crate::live::Happening;
 use crate::nodes::{Beat, Watch};
 use crate::providers::{sandbox, signature};
-use crate::{accounts, islands, jobs, marketplace, nodes, purchases, web};
+use crate::{accounts, audit, islands, jobs, marketplace, nodes, purchases, web};
 
 /// Starts them all. They end when the program stops.
 pub fn start(app: &Arc<App>, router: &Router) {
@@ -34,6 +34,15 @@ pub fn start(app: &Arc<App>, router: &Router) {
         "note use of keys and Islands",
         Duration::from_secs(20),
         |app| async move { note_use(&app).await },
+    );
+    every(app, "audit", Duration::from_secs(10), |app| async move {
+        app.audit.once(&app.db, app.clock.now()).await.map(drop)
+    });
+    every(
+        app,
+        "fold the journal",
+        Duration::from_secs(2),
+        |app| async move { audit::fold_once(&app.db).await },
     );
     every(app, "clean up", Duration::from_secs(3600), |app| async move { clean_up(&app).await });
     every(app, "metrics upkeep", Duration::from_secs(5), |app| async move {

@@ -39,6 +39,9 @@ pub struct Check {
     pub sql: &'static str,
 }
 
+/// Told what is being checked, as a few words, when a check begins.
+pub type Progress<'p> = &'p (dyn Fn(&str) + Send + Sync);
+
 /// Most rows reported for one check; where one row is wrong thousands may be.
 const MOST: usize = 20;
 
@@ -59,10 +62,13 @@ impl Findings {
 ///
 /// # Errors
 /// A [`DbError`].
-pub async fn ledger(tx: &mut Tx<'_>) -> Result<Vec<Finding>, DbError> {
-    let mut findings = run(tx, transfers::CHECKS).await?;
+pub async fn ledger(tx: &mut Tx<'_>, progress: Progress<'_>) -> Result<Vec<Finding>, DbError> {
+    let mut findings = run(tx, transfers::CHECKS, progress).await?;
+    progress("every leg follows from the leg before it");
     findings.extend(transfers::links(tx).await?);
+    progress("every account, hold and cap agrees with the history");
     findings.extend(accounts::check(tx).await?);
+    progress("the journal is the one that was written");
     findings.extend(recent::journal(tx).await?);
     Ok(findings)
 }
@@ -71,9 +77,14 @@ pub async fn ledger(tx: &mut Tx<'_>) -> Result<Vec<Finding>, DbError> {
 ///
 /// # Errors
 /// A [`DbError`].
-pub async fn run(tx: &mut Tx<'_>, checks: &'static [Check]) -> Result<Vec<Finding>, DbError> {
+pub async fn run(
+    tx: &mut Tx<'_>,
+    checks: &'static [Check],
+    progress: Progress<'_>,
+) -> Result<Vec<Finding>, DbError> {
     let mut findings = Vec::new();
     for check in checks {
+        progress(&format!("looking for: {}", check.what));
         let limited = format!("SELECT * FROM ({}) found LIMIT $1", check.sql);
         let most = i64::try_from(MOST).unwrap_or(i64::MAX);
         tx.query_each(&limited, &params![most], |row| {

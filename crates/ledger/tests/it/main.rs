@@ -125,7 +125,7 @@ impl World {
     }
 
     pub(crate) async fn audit(&self) -> Vec<audit::Finding> {
-        self.db.read("audit", async |tx| audit::ledger(tx).await).await.unwrap()
+        self.db.read("audit", async |tx| audit::ledger(tx, &|_| {}).await).await.unwrap()
     }
 
     /// What must hold at the end of every test.

@@ -3,9 +3,10 @@
 pub mod admin;
 pub mod serve;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use db::OpenOptions;
@@ -159,15 +160,30 @@ async fn run_audit(config: &Config, json: bool) -> Result<(), CliError> {
         )));
     }
     let db = open_database(config, OpenOptions::command()).await?;
-    let findings = audit::run(&db).await?;
+    let started = std::time::Instant::now();
+    let progress = std::io::stderr().is_terminal() && !json;
+    let findings = audit::run(
+        &db,
+        Arc::new(move |check: &str| {
+            if progress {
+                // Nobody minds when this cannot be shown.
+                let _ = writeln!(std::io::stderr(), "  {check}");
+            }
+        }),
+    )
+    .await?;
     if json {
         let body = serde_json::json!({"ok": findings.is_empty(), "findings": findings});
         print(&body.to_string())?;
     } else if findings.is_empty() {
+        let seconds = started.elapsed().as_secs();
         print("The books balance: no violation of I1, I2, I3, I4, I5, I6, I7, I8, I12, I15.")?;
+        if progress {
+            writeln!(std::io::stderr(), "  checked in {seconds} s")?;
+        }
     } else {
         for finding in &findings {
-            print(&format!("{}: {}", finding.invariant, finding.what))?;
+            print(&format!("{}: {}\n    {}", finding.invariant, finding.what, finding.meaning))?;
         }
     }
     if findings.is_empty() { Ok(()) } else { Err(CliError::Findings(findings.len())) }
