@@ -75,6 +75,11 @@ impl DbError {
         matches!(self, Self::Busy | Self::Unwritable(_))
     }
 
+    /// A statement answers rows where only their number is wanted.
+    pub(crate) fn answers_rows(sql: &str) -> Self {
+        Self::Other(format!("this statement answers rows and has to be a query: {sql}"))
+    }
+
     /// The same error once more: one failure can reach many who asked, and errors of the drivers cannot be cloned.
     pub(crate) fn duplicate(&self) -> Self {
         match self {

@@ -217,6 +217,9 @@ fn prepare<'c>(connection: &'c Connection, sql: &str) -> Result<CachedStatement<
 
 pub fn execute(connection: &Connection, sql: &str, params: &[Param<'_>]) -> Result<usize, DbError> {
     let mut statement = prepare(connection, sql)?;
+    if statement.column_count() > 0 {
+        return Err(DbError::answers_rows(sql));
+    }
     statement.execute(rusqlite::params_from_iter(params)).map_err(DbError::from)
 }
 
@@ -226,6 +229,9 @@ pub fn execute_many<'p, const N: usize>(
     rows: impl IntoIterator<Item = [Param<'p>; N]>,
 ) -> Result<(), DbError> {
     let mut statement = prepare(connection, sql)?;
+    if statement.column_count() > 0 {
+        return Err(DbError::answers_rows(sql));
+    }
     for row in rows {
         let touched = statement.execute(rusqlite::params_from_iter(&row))?;
         if touched != 1 {
@@ -253,13 +259,17 @@ pub fn query_many<'p, const N: usize>(
 ) -> Result<Vec<Option<Row>>, DbError> {
     let mut statement = prepare(connection, sql)?;
     let columns = statement.column_count();
+    if columns == 0 {
+        return Err(DbError::Other(format!("this statement answers no rows: {sql}")));
+    }
     let mut result = Vec::new();
     for key in keys {
         let mut rows = statement.query(rusqlite::params_from_iter(&key))?;
-        result.push(match rows.next()? {
-            Some(row) => Some(read_row(row, columns)?),
-            None => None,
-        });
+        let first = rows.next()?.map(|row| read_row(row, columns)).transpose()?;
+        if first.is_some() && rows.next()?.is_some() {
+            return Err(DbError::RowCount { expected: 1, touched: 2, sql: sql.to_owned() });
+        }
+        result.push(first);
     }
     Ok(result)
 }

@@ -151,7 +151,7 @@ impl<'c> Tx<'c> {
     /// Runs a query that gives at most one row for each row of parameters, as one vector; answers in the same order.
     ///
     /// # Errors
-    /// A [`DbError`].
+    /// [`DbError::RowCount`] if it gives several, and any other [`DbError`].
     pub async fn query_many<'p, const N: usize>(
         &mut self,
         sql: &str,

@@ -1,55 +1,65 @@
-//! The engine across a connection.
+//! The engine across a connection: `PostgreSQL`.
+//!
+//! It promises what the embedded engine promises and is built alike: one thread that writes, a few that read, each with a
+//! connection of its own. A closure runs on such a thread as a whole; each of its statements blocks the thread until the
+//! server has answered, so all it can wait for is the database.
 
-use crate::work::Queues;
-use crate::{DbError, OpenOptions, Param, Row};
+mod connect;
+mod errors;
+mod reader;
+mod session;
+mod statements;
+mod value;
+mod vector;
+mod writer;
 
-/// A connection and what is known about it.
-#[derive(Debug)]
-pub struct Session;
+use std::sync::{Arc, Mutex};
 
-pub async fn open(_url: &str, _options: OpenOptions) -> Result<Queues, DbError> {
-    Err(missing())
+use tokio::sync::oneshot;
+
+use crate::work::{Queues, spawn};
+use crate::{DbError, OpenOptions};
+
+use connect::{Role, Target};
+pub use session::Session;
+use writer::Writer;
+
+/// The lock every writer takes. A number nobody else is likely to use; it counts within one database.
+const LOCK: i64 = 0x4152_4348_4950_454c;
+
+/// A writer sees what the one before it committed only because its statements each look anew (`READ COMMITTED`): a snapshot
+/// taken with the lock would be older than the lock.
+fn begin_writing() -> String {
+    format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_advisory_xact_lock({LOCK})")
 }
 
-fn missing() -> DbError {
-    DbError::Other("PostgreSQL is not supported yet".to_owned())
-}
+const BEGIN_READING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
-impl Session {
-    pub fn execute(&mut self, _sql: &str, _params: &[Param<'_>]) -> Result<usize, DbError> {
-        Err(missing())
-    }
+pub async fn open(url: &str, options: OpenOptions) -> Result<Queues, DbError> {
+    let (queues, writer_end, reader_end) = Queues::new(options.queue);
+    let target = Target::parse(url, Role::Writer)?;
+    let (sender, opened) = oneshot::channel();
+    spawn("db-writer", move || {
+        let writer =
+            Session::new(target, begin_writing()).and_then(|session| Writer::open(session, options.faults));
+        match writer {
+            Ok(mut writer) => {
+                let _ = sender.send(Ok(()));
+                writer.run(&writer_end);
+            }
+            Err(error) => drop(sender.send(Err(error))),
+        }
+    })?;
+    opened.await.unwrap_or(Err(DbError::Closed))?;
 
-    pub fn execute_many<'p, const N: usize>(
-        &mut self,
-        _sql: &str,
-        _rows: impl IntoIterator<Item = [Param<'p>; N]>,
-    ) -> Result<(), DbError> {
-        Err(missing())
+    let reader_end = Arc::new(Mutex::new(reader_end));
+    for _ in 0..options.readers.max(1) {
+        let target = Target::parse(url, Role::Reader)?;
+        let queue = Arc::clone(&reader_end);
+        spawn("db-reader", move || match Session::new(target, BEGIN_READING.to_owned()) {
+            Ok(session) => reader::run(session, &queue),
+            Err(error) => tracing::error!(%error, "a reader of the database could not start"),
+        })?;
     }
-
-    pub fn query(&mut self, _sql: &str, _params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
-        Err(missing())
-    }
-
-    pub fn query_each(
-        &mut self,
-        _sql: &str,
-        _params: &[Param<'_>],
-        _each: &mut dyn FnMut(&Row) -> bool,
-    ) -> Result<(), DbError> {
-        Err(missing())
-    }
-
-    pub fn query_many<'p, const N: usize>(
-        &mut self,
-        _sql: &str,
-        _rows: impl IntoIterator<Item = [Param<'p>; N]>,
-    ) -> Result<Vec<Option<Row>>, DbError> {
-        Err(missing())
-    }
-
-    pub fn execute_script(&mut self, _sql: &str) -> Result<(), DbError> {
-        Err(missing())
-    }
+    Ok(queues)
 }

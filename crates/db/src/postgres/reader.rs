@@ -1,0 +1,55 @@
+//! Those who read: each in a snapshot of its own, never waiting for the writer.
+
+use std::sync::{Mutex, mpsc};
+
+use super::session::{Session, Trouble};
+use crate::memory::Memory;
+use crate::work::{Work, lock};
+use crate::{DbError, Tx, tx};
+
+/// How often a closure is run before the one who asked is told that it does not work.
+const TRIES: usize = 5;
+
+pub fn run(mut session: Session, queue: &Mutex<mpsc::Receiver<Box<dyn Work>>>) {
+    let mut memory = Memory::default();
+    loop {
+        let next = lock(queue).recv();
+        let Ok(mut work) = next else { break };
+        let done = perform(&mut session, &mut memory, &mut work);
+        if let Err(error) = &done {
+            work.fail(error.duplicate());
+        }
+        work.answer(Ok(()));
+        // The answer did not depend on how the transaction ends.
+        if session.roll_back().is_err() {
+            session.lose("a transaction could not be ended");
+            session.take_trouble();
+        }
+        if session.link.is_none() {
+            memory.clear();
+        }
+    }
+    session.close();
+}
+
+fn perform(session: &mut Session, memory: &mut Memory, work: &mut Box<dyn Work>) -> Result<(), DbError> {
+    let mut result = Err(DbError::Busy);
+    for _ in 0..TRIES {
+        session.connect()?;
+        session.enter();
+        work.run(&mut Tx::new(tx::Connection::Postgres(session), memory));
+        match session.take_trouble() {
+            None => return Ok(()),
+            Some(Trouble::Again(error)) => result = Err(error),
+            Some(Trouble::NotNow(error) | Trouble::Refused(error)) => return Err(error),
+        }
+        if session.link.is_none() {
+            memory.clear();
+        }
+        if session.roll_back().is_err() {
+            session.lose("a transaction could not be ended");
+            session.take_trouble();
+        }
+    }
+    result
+}

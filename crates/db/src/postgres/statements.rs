@@ -1,0 +1,184 @@
+//! What a closure can do on a connection.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio_postgres::Statement;
+use tokio_postgres::types::Type;
+
+use super::connect::Prepared;
+use super::session::Session;
+use super::value::{self, Column, One};
+use super::vector;
+use crate::{DbError, Param, Row};
+
+/// How long a script may take; an index on a large table takes its time.
+const SCRIPT_ANSWER: Duration = Duration::from_secs(6 * 3600);
+
+impl Session {
+    pub fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<usize, DbError> {
+        let statement = self.statement(sql, params)?;
+        if !statement.columns().is_empty() {
+            return Err(DbError::answers_rows(sql));
+        }
+        let params = params.iter().map(|&param| One(param));
+        let touched = self.ask(async |client| client.execute_raw(&statement, params).await)?;
+        let row_by_row = ["INSERT", "UPDATE", "DELETE"].iter().any(|word| begins_with(sql, word));
+        self.wrote |= touched > 0 || !row_by_row;
+        count(touched)
+    }
+
+    pub fn execute_many<'p, const N: usize>(
+        &mut self,
+        sql: &str,
+        rows: impl IntoIterator<Item = [Param<'p>; N]>,
+    ) -> Result<(), DbError> {
+        let rows: Vec<_> = rows.into_iter().collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let prepared = self.vector(sql, &rows)?;
+        if prepared.answers {
+            return Err(DbError::answers_rows(sql));
+        }
+        let columns = (0..N).map(|column| Column { rows: &rows, column });
+        let touched = self.ask(async |client| client.execute_raw(&prepared.statement, columns).await)?;
+        self.wrote |= touched > 0;
+        match count(touched)? {
+            touched if touched == rows.len() => Ok(()),
+            touched => Err(DbError::RowCount { expected: rows.len(), touched, sql: sql.to_owned() }),
+        }
+    }
+
+    pub fn query(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
+        let statement = self.query_statement(sql, params)?;
+        let params = params.iter().map(|&param| One(param));
+        let rows = self.ask(async |client| {
+            let mut received = pin!(client.query_raw(&statement, params).await?);
+            let mut rows = Vec::new();
+            while let Some(row) = received.next().await {
+                rows.push(row?);
+            }
+            Ok(rows)
+        })?;
+        rows.iter().map(|row| value::read_row(row, 0)).collect()
+    }
+
+    pub fn query_each(
+        &mut self,
+        sql: &str,
+        params: &[Param<'_>],
+        each: &mut dyn FnMut(&Row) -> bool,
+    ) -> Result<(), DbError> {
+        let statement = self.query_statement(sql, params)?;
+        let params = params.iter().map(|&param| One(param));
+        let mut rows = pin!(self.ask(async |client| client.query_raw(&statement, params).await)?);
+        let mut wanted = true;
+        // Those that are not wanted are on their way all the same, and so may be an error behind them.
+        while let Some(row) = self.wait_for(async { rows.next().await.transpose() })? {
+            wanted = wanted && each(&value::read_row(&row, 0)?);
+        }
+        Ok(())
+    }
+
+    pub fn query_many<'p, const N: usize>(
+        &mut self,
+        sql: &str,
+        rows: impl IntoIterator<Item = [Param<'p>; N]>,
+    ) -> Result<Vec<Option<Row>>, DbError> {
+        let rows: Vec<_> = rows.into_iter().collect();
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let prepared = self.vector(sql, &rows)?;
+        if !prepared.answers {
+            return Err(DbError::Other(format!("this statement answers no rows: {sql}")));
+        }
+        let columns = (0..N).map(|column| Column { rows: &rows, column });
+        let received = self.ask(async |client| {
+            let mut received = pin!(client.query_raw(&prepared.statement, columns).await?);
+            let mut answers = Vec::with_capacity(rows.len());
+            while let Some(row) = received.next().await {
+                answers.push(row?);
+            }
+            Ok(answers)
+        })?;
+        let mut answers: Vec<Option<Row>> = rows.iter().map(|_| None).collect();
+        for row in received {
+            let number: i64 = row.try_get(0).map_err(|error| DbError::Other(error.to_string()))?;
+            let place = usize::try_from(number - 1).ok().and_then(|position| answers.get_mut(position));
+            let answer = value::read_row(&row, 1)?;
+            if place.is_none_or(|place| place.replace(answer).is_some()) {
+                return Err(DbError::RowCount { expected: 1, touched: 2, sql: sql.to_owned() });
+            }
+        }
+        Ok(answers)
+    }
+
+    pub fn execute_script(&mut self, sql: &str) -> Result<(), DbError> {
+        self.wrote = true;
+        self.ask_within(SCRIPT_ANSWER, async |client| {
+            let unlimited = client.batch_execute("SET LOCAL statement_timeout = 0");
+            let (unlimited, done) = tokio::join!(biased; unlimited, client.batch_execute(sql));
+            unlimited.and(done)
+        })
+    }
+
+    pub(super) fn statement(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Statement, DbError> {
+        if let Some(statement) = self.link.as_mut().and_then(|link| link.statements.get(sql))
+            && value::check(sql, statement.params(), params).is_ok()
+        {
+            return Ok(statement);
+        }
+        let types: Vec<Type> = params.iter().map(value::natural_type).collect();
+        let statement = self.ask(async |client| client.prepare_typed(sql, &types).await)?;
+        value::check(sql, statement.params(), params)?;
+        if let Some(link) = &mut self.link {
+            link.statements.put(sql, statement.clone());
+        }
+        Ok(statement)
+    }
+
+    fn query_statement(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Statement, DbError> {
+        let statement = self.statement(sql, params)?;
+        self.wrote |= !begins_with(sql, "SELECT");
+        Ok(statement)
+    }
+
+    /// The statement for one row is prepared for its types, which the one for many is made of.
+    fn vector<const N: usize>(&mut self, sql: &str, rows: &[[Param<'_>; N]]) -> Result<Prepared, DbError> {
+        let check = |types: &[Type]| rows.iter().try_for_each(|row| value::check(sql, types, row.as_slice()));
+        if let Some(prepared) = self.link.as_mut().and_then(|link| link.vectors.get(sql))
+            && check(&prepared.types).is_ok()
+        {
+            return Ok(prepared);
+        }
+        let types: Vec<Type> = (0..N)
+            .map(|column| {
+                let mut params = rows.iter().filter_map(|row| row.get(column));
+                value::natural_type(params.find(|param| **param != Param::Null).unwrap_or(&Param::Null))
+            })
+            .collect();
+        let one = self.ask(async |client| client.prepare_typed(sql, &types).await)?;
+        check(one.params())?;
+        let names: Vec<&str> = one.params().iter().map(Type::name).collect();
+        let vector = vector::of(sql, &names)?;
+        let statement = self.ask(async |client| client.prepare(&vector.sql).await)?;
+        let prepared = Prepared { types: one.params().into(), statement, answers: vector.answers };
+        if let Some(link) = &mut self.link {
+            link.vectors.put(sql, prepared.clone());
+        }
+        Ok(prepared)
+    }
+}
+
+fn begins_with(sql: &str, word: &str) -> bool {
+    let start = sql.trim_start().get(..word.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(word))
+}
+
+fn count(touched: u64) -> Result<usize, DbError> {
+    usize::try_from(touched)
+        .map_err(|_| DbError::Other("a statement touched more rows than can be".to_owned()))
+}
