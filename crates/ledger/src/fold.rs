@@ -10,8 +10,8 @@
 use db::{DbError, Tx};
 use types::id::AccountId;
 
+use crate::books::Fold;
 use crate::memory::Memory;
-use crate::rules::Fold;
 use crate::store::{self, Folding};
 
 /// When the tables follow the journal.

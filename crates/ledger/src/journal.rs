@@ -10,8 +10,8 @@ use types::id::{AccountId, Id, TransferId};
 use types::money::MicroCredits;
 use types::time::Timestamp;
 
+use crate::books::{Books, Open};
 use crate::cap::{Limits, Window};
-use crate::rules::{Books, Open};
 use crate::{Account, AccountKind, Cap, Hold};
 
 const FORMAT: u8 = 1;

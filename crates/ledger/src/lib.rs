@@ -31,15 +31,17 @@
 
 mod account;
 pub mod audit;
+mod books;
 mod cap;
 mod command;
 mod fold;
 mod journal;
 mod memory;
-pub mod rules;
+mod rules;
 pub mod statement;
 mod store;
 mod submit;
+mod transfer;
 
 pub use account::{Account, AccountKind, Balance, Hold, HoldState, system};
 pub use cap::{Cap, Limits, Period, Window};

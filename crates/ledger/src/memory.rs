@@ -11,8 +11,8 @@ use db::{DbError, Tx};
 use types::id::{AccountId, TransferId};
 
 use crate::Account;
+use crate::books::{Books, Fold, Known, Open};
 use crate::journal::{self, Changes};
-use crate::rules::{Books, Fold, Known, Open};
 use crate::store::{self, Head};
 
 /// Most accounts remembered, about a hundred bytes each.

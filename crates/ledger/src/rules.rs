@@ -1,159 +1,20 @@
 //! The rules, pure: what is known goes in, decisions and changes come out. No clock, no database.
 //!
-//! [`Books`] hold the accounts, open holds and caps that are known, and what a batch has done to them since
-//! [`Books::begin`]. A command is checked to its end before anything is changed, so a refused one changes nothing.
+//! A command is checked to its end before anything is changed, so a refused one changes nothing.
 
-use rustc_hash::FxHashMap;
 use types::id::{AccountId, Id, TransferId};
 use types::money::{MAX_AMOUNT, MicroCredits};
-use types::time::Timestamp;
 
+use crate::books::{Books, Open};
 use crate::cap::Limits;
+use crate::transfer::{Leg, Transfer};
 use crate::{
     Account, AccountKind, Applied, Cap, Command, Hold, HoldState, Outcome, Refusal, TransferKind, system,
 };
 
 const ZERO: MicroCredits = MicroCredits::ZERO;
 
-/// What is known, and what a batch has changed.
-#[derive(Debug, Default)]
-pub struct Books {
-    pub(crate) accounts: FxHashMap<AccountId, Known>,
-    /// All holds that are open.
-    pub(crate) holds: FxHashMap<TransferId, Open>,
-    pub(crate) caps: FxHashMap<i64, Cap>,
-    pub(crate) batch: Batch,
-}
-
-/// What a batch has done so far.
-#[derive(Debug, Default)]
-pub(crate) struct Batch {
-    pub number: i64,
-    pub now: Timestamp,
-    /// Accounts that changed, once each.
-    pub accounts: Vec<AccountId>,
-    /// Caps that changed, maybe more than once.
-    pub caps: Vec<i64>,
-    /// Holds opened; some may have ended since.
-    pub opened: Vec<TransferId>,
-    /// Holds ended that were open before.
-    pub ended: Vec<Open>,
-    /// Transfers made, in order.
-    pub transfers: Vec<Transfer>,
-    /// Where in `transfers` an id is.
-    made: FxHashMap<TransferId, usize>,
-    /// Transfers from before this batch that its commands name.
-    pub earlier: FxHashMap<TransferId, Transfer>,
-}
-
-/// An account, and what is remembered of it beside its state.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Known {
-    pub account: Account,
-    /// The last batch that changed it.
-    pub changed_by: i64,
-    pub fold: Fold,
-}
-
-/// Whether an account's row in the tables is as new as the account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fold {
-    /// It is.
-    Done,
-    /// Its newest state is only in the journal.
-    Due,
-    /// Likewise, and it is to be folded before the older part of the journal goes.
-    Next,
-}
-
-/// An open hold.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Open {
-    pub hold: Hold,
-    /// The batch that opened it.
-    pub opened_by: i64,
-    /// Whether it has a row in the tables, or is only in the journal.
-    pub stored: bool,
-}
-
-/// A movement: `amount` leaves `from`, `amount − fee` reaches `to`, `fee` reaches the network.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transfer {
-    /// Which one.
-    pub id: TransferId,
-    /// What for.
-    pub kind: TransferKind,
-    /// Who pays.
-    pub from: AccountId,
-    /// Who gets it; nobody when a hold was given back.
-    pub to: Option<AccountId>,
-    /// What is paid.
-    pub amount: MicroCredits,
-    /// The network's share of it.
-    pub fee: MicroCredits,
-    /// What had been reserved for it.
-    pub held: Option<MicroCredits>,
-    /// The cap it counted against.
-    pub cap: Option<i64>,
-    /// A sentence for the statement.
-    pub note: Option<String>,
-    /// The payer's leg. A leg of nothing is no leg.
-    pub from_leg: Option<Leg>,
-    /// The payee's leg.
-    pub to_leg: Option<Leg>,
-    /// The network's leg.
-    pub fee_leg: Option<Leg>,
-}
-
-/// One side of a transfer, as it stands in the statement of its account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Leg {
-    /// Its number within the account, from 1.
-    pub seq: i64,
-    /// What there was after it.
-    pub balance: MicroCredits,
-    /// The transfer of the leg before.
-    pub prev: Option<TransferId>,
-}
-
-impl Known {
-    pub(crate) const fn folded(account: Account) -> Self {
-        Self { account, changed_by: 0, fold: Fold::Done }
-    }
-}
-
-impl Transfer {
-    /// A movement that has no legs yet.
-    #[must_use]
-    pub const fn new(
-        id: TransferId,
-        kind: TransferKind,
-        from: AccountId,
-        to: Option<AccountId>,
-        amount: MicroCredits,
-    ) -> Self {
-        let (held, cap, note) = (None, None, None);
-        let (from_leg, to_leg, fee_leg) = (None, None, None);
-        Self { id, kind, from, to, amount, fee: ZERO, held, cap, note, from_leg, to_leg, fee_leg }
-    }
-
-    /// How the hold it ended, ended.
-    fn hold_state(&self) -> Option<HoldState> {
-        match self.kind {
-            TransferKind::Job => Some(HoldState::Settled),
-            TransferKind::Released => Some(HoldState::Released),
-            TransferKind::Expired => Some(HoldState::Expired),
-            _ => None,
-        }
-    }
-}
-
 impl Books {
-    /// Begins a batch.
-    pub fn begin(&mut self, number: i64, now: Timestamp) {
-        self.batch = Batch { number, now, ..Batch::default() };
-    }
-
     /// Applies one command.
     ///
     /// # Errors
@@ -426,40 +287,6 @@ impl Books {
             self.put(network);
         }
         Ok((transfer, payer))
-    }
-
-    fn keep(&mut self, transfer: Transfer, payer: Account) {
-        self.put(payer);
-        self.batch.made.insert(transfer.id, self.batch.transfers.len());
-        self.batch.transfers.push(transfer);
-    }
-
-    /// The transfer with this id, if the batch made it or it is from before.
-    fn ended(&self, id: TransferId) -> Option<&Transfer> {
-        match self.batch.made.get(&id) {
-            Some(&index) => self.batch.transfers.get(index),
-            None => self.batch.earlier.get(&id),
-        }
-    }
-
-    fn account(&self, id: AccountId) -> Result<&Account, Refusal> {
-        self.accounts.get(&id).map(|known| &known.account).ok_or(Refusal::NoSuchAccount)
-    }
-
-    fn put(&mut self, account: Account) {
-        let Some(known) = self.accounts.get_mut(&account.id) else { return };
-        known.account = account;
-        if known.changed_by != self.batch.number {
-            known.changed_by = self.batch.number;
-            self.batch.accounts.push(account.id);
-        }
-    }
-
-    fn put_cap(&mut self, cap: Option<Cap>) {
-        if let Some(cap) = cap {
-            self.caps.insert(cap.id, cap);
-            self.batch.caps.push(cap.id);
-        }
     }
 }
 

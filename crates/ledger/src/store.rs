@@ -5,7 +5,7 @@ use types::id::{AccountId, TransferId};
 use types::time::Timestamp;
 
 use crate::cap::{Limits, Window};
-use crate::rules::{Leg, Transfer};
+use crate::transfer::{Leg, Transfer};
 use crate::{Account, AccountKind, Cap, Hold, TransferKind, system};
 
 /// How much of the journal is read at a time.

@@ -7,9 +7,9 @@ use sha2::{Digest, Sha256};
 use types::id::{AccountId, Id, TransferId};
 use types::time::Timestamp;
 
+use crate::books::{Books, Known};
 use crate::fold::Pace;
 use crate::memory::{self, Memory};
-use crate::rules::{Books, Known};
 use crate::{Account, Balance, Command, Outcome, journal, store, system};
 
 /// What became of a batch.

@@ -7,8 +7,8 @@ use types::id::{AccountId, Id, TransferId};
 use types::money::MicroCredits;
 
 use super::{Finding, Findings, transfers};
+use crate::books::Fold;
 use crate::memory::{self, Memory};
-use crate::rules::Fold;
 use crate::{Account, AccountKind, Cap, Hold, store, submit, system};
 
 /// An account's row and its newest leg, as the history has it: its number and its balance.
