@@ -5,7 +5,7 @@
 //! again.
 
 use types::money::MicroCredits;
-use types::time::Timestamp;
+use types::time::{DAY_MS, Timestamp};
 
 use crate::Refusal;
 
@@ -44,6 +44,21 @@ pub struct Window {
     pub spent: MicroCredits,
 }
 
+/// How far one limit of a cap is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Which one.
+    pub period: Period,
+    /// What it allows.
+    pub limit: Option<MicroCredits>,
+    /// Charged in the period so far.
+    pub spent: MicroCredits,
+    /// What counts against the limit: charged, or reserved by open holds.
+    pub used: MicroCredits,
+    /// When the period begins anew.
+    pub until: Option<Timestamp>,
+}
+
 /// A cap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cap {
@@ -64,6 +79,20 @@ pub struct Cap {
 }
 
 impl Period {
+    /// All of them, the longest first.
+    pub const ALL: [Self; 4] = [Self::Total, Self::Month, Self::Week, Self::Day];
+
+    /// When the one that begins at `start` is over.
+    #[must_use]
+    pub fn end(self, start: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Total => None,
+            Self::Day => Some(start.plus_millis(DAY_MS)),
+            Self::Week => Some(start.plus_millis(7 * DAY_MS)),
+            Self::Month => Some(start.plus_millis(32 * DAY_MS).month_start()),
+        }
+    }
+
     /// As written in the API and in sentences.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -90,6 +119,46 @@ impl Limits {
     #[must_use]
     pub const fn total(limit: Option<MicroCredits>) -> Self {
         Self { total: limit, day: None, week: None, month: None }
+    }
+
+    /// The limit of a period.
+    #[must_use]
+    pub const fn get(&self, period: Period) -> Option<MicroCredits> {
+        match period {
+            Period::Total => self.total,
+            Period::Day => self.day,
+            Period::Week => self.week,
+            Period::Month => self.month,
+        }
+    }
+
+    /// With another limit of a period.
+    #[must_use]
+    pub const fn with(mut self, period: Period, limit: Option<MicroCredits>) -> Self {
+        match period {
+            Period::Total => self.total = limit,
+            Period::Day => self.day = limit,
+            Period::Week => self.week = limit,
+            Period::Month => self.month = limit,
+        }
+        self
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Usage {
+    /// What is left of the limit, if there is one. Below zero when it was lowered under what had been used.
+    #[must_use]
+    pub const fn left(&self) -> Option<MicroCredits> {
+        match self.limit {
+            Some(limit) => Some(MicroCredits::new(limit.get().saturating_sub(self.used.get()))),
+            None => None,
+        }
     }
 }
 
@@ -123,17 +192,23 @@ impl Cap {
         }
     }
 
-    /// What is left of each limit there is. Below zero when a limit was lowered under what had been used.
-    pub fn left(&self) -> impl Iterator<Item = (Period, MicroCredits)> {
-        let limits = [
-            (Period::Total, self.limits.total, self.spent),
-            (Period::Day, self.limits.day, self.day.spent),
-            (Period::Week, self.limits.week, self.week.spent),
-            (Period::Month, self.limits.month, self.month.spent),
-        ];
-        limits.into_iter().filter_map(|(period, limit, spent)| {
-            let used = self.held.plus(spent).ok()?;
-            Some((period, limit?.minus(used).ok()?))
+    /// How far each period is used, whether it has a limit or not. Of the cap as it is [`at`](Self::at) a time.
+    #[must_use]
+    pub fn usage(&self) -> [Usage; 4] {
+        Period::ALL.map(|period| {
+            let window = match period {
+                Period::Total => Window { start: Timestamp::default(), spent: self.spent },
+                Period::Day => self.day,
+                Period::Week => self.week,
+                Period::Month => self.month,
+            };
+            Usage {
+                period,
+                limit: self.limits.get(period),
+                spent: window.spent,
+                used: MicroCredits::new(self.held.get().saturating_add(window.spent.get())),
+                until: period.end(window.start),
+            }
         })
     }
 
@@ -142,8 +217,10 @@ impl Cap {
     /// # Errors
     /// [`Refusal::CapExceeded`] with the limit that leaves least.
     pub fn hold(self, amount: MicroCredits) -> Result<Self, Refusal> {
-        let tightest = self.left().min_by_key(|(_, left)| *left);
-        if let Some((period, available)) = tightest.filter(|(_, left)| *left < amount) {
+        let usage = self.usage().into_iter();
+        let tightest = usage.filter_map(|usage| Some((usage.period, usage.left()?))).min_by_key(|(_, left)| *left);
+        if let Some((period, left)) = tightest.filter(|(_, left)| *left < amount) {
+            let available = left.max(MicroCredits::ZERO);
             return Err(Refusal::CapExceeded { period, required: amount, available });
         }
         Ok(Self { held: sum(self.held, amount)?, ..self })

@@ -148,6 +148,17 @@ impl TransferKind {
         })
     }
 
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (1..).map_while(Self::from_number)
+    }
+
+    /// Whether it moves credits, so that statements have lines of it.
+    #[must_use]
+    pub const fn moves(self) -> bool {
+        !matches!(self, Self::Released | Self::Expired)
+    }
+
     /// As written in the API.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -44,12 +44,12 @@ mod submit;
 mod transfer;
 
 pub use account::{Account, AccountKind, Balance, Hold, HoldState, system};
-pub use cap::{Cap, Limits, Period, Window};
+pub use cap::{Cap, Limits, Period, Usage, Window};
 pub use command::{Applied, Command, Outcome, Refusal, TransferKind};
 use db::{Migration, MigrationSet};
 pub use fold::{Pace, fold, is_folded};
 pub use store::{open_account, open_accounts, open_cap};
-pub use submit::{Submitted, balance, balances, cap, holds_expired, open_holds, submit, submit_at};
+pub use submit::{Submitted, balance, balances, cap, caps, holds_expired, open_holds, submit, submit_at};
 
 /// The ledger's tables.
 pub const MIGRATIONS: MigrationSet = MigrationSet {

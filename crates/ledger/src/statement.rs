@@ -10,7 +10,7 @@ use std::str::FromStr;
 use db::{DbError, Row, Tx, params};
 use types::id::{AccountId, Id, TransferId};
 use types::money::MicroCredits;
-use types::time::Timestamp;
+use types::time::{HOUR_MS, Timestamp};
 
 use crate::store::{self, MARK_EVERY};
 use crate::{TransferKind, submit};
@@ -43,6 +43,26 @@ pub struct Cursor {
     transfer: TransferId,
 }
 
+/// Which lines of a statement are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only those that were for this.
+    pub kind: Option<TransferKind>,
+    /// None from before this.
+    pub from: Option<Timestamp>,
+    /// Only those from before this.
+    pub to: Option<Timestamp>,
+}
+
+/// A part of a statement.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Its lines, newest first.
+    pub lines: Vec<Line>,
+    /// Where to look on, if there may be more. A page may have few lines or none and still go on.
+    pub next: Option<Cursor>,
+}
+
 /// A text that is no cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a cursor of this statement")]
@@ -58,6 +78,13 @@ pub enum StatementError {
     #[error(transparent)]
     Db(#[from] DbError),
 }
+
+/// Most legs looked at for one page: whoever wants what is rare goes on from there.
+const LOOK: u32 = 4096;
+/// Most legs read at a time when not all of them are wanted.
+const CHUNK: u32 = 512;
+/// By how much the times along a chain may go back: clocks are set, and those of several coordinators differ.
+const SKEW_MS: i64 = HOUR_MS;
 
 /// Walks down a chain from transfer $2, each step by its key, and shows the account's side of each.
 const LINES: &str = "WITH RECURSIVE chain (n, id) AS (
@@ -109,6 +136,72 @@ impl Line {
     }
 }
 
+impl Filter {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn wants(&self, line: &Line) -> bool {
+        self.kind.is_none_or(|kind| line.kind == kind)
+            && self.from.is_none_or(|from| line.at >= from)
+            && self.to.is_none_or(|to| line.at < to)
+    }
+
+    /// Whether there is nothing more to be found below this line.
+    fn is_past(&self, line: &Line) -> bool {
+        self.from.is_some_and(|from| line.at < from.plus_millis(-SKEW_MS))
+    }
+}
+
+/// At most `limit` lines that a filter wants, from a cursor on, or the newest. Reads a bounded part of the statement,
+/// whatever is asked for.
+///
+/// # Errors
+/// A [`StatementError`].
+pub async fn page(
+    tx: &mut Tx<'_>,
+    account: AccountId,
+    filter: &Filter,
+    from: Option<Cursor>,
+    limit: u32,
+) -> Result<Page, StatementError> {
+    if filter.is_none() {
+        let lines = lines(tx, account, from, limit).await?;
+        let next = lines.last().and_then(Line::next);
+        return Ok(Page { lines, next });
+    }
+    let mut page = Page { lines: Vec::new(), next: from };
+    let mut start = match (from, filter.to) {
+        (Some(_), _) => None,
+        (None, Some(to)) => newest_at(tx, account, to.plus_millis(SKEW_MS)).await?,
+        (None, None) => submit::account(tx, account).await?.head,
+    };
+    let (wanted, mut looked) = (usize::try_from(limit).unwrap_or(usize::MAX), 0);
+    while looked < LOOK && page.lines.len() < wanted {
+        let most = limit.max(looked).min(CHUNK);
+        let some = match (start.take(), page.next) {
+            (Some(start), _) => chain(tx, account, start, most.into()).await?,
+            (None, Some(cursor)) => lines(tx, account, Some(cursor), most).await?,
+            (None, None) => break,
+        };
+        looked += most;
+        page.next = None;
+        for line in some {
+            if filter.is_past(&line) {
+                return Ok(Page { next: None, ..page });
+            }
+            page.next = line.next();
+            if filter.wants(&line) {
+                page.lines.push(line);
+            }
+            if page.lines.len() >= wanted {
+                break;
+            }
+        }
+    }
+    Ok(page)
+}
+
 /// At most `limit` lines from `from` on (or the newest), one statement.
 ///
 /// # Errors
@@ -145,11 +238,7 @@ pub async fn balance_at(
     account: AccountId,
     time: Timestamp,
 ) -> Result<MicroCredits, DbError> {
-    let start = match tx.query_opt(MARK_AFTER, &params![account, time]).await? {
-        Some(mark) => Some(mark.get(0)?),
-        None => submit::account(tx, account).await?.head,
-    };
-    let mut next = start;
+    let mut next = newest_at(tx, account, time).await?;
     while let Some(transfer) = next {
         let lines = chain(tx, account, transfer, MARK_EVERY).await?;
         if let Some(line) = lines.iter().find(|line| line.at <= time) {
@@ -158,6 +247,18 @@ pub async fn balance_at(
         next = lines.last().and_then(|line| line.prev);
     }
     Ok(MicroCredits::ZERO)
+}
+
+/// A leg from which all legs up to a time can be reached, not far above them.
+async fn newest_at(
+    tx: &mut Tx<'_>,
+    account: AccountId,
+    time: Timestamp,
+) -> Result<Option<TransferId>, DbError> {
+    match tx.query_opt(MARK_AFTER, &params![account, time]).await? {
+        Some(mark) => mark.get(0),
+        None => Ok(submit::account(tx, account).await?.head),
+    }
 }
 
 async fn chain(

@@ -286,19 +286,27 @@ pub async fn open_holds(tx: &mut Tx<'_>) -> Result<Vec<crate::Hold>, DbError> {
 /// # Errors
 /// A [`DbError`]; [`DbError::RowCount`] if there is none.
 pub async fn cap(tx: &mut Tx<'_>, id: i64, now: Timestamp) -> Result<crate::Cap, DbError> {
+    let missing = || DbError::RowCount { expected: 1, touched: 0, sql: "ledger_caps".to_owned() };
+    caps(tx, &[id], now).await?.into_iter().next().flatten().ok_or_else(missing)
+}
+
+/// Each of some caps as it is at `now`, in one statement; `None` for one that does not exist.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn caps(
+    tx: &mut Tx<'_>,
+    ids: &[i64],
+    now: Timestamp,
+) -> Result<Vec<Option<crate::Cap>>, DbError> {
     let head = store::head(tx).await?;
+    let mut found: HashMap<i64, crate::Cap> = HashMap::new();
     if head.folded < head.batch {
         let memory = memory::recall(tx).await?;
-        let known = memory.books.caps.get(&id).copied();
+        found.extend(ids.iter().filter_map(|id| Some((*id, *memory.books.caps.get(id)?))));
         tx.put_memo(memory);
-        if let Some(cap) = known {
-            return Ok(cap.at(now));
-        }
     }
-    let found = store::caps(tx, &[id]).await?.into_iter().next();
-    found.map(|cap| cap.at(now)).ok_or_else(|| DbError::RowCount {
-        expected: 1,
-        touched: 0,
-        sql: "ledger_caps".to_owned(),
-    })
+    let stored: Vec<i64> = ids.iter().copied().filter(|id| !found.contains_key(id)).collect();
+    found.extend(store::caps(tx, &stored).await?.into_iter().map(|cap| (cap.id, cap)));
+    Ok(ids.iter().map(|id| found.get(id).map(|cap| cap.at(now))).collect())
 }

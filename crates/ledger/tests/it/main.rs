@@ -17,9 +17,39 @@ use types::time::Timestamp;
 /// few commands a test has.
 pub(crate) const BUSY: Pace = Pace { at_once: 0, bytes_per_account: 0, least_bytes: 600, most_bytes: 600 };
 
+/// Runs tests that take an engine on each of them.
+#[macro_export]
+macro_rules! on_both_engines {
+    ($($test:ident),* $(,)?) => {
+        mod sqlite {$(
+            #[tokio::test]
+            async fn $test() {
+                super::$test($crate::Engine::Sqlite).await;
+            }
+        )*}
+
+        mod postgres {$(
+            #[tokio::test]
+            async fn $test() {
+                super::$test($crate::Engine::Postgres).await;
+            }
+        )*}
+    };
+}
+
+/// Where a test's ledger is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Engine {
+    /// In a file.
+    Sqlite,
+    /// In a database of its own on a server that all tests share.
+    Postgres,
+}
+
 pub(crate) struct World {
     pub(crate) db: Db,
     pub(crate) pace: Pace,
+    url: String,
     folder: Arc<TempDir>,
 }
 
@@ -75,9 +105,13 @@ pub(crate) fn release(id: i64) -> Command {
 }
 
 impl World {
-    pub(crate) async fn new() -> Self {
+    pub(crate) async fn new(engine: Engine) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let db = Db::open_sqlite(&folder.path().join("ledger.db"), OpenOptions::command()).unwrap();
+        let url = match engine {
+            Engine::Sqlite => format!("sqlite:{}", folder.path().join("ledger.db").display()),
+            Engine::Postgres => pg_temp::PgTemp::shared().unwrap().fresh_database().unwrap(),
+        };
+        let db = Db::open(&url, OpenOptions::command()).await.unwrap();
         db.migrate(&[MIGRATIONS]).await.unwrap();
         db.tx("accounts", async |tx| {
             for (id, kind) in
@@ -89,13 +123,13 @@ impl World {
         })
         .await
         .unwrap();
-        Self { db, pace: Pace::default(), folder: Arc::new(folder) }
+        Self { db, pace: Pace::default(), url, folder: Arc::new(folder) }
     }
 
     /// Another process on the same database.
     pub(crate) async fn second_process(&self) -> Self {
-        let db = Db::open_sqlite(&self.folder.path().join("ledger.db"), OpenOptions::command()).unwrap();
-        Self { db, pace: self.pace, folder: Arc::clone(&self.folder) }
+        let db = Db::open(&self.url, OpenOptions::command()).await.unwrap();
+        Self { db, pace: self.pace, url: self.url.clone(), folder: Arc::clone(&self.folder) }
     }
 
     pub(crate) async fn submit_at(&self, now: i64, commands: &[Command]) -> Vec<Outcome> {

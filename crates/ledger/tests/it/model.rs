@@ -10,7 +10,7 @@ use ledger::{Applied, Command, Outcome, Pace, Refusal, audit, system};
 use proptest::prelude::*;
 
 use crate::{
-    ANA, BEN, BUSY, CAP, EARNINGS, World, account, at, grant, hold, micros, release, settle, transfer,
+    ANA, BEN, BUSY, CAP, EARNINGS, Engine, World, account, at, grant, hold, micros, release, settle, transfer,
 };
 
 const CAP_LIMIT: i64 = 50;
@@ -223,8 +223,8 @@ fn turn() -> impl Strategy<Value = Turn> {
     )
 }
 
-async fn compare(turns: Vec<Turn>) {
-    let mut world = World::new().await;
+async fn compare(engine: Engine, turns: Vec<Turn>) {
+    let mut world = World::new(engine).await;
     let mut other = world.second_process().await;
     let mut model = Model::default();
     let mut audited = None;
@@ -287,13 +287,25 @@ impl World {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+fn agree(engine: Engine, cases: u32) {
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    proptest!(config, |(turns in prop::collection::vec(turn(), 1..16))| {
+        runtime.block_on(compare(engine, turns));
+    });
+}
 
+mod sqlite {
     #[test]
-    fn incident_016_the_ledger_agrees_with_the_model(turns in prop::collection::vec(turn(), 1..16)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(compare(turns));
+    fn incident_016_the_ledger_agrees_with_the_model() {
+        super::agree(crate::Engine::Sqlite, 200);
+    }
+}
+
+mod postgres {
+    #[test]
+    fn incident_016_the_ledger_agrees_with_the_model() {
+        super::agree(crate::Engine::Postgres, 20);
     }
 }
 

@@ -6,7 +6,22 @@ use ledger::{
 };
 use types::money::MAX_AMOUNT;
 
-use crate::{ANA, BEN, CAP, EARNINGS, World, account, at, grant, hold, micros, release, settle, transfer};
+use crate::{
+    ANA, BEN, CAP, EARNINGS, Engine, World, account, at, grant, hold, micros, release, settle, transfer,
+};
+
+crate::on_both_engines! {
+    every_answer,
+    a_batch_takes_effect_in_order_and_a_refusal_disturbs_nobody,
+    holds_expire_by_the_clock_and_a_frozen_account_only_receives,
+    a_statement_shows_each_movement_with_the_running_balance,
+    the_audit_finds_what_is_broken,
+    credits_come_from_somewhere,
+    caps_by_day_week_and_month,
+    a_debt_stops_spending_until_it_is_paid,
+    balances_at_a_time,
+    cursors_of_others_are_refused
+}
 
 const DONE: Outcome = Ok(Applied { replayed: false });
 const AGAIN: Outcome = Ok(Applied { replayed: true });
@@ -19,9 +34,8 @@ fn ended(state: HoldState) -> Outcome {
     Err(Refusal::HoldEnded { state })
 }
 
-#[tokio::test]
-async fn every_answer() {
-    let world = World::new().await;
+async fn every_answer(engine: Engine) {
+    let world = World::new(engine).await;
     let capped = |id, amount| Command::Hold {
         id: transfer(id),
         account: account(ANA),
@@ -112,9 +126,8 @@ async fn every_answer() {
     assert_eq!(world.balance(EARNINGS).await, (70, 0));
 }
 
-#[tokio::test]
-async fn a_batch_takes_effect_in_order_and_a_refusal_disturbs_nobody() {
-    let world = World::new().await;
+async fn a_batch_takes_effect_in_order_and_a_refusal_disturbs_nobody(engine: Engine) {
+    let world = World::new(engine).await;
     let outcomes = world
         .submit(&[
             hold(10, ANA, 5),
@@ -137,9 +150,8 @@ async fn a_batch_takes_effect_in_order_and_a_refusal_disturbs_nobody() {
     world.check().await;
 }
 
-#[tokio::test]
-async fn holds_expire_by_the_clock_and_a_frozen_account_only_receives() {
-    let world = World::new().await;
+async fn holds_expire_by_the_clock_and_a_frozen_account_only_receives(engine: Engine) {
+    let world = World::new(engine).await;
     world.submit(&[grant(1, ANA, 10), hold(10, ANA, 6)]).await;
     let due = |now| world.db.read("due", async move |tx| ledger::holds_expired(tx, at(now), 9).await);
     assert!(due(999).await.unwrap().is_empty());
@@ -155,9 +167,8 @@ async fn holds_expire_by_the_clock_and_a_frozen_account_only_receives() {
     world.check().await;
 }
 
-#[tokio::test]
-async fn a_statement_shows_each_movement_with_the_running_balance() {
-    let world = World::new().await;
+async fn a_statement_shows_each_movement_with_the_running_balance(engine: Engine) {
+    let world = World::new(engine).await;
     world.submit(&[grant(1, ANA, 100), hold(10, ANA, 60), settle(10, 50, 5), grant(2, ANA, 7)]).await;
     let page =
         |before| world.db.read("page", async move |tx| statement::lines(tx, account(ANA), before, 2).await);
@@ -177,8 +188,7 @@ async fn a_statement_shows_each_movement_with_the_running_balance() {
 
 /// Each way of breaking the stored rows is found by the audit, under the right invariant. Where the database itself refuses
 /// (history, overdraft), that is the finding.
-#[tokio::test]
-async fn the_audit_finds_what_is_broken() {
+async fn the_audit_finds_what_is_broken(engine: Engine) {
     let transfer = |values: &str| format!("INSERT INTO ledger_transfers VALUES ({values})");
     let cases = [
         ("I1", "UPDATE ledger_accounts SET posted = posted + 1 WHERE id = 101".to_owned()),
@@ -246,7 +256,7 @@ async fn the_audit_finds_what_is_broken() {
         story
     };
     for (invariant, sql) in cases {
-        let world = World::new().await;
+        let world = World::new(engine).await;
         world.submit(&story()).await;
         world.submit(&[grant(2, ANA, 1)]).await;
         world.check().await;
@@ -266,7 +276,7 @@ async fn the_audit_finds_what_is_broken() {
          VALUES (900, 1, 101, 102, 5, 0, 4, 0)",
         "UPDATE ledger_head SET folded = batch + 1",
     ];
-    let world = World::new().await;
+    let world = World::new(engine).await;
     world.submit(&[grant(1, ANA, 100), hold(10, ANA, 60), settle(10, 50, 5), hold(20, ANA, 9)]).await;
     for sql in refused {
         let result = world.run(sql).await;
@@ -276,9 +286,8 @@ async fn the_audit_finds_what_is_broken() {
 }
 
 /// The network's own accounts may be below zero; that is where credits come from.
-#[tokio::test]
-async fn credits_come_from_somewhere() {
-    let world = World::new().await;
+async fn credits_come_from_somewhere(engine: Engine) {
+    let world = World::new(engine).await;
     world.submit(&[grant(1, ANA, 100)]).await;
     assert_eq!(world.balance(2).await, (-100, 0));
     assert_eq!(system::name(system::grants()), Some("grants"));
@@ -287,10 +296,9 @@ async fn credits_come_from_somewhere() {
 
 /// Limits by calendar period: what is held and spent counts, a new period begins anew, and a clock that jumps back opens no
 /// old one (incidents 3, 4, 9).
-#[tokio::test]
-async fn caps_by_day_week_and_month() {
+async fn caps_by_day_week_and_month(engine: Engine) {
     const CAPPED: i64 = 8;
-    let world = World::new().await;
+    let world = World::new(engine).await;
     let limits = Limits {
         total: Some(micros(100)),
         day: Some(micros(10)),
@@ -360,9 +368,8 @@ async fn caps_by_day_week_and_month() {
 }
 
 /// What a wallet cannot give back it owes; the next credits pay that first, and until then nothing is spent.
-#[tokio::test]
-async fn a_debt_stops_spending_until_it_is_paid() {
-    let world = World::new().await;
+async fn a_debt_stops_spending_until_it_is_paid(engine: Engine) {
+    let world = World::new(engine).await;
     let take = |id, amount| Command::TakeBack {
         id: transfer(id),
         from: account(ANA),
@@ -414,10 +421,9 @@ async fn a_debt_stops_spending_until_it_is_paid() {
 }
 
 /// The balance at any time is the one after the last movement until then, in a short statement and in one with many marks.
-#[tokio::test]
-async fn balances_at_a_time() {
+async fn balances_at_a_time(engine: Engine) {
     for legs in [0_i64, 1, 63, 64, 65, 300] {
-        let world = World::new().await;
+        let world = World::new(engine).await;
         // One leg at each even moment, ten at the moment 100.
         for (id, now) in (1..=legs).map(|n| (n, if (50..60).contains(&n) { 100 } else { n * 2 })) {
             world.submit_at(now, &[grant(id, ANA, 1)]).await;
@@ -436,9 +442,8 @@ async fn balances_at_a_time() {
 }
 
 /// What a client hands in as a cursor is looked at before it is believed.
-#[tokio::test]
-async fn cursors_of_others_are_refused() {
-    let world = World::new().await;
+async fn cursors_of_others_are_refused(engine: Engine) {
+    let world = World::new(engine).await;
     world
         .submit(&[grant(1, ANA, 5), grant(2, ANA, 5), grant(3, BEN, 5), hold(10, ANA, 1), settle(10, 0, 0)])
         .await;
