@@ -355,7 +355,7 @@ async fn caps_by_day_week_and_month(engine: Engine) {
             Err(Refusal::AmountOutOfRange { field: "limit" }),
         ),
         (7, limit(Limits { total: Some(micros(50)), week: None, ..limits }), DONE),
-        (7, hold(17, 1), over(Period::Total, 1, -4)),
+        (7, hold(17, 1), over(Period::Total, 1, 0)),
     ];
     for (days, command, expected) in cases {
         let outcome = world.submit_at(thursday + days * day, std::slice::from_ref(&command)).await.remove(0);
@@ -365,6 +365,21 @@ async fn caps_by_day_week_and_month(engine: Engine) {
     let now = at(thursday + 7 * day);
     let cap = world.db.read("cap", async move |tx| ledger::cap(tx, CAPPED, now).await).await.unwrap();
     assert_eq!((cap.spent, cap.day.spent, cap.month.spent), (micros(54), micros(0), micros(20)));
+    let found = world.db.read("caps", async move |tx| ledger::caps(tx, &[CAPPED, 9, CAP], now).await).await;
+    assert_eq!(found.unwrap().iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true]);
+    let rows = cap.usage().map(|usage| {
+        (usage.period.name(), usage.used.get(), usage.left().map(|left| left.get()), usage.until)
+    });
+    let midnight = |days: i64| Some(at(thursday - day / 2 + days * day));
+    assert_eq!(
+        rows,
+        [
+            ("total", 54, Some(-4), None),
+            ("month", 20, Some(20), midnight(36)),
+            ("week", 30, None, midnight(11)),
+            ("day", 0, Some(10), midnight(8)),
+        ]
+    );
 }
 
 /// What a wallet cannot give back it owes; the next credits pay that first, and until then nothing is spent.
