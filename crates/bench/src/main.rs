@@ -1,5 +1,8 @@
-//! Measures the built programs from outside: starts them as an operator would, puts load on them through real
-//! sockets, and checks the books afterwards.
+//! Measures Archipelago and checks the books afterwards.
+//!
+//! * `jobs` measures the built programs from outside: starts them as an operator would and puts load on them through real
+//!   sockets.
+//! * `ledger` and `growth` measure the ledger as a library, on both databases, beside what others do.
 //!
 //! `cargo build --release -p server -p island && cargo run --release -p bench -- jobs`
 

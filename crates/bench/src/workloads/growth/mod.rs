@@ -33,6 +33,7 @@ const GRANT: i64 = 500 * 1_000_000;
 const ENTRIES_OF_CYCLE: u64 = 3;
 /// Entries of a grant.
 const ENTRIES_OF_GRANT: u64 = 2;
+const LOG_SIZE: &str = "SELECT coalesce(sum(size), 0)::bigint FROM pg_ls_waldir()";
 const MIB: u64 = 1024 * 1024;
 
 /// How the measurement is done.
@@ -294,12 +295,16 @@ impl<'a> Growth<'a> {
                 log_mib: mib(self.file.with_extension("db-wal")),
             });
         }
-        let size = async |tx: &mut db::Tx<'_>| {
-            let row = tx.query_one("SELECT pg_database_size(current_database())", &[]).await?;
-            row.get::<i64>(0)
+        let own = self.backends;
+        let sizes = async move |tx: &mut db::Tx<'_>| {
+            let database = tx.query_one("SELECT pg_database_size(current_database())", &[]).await?.get(0)?;
+            // Not everybody may ask this.
+            let log = if own { tx.query_one(LOG_SIZE, &[]).await?.get(0)? } else { 0 };
+            Ok([database, log])
         };
-        let bytes = self.books()?.db().read::<i64, DbError, _>("size", size).await?;
-        Ok(Disk { database_mib: u64::try_from(bytes)? / MIB, log_mib: 0 })
+        let sizes: [i64; 2] = self.books()?.db().read::<_, DbError, _>("sizes", sizes).await?;
+        let [database, log] = sizes.map(|bytes| u64::try_from(bytes).unwrap_or_default() / MIB);
+        Ok(Disk { database_mib: database, log_mib: log })
     }
 
     /// Of the largest process of PostgreSQL that serves this database.

@@ -37,7 +37,6 @@ async fn a_ledger_on_sqlite_grows_and_is_measured() {
 }
 
 #[tokio::test]
-#[ignore = "until the db crate has its PostgreSQL engine"]
 async fn a_ledger_on_postgres_grows_and_is_measured() {
     let url = PgTemp::shared().unwrap().url("postgres");
     let (points, _) =

@@ -25,7 +25,6 @@ async fn rows(arguments: &str) -> Vec<Row> {
 }
 
 #[tokio::test]
-#[ignore = "until the db crate has its PostgreSQL engine"]
 async fn cycles_on_postgres_are_measured_beside_the_baseline() {
     let url = PgTemp::shared().unwrap().url("postgres");
     let rows = rows(&format!(
