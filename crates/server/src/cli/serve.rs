@@ -11,6 +11,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use types::rng::SystemRandom;
 use types::time::{Clock, SystemClock};
 
@@ -106,7 +107,7 @@ async fn serve(app: &Arc<App>, listener: TcpListener, router: Router) -> Result<
     drop(listener);
     stop(app).await;
     let everybody = u32::try_from(app.config.limits.connections).unwrap_or(u32::MAX);
-    if tokio::time::timeout(GRACE, places.acquire_many(everybody)).await.is_err() {
+    if timeout(GRACE, places.acquire_many(everybody)).await.is_err() {
         tracing::warn!("some connections did not end in time");
     }
     if app.is_replaced() {
@@ -131,17 +132,15 @@ async fn stop(app: &App) {
         close_islands(app);
         return;
     }
-    let running = || app.islands.all().iter().map(|connection| connection.running()).sum::<usize>();
-    let finished = async {
-        while running() > 0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    if tokio::time::timeout(GRACE, finished).await.is_err() {
-        tracing::warn!(running = running(), "some jobs did not end in time; they are not charged");
+    if timeout(GRACE, app.jobs.at_rest()).await.is_err() {
+        tracing::warn!("some jobs did not end in time; they are not charged");
     }
     app.stop();
     close_islands(app);
+    // Those that were cut off end now, and that is to be written too.
+    if timeout(GRACE, app.jobs.at_rest()).await.is_err() {
+        tracing::warn!("the end of some jobs could not be written; it is when the server is started again");
+    }
 }
 
 fn close_islands(app: &App) {

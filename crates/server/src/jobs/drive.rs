@@ -15,7 +15,7 @@ use types::money::MicroCredits;
 use types::time::{SECOND_MS, Timestamp};
 
 use super::command::{Begin, Command, Finish, Suspend};
-use super::live::{Event, LiveJob, count_usage};
+use super::live::{Event, LiveJob, Underway, count_usage};
 use super::submit::{Found, Submission, cap_of, hold_until};
 use super::{Attempt, Ending, Job, JobError, State, Usage, charge};
 use crate::app::App;
@@ -44,6 +44,8 @@ pub struct Drive {
     pub cap: Option<i64>,
     /// Islands that failed it.
     pub excluded: Vec<IslandId>,
+    /// While there is an attempt whose end is to be written, which whoever stops the program waits for.
+    pub underway: Option<Underway>,
 }
 
 /// How a job begins.
@@ -85,6 +87,7 @@ impl Drive {
             wallet: submission.user.wallet,
             cap: cap_of(submission.key.as_deref()),
             excluded: Vec::new(),
+            underway: None,
         }
     }
 
@@ -143,6 +146,7 @@ impl Drive {
             }
             // Only now is there no hold that a panic would have to end.
             *current = None;
+            self.underway = None;
             step = match self.place_again() {
                 Ok(queue) => First::Waiting(queue),
                 // The hold has been given back already.
@@ -160,6 +164,7 @@ impl Drive {
         loop {
             let permit = self.wait(queue).await?;
             if let Some(attempt) = self.attempt_on(&permit) {
+                self.underway = Some(self.app.jobs.underway());
                 self.begin(&attempt).await?;
                 return Ok((permit, attempt));
             }

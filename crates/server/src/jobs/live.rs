@@ -315,6 +315,17 @@ impl Reader {
 #[derive(Debug, Default)]
 pub struct LiveJobs {
     jobs: Mutex<Registry>,
+    underway: watch::Sender<usize>,
+}
+
+/// Counts as an attempt whose end is still to be written, until it is dropped.
+#[derive(Debug)]
+pub struct Underway(watch::Sender<usize>);
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -363,6 +374,19 @@ impl LiveJobs {
         if left == 0 {
             registry.by_user.remove(&job.user);
         }
+    }
+
+    /// An attempt begins.
+    #[must_use]
+    pub fn underway(&self) -> Underway {
+        self.underway.send_modify(|count| *count += 1);
+        Underway(self.underway.clone())
+    }
+
+    /// Waits until no attempt is underway.
+    pub async fn at_rest(&self) {
+        // The sender is ours, so this ends with the number only.
+        let _ = self.underway.subscribe().wait_for(|count| *count == 0).await;
     }
 
     /// Whether a job is among them.

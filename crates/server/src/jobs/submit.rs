@@ -193,6 +193,7 @@ async fn write(
     let placed = drive.place()?;
     let (first, attempt, least) = match placed {
         Found::Island(permit, attempt) => {
+            drive.underway = Some(app.jobs.underway());
             drive.began(&attempt, app.clock.now());
             (First::Running(permit, attempt.clone()), Some(attempt), MicroCredits::ZERO)
         }
