@@ -9,6 +9,7 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Config, NoTls, Statement};
 
+use super::copy::Copy;
 use super::errors::with_causes;
 use crate::DbError;
 
@@ -95,6 +96,8 @@ pub struct Prepared {
     pub statement: Statement,
     /// Whether it answers rows.
     pub answers: bool,
+    /// The same for many rows, if they are only inserted.
+    pub copy: Option<Copy>,
 }
 
 impl Target {

@@ -5,6 +5,7 @@
 //! server has answered, so all it can wait for is the database.
 
 mod connect;
+mod copy;
 mod errors;
 mod reader;
 mod session;

@@ -8,9 +8,10 @@ use tokio_postgres::Statement;
 use tokio_postgres::types::Type;
 
 use super::connect::Prepared;
+use super::copy::{Copy, WORTH_IT};
 use super::session::Session;
 use super::value::{self, Column, One};
-use super::vector;
+use super::vector::{self, PlainInsert};
 use crate::{DbError, Param, Row};
 
 /// How long a script may take; an index on a large table takes its time.
@@ -42,8 +43,16 @@ impl Session {
         if prepared.answers {
             return Err(DbError::answers_rows(sql));
         }
-        let columns = (0..N).map(|column| Column { rows: &rows, column });
-        let touched = self.ask(async |client| client.execute_raw(&prepared.statement, columns).await)?;
+        let touched = match &prepared.copy {
+            Some(copy) if rows.len() >= WORTH_IT && copy.takes(&rows) => {
+                let pieces = copy.encode(&rows)?;
+                self.ask(async |client| copy.send(client, pieces).await)?
+            }
+            _ => {
+                let columns = (0..N).map(|column| Column { rows: &rows, column });
+                self.ask(async |client| client.execute_raw(&prepared.statement, columns).await)?
+            }
+        };
         self.wrote |= touched > 0;
         match count(touched)? {
             touched if touched == rows.len() => Ok(()),
@@ -165,11 +174,28 @@ impl Session {
         let names: Vec<&str> = one.params().iter().map(Type::name).collect();
         let vector = vector::of(sql, &names)?;
         let statement = self.ask(async |client| client.prepare(&vector.sql).await)?;
-        let prepared = Prepared { types: one.params().into(), statement, answers: vector.answers };
+        let copy = match vector.plain {
+            Some(plain) => Some(self.copy(plain)?),
+            None => None,
+        };
+        let prepared = Prepared { types: one.params().into(), statement, answers: vector.answers, copy };
         if let Some(link) = &mut self.link {
             link.vectors.put(sql, prepared.clone());
         }
         Ok(prepared)
+    }
+
+    fn copy(&mut self, plain: PlainInsert) -> Result<Copy, DbError> {
+        let PlainInsert { table, columns, places } = plain;
+        let look = format!("SELECT {columns} FROM {table} WHERE false");
+        let copy = format!("COPY {table} ({columns}) FROM STDIN (FORMAT binary)");
+        let (look, statement) = self.ask(async |client| {
+            // One after the other, but without waiting in between.
+            let (look, copy) = tokio::join!(biased; client.prepare(&look), client.prepare(&copy));
+            Ok((look?, copy?))
+        })?;
+        let types = look.columns().iter().map(|column| column.type_().clone());
+        Ok(Copy { statement, columns: places.into_iter().zip(types).collect() })
     }
 }
 

@@ -10,7 +10,8 @@ use tokio_postgres::types::{FromSql, IsNull, Kind, ToSql, Type, to_sql_checked};
 
 use crate::{DbError, Param, Row, Value};
 
-type Failure = Box<dyn std::error::Error + Sync + Send>;
+/// Why a value could not be written.
+pub type Failure = Box<dyn std::error::Error + Sync + Send>;
 
 /// A number of type `NUMERIC` has digits of this base.
 const BASE: i128 = 10_000;
@@ -49,7 +50,7 @@ pub fn check(sql: &str, types: &[Type], params: &[Param<'_>]) -> Result<(), DbEr
 }
 
 /// Whether a parameter can be sent as this type. A number can be of any width that holds it.
-fn fits(param: &Param<'_>, wanted: &Type) -> bool {
+pub fn fits(param: &Param<'_>, wanted: &Type) -> bool {
     match *param {
         Param::Null => true,
         Param::Int(number) => match *wanted {
@@ -105,13 +106,7 @@ impl<const N: usize> ToSql for Column<'_, '_, N> {
         out.extend_from_slice(&i32::try_from(self.rows.len())?.to_be_bytes());
         out.extend_from_slice(&1_i32.to_be_bytes());
         for param in self.params() {
-            let at = out.len();
-            out.extend_from_slice(&(-1_i32).to_be_bytes());
-            if write(param, element, out)? {
-                let length = i32::try_from(out.len() - at - size_of::<i32>())?;
-                let place = out.get_mut(at..at + size_of::<i32>()).ok_or("there is no place for a length")?;
-                place.copy_from_slice(&length.to_be_bytes());
-            }
+            write_with_length(param, element, out)?;
         }
         Ok(IsNull::No)
     }
@@ -121,6 +116,18 @@ impl<const N: usize> ToSql for Column<'_, '_, N> {
     }
 
     to_sql_checked!();
+}
+
+/// Writes a parameter as type `ty` with its length in bytes in front, which for nothing is -1.
+pub fn write_with_length(param: &Param<'_>, ty: &Type, out: &mut BytesMut) -> Result<(), Failure> {
+    let at = out.len();
+    out.extend_from_slice(&(-1_i32).to_be_bytes());
+    if write(param, ty, out)? {
+        let length = i32::try_from(out.len() - at - size_of::<i32>())?;
+        let place = out.get_mut(at..at + size_of::<i32>()).ok_or("there is no place for a length")?;
+        place.copy_from_slice(&length.to_be_bytes());
+    }
+    Ok(())
 }
 
 /// Writes a parameter as type `ty`. Answers whether there was anything to write: nulls have no bytes.

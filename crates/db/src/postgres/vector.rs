@@ -24,6 +24,19 @@ pub struct Vector {
     pub sql: String,
     /// Whether it answers rows; the first column is then the number of the row of parameters it belongs to, from 1.
     pub answers: bool,
+    /// If it does nothing but insert its parameters as they are.
+    pub plain: Option<PlainInsert>,
+}
+
+/// An `INSERT` of parameters.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PlainInsert {
+    /// The table's name.
+    pub table: String,
+    /// The columns' names, with commas.
+    pub columns: String,
+    /// Which parameter each column takes, from 0.
+    pub places: Vec<usize>,
 }
 
 /// Rewrites `sql` for arrays of `types`, the types of its parameters in order.
@@ -42,7 +55,31 @@ pub fn of(sql: &str, types: &[&str]) -> Result<Vector, DbError> {
         "select" => select(text, types),
         _ => Err("it is neither INSERT, UPDATE, DELETE nor SELECT"),
     };
-    Ok(Vector { sql: written.map_err(refuse)?, answers: text.word(0) == "select" })
+    Ok(Vector {
+        sql: written.map_err(refuse)?,
+        answers: text.word(0) == "select",
+        plain: plain_insert(text, types.len()),
+    })
+}
+
+/// `INSERT INTO table (columns) VALUES (parameters)` and nothing else.
+fn plain_insert(text: Text<'_>, parameters: usize) -> Option<PlainInsert> {
+    let values = text.find(0, "values").filter(|_| text.word(0) == "insert")?;
+    let (first, end) = text.parentheses(values + 1)?;
+    let open = text.tokens.iter().position(|token| token.kind == Kind::Open).filter(|open| *open < values)?;
+    let (from, to) = text.parentheses(open)?;
+    let place = |(from, to): (usize, usize)| match text.tokens.get(from)?.kind {
+        Kind::Parameter(number) if to == from + 1 && number <= parameters => number.checked_sub(1),
+        _ => None,
+    };
+    let places: Vec<usize> = text.split(first, end).into_iter().map(place).collect::<Option<_>>()?;
+    let whole = end + 1 == text.tokens.len() && to + 1 == values;
+    let complete = whole && text.split(from, to).len() == places.len();
+    complete.then(|| PlainInsert {
+        table: text.between(2, open).to_owned(),
+        columns: text.between(from, to).to_owned(),
+        places,
+    })
 }
 
 fn insert(text: Text<'_>, types: &[&str]) -> Result<String, &'static str> {
@@ -327,6 +364,25 @@ mod tests {
             rewritten("insert into t values ($1, NULL)", &["int8"]),
             "insert into t SELECT given.given_1, NULL FROM unnest($1::int8[]) AS given (given_1)"
         );
+    }
+
+    #[test]
+    fn an_insert_of_nothing_but_parameters_is_plain() {
+        let plain =
+            of("INSERT INTO s.t (a, \"b\") VALUES ($2, $1)", &["int8", "text"]).unwrap().plain.unwrap();
+        let shape = (plain.table.as_str(), plain.columns.as_str(), plain.places.as_slice());
+        assert_eq!(shape, ("s.t", "a, \"b\"", [1, 0].as_slice()));
+        let others = [
+            "INSERT INTO t VALUES ($1, $2)",
+            "INSERT INTO t (a, b) VALUES ($1, $2 + 1)",
+            "INSERT INTO t (a, b, c) VALUES ($1, $2, 'x')",
+            "INSERT INTO t (a, b, c) VALUES ($1, $2)",
+            "INSERT INTO t (a, b) VALUES ($1, $2) ON CONFLICT (a) DO NOTHING",
+            "UPDATE t SET a = $1 WHERE b = $2",
+        ];
+        for other in others {
+            assert_eq!(of(other, &["int8", "int8"]).unwrap().plain, None, "{other}");
+        }
     }
 
     #[test]

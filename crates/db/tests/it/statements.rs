@@ -7,6 +7,7 @@ on_every_engine! {
     a_statement_that_answers_rows_is_a_query,
     vectors_say_which_row_is_missing,
     vectors_insert,
+    vectors_insert_every_kind_of_value,
     vectors_insert_or_change,
     vectors_update_and_delete,
     vectors_answer_in_order,
@@ -76,14 +77,56 @@ async fn vectors_insert(empty: Empty) {
     assert_eq!(number(&db, "SELECT n FROM v WHERE name = 'a, ''b'' {c}'").await, 6);
     let nulls = "SELECT count(*) FROM v WHERE id = 2 AND name IS NULL AND n IS NULL AND bytes IS NULL";
     assert_eq!(number(&db, nulls).await, 1);
-    let again = db
-        .tx("inserts", async |tx| {
-            let rows = [params![7, 7], params![3, 7], params![8, 7]];
-            tx.execute_many("INSERT INTO v (id, n) VALUES ($1, $2)", rows).await
+    // Few rows and many may go different ways, and so may plain parameters and anything else.
+    for more in [0, 1_000] {
+        let again = db
+            .tx("inserts", async move |tx| {
+                let rows = [7, 3, 8].into_iter().chain(30_000..30_000 + more).map(|id| params![id, -7]);
+                tx.execute_many("INSERT INTO v (id, n) VALUES ($1, $2)", rows).await
+            })
+            .await;
+        assert!(matches!(again, Err(DbError::Unique(_))), "{again:?}");
+    }
+    assert_eq!(number(&db, "SELECT count(*) FROM v WHERE n = -7").await, 0);
+}
+
+async fn vectors_insert_every_kind_of_value(empty: Empty) {
+    const TEXTS: [Option<&str>; 4] = [Some("a, 'b' {c}\\N"), None, Some(""), Some("ä\u{1f3dd}\n\t")];
+    let db = empty.open().await;
+    script(&db, "CREATE TABLE v (id BIGINT PRIMARY KEY, n BIGINT, name TEXT, bytes BYTEA, CHECK (n < 900))")
+        .await
+        .unwrap();
+    let sql = "INSERT INTO v (name, bytes, id, n) VALUES ($3, $4, $1, $2)";
+    for (first, length) in [(0, 8), (100, 300)] {
+        db.tx("inserts", async move |tx| {
+            let rows = (first..first + length)
+                .zip(TEXTS.iter().cycle())
+                .map(|(id, text)| params![id, (id % 3 > 0).then_some(id), *text, text.map(str::as_bytes)]);
+            tx.execute_many(sql, rows).await
         })
-        .await;
-    assert!(matches!(again, Err(DbError::Unique(_))), "{again:?}");
-    assert_eq!(number(&db, "SELECT count(*) FROM v WHERE n = 7").await, 0);
+        .await
+        .unwrap();
+    }
+    let rows = db
+        .read("looks", async |tx| tx.query("SELECT id, n, name, bytes FROM v ORDER BY id", &[]).await)
+        .await
+        .unwrap();
+    assert_eq!(rows.len(), 308);
+    for row in rows {
+        let id: i64 = row.get(0).unwrap();
+        let text = TEXTS[usize::try_from(id % 4).unwrap()];
+        assert_eq!(row.get::<Option<i64>>(1).unwrap(), (id % 3 > 0).then_some(id));
+        assert_eq!(row.get::<Option<String>>(2).unwrap().as_deref(), text);
+        assert_eq!(row.get::<Option<Vec<u8>>>(3).unwrap().as_deref(), text.map(str::as_bytes));
+    }
+    for length in [2, 200] {
+        let refused = db
+            .tx("breaks a law", async move |tx| {
+                tx.execute_many(sql, (1_000..1_000 + length).map(|id| params![id, id, "x", b"x"])).await
+            })
+            .await;
+        assert!(matches!(refused, Err(DbError::Constraint(_))), "{refused:?}");
+    }
 }
 
 async fn vectors_insert_or_change(empty: Empty) {
