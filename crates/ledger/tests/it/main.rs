@@ -4,6 +4,7 @@
 mod model;
 mod pages;
 mod tables;
+mod upgrade;
 
 use std::sync::Arc;
 
