@@ -129,6 +129,28 @@ async fn a_job_is_followed_and_cancelled_through_another_coordinator() {
     finish(one, two).await;
 }
 
+#[tokio::test]
+async fn i7_a_coordinator_that_starts_beside_another_ends_none_of_its_jobs() {
+    let one = World::with(SOON).await;
+    let mut island = one.island("palma", "1", 1).await;
+    let ana = one.user("ana", "100").await;
+    let (running, waiting) = (ana.job(json!({})).await, ana.job(json!({"bid_price": "0.5"})).await);
+    let work = island.work().await;
+    let two = one.beside().await;
+    let there = at(&ana, &two);
+    assert_eq!(there.credits().await, ("99".to_owned(), "1".to_owned()));
+    for (job, status) in [(&running, "running"), (&waiting, "pending")] {
+        assert_eq!(there.get(&format!("/api/v1/jobs/{job}")).await.1["data"]["status"], json!(status));
+    }
+    island.output(work.attempt, 1, "hello").await;
+    island.done(work.attempt).await;
+    assert_eq!(ana.ended(&running).await["status"], json!("completed"));
+    island.ask("0.5", 1).await;
+    assert_eq!(island.work().await.earns, 450_000);
+    ana.request("DELETE", &format!("/api/v1/jobs/{waiting}"), &[], None).await;
+    finish(one, two).await;
+}
+
 /// Jobs of `one` in each state, and one of `two` that runs.
 struct Work {
     running: String,

@@ -10,7 +10,7 @@ use server::credits;
 use server::jobs::command::{Begin, Command, Finish, Open, Suspend};
 use server::jobs::commit::Done;
 use server::jobs::submit::find;
-use server::jobs::{Attempt, BidSource, Job, JobError, Origin, State, Usage};
+use server::jobs::{Attempt, BidSource, Job, JobError, Origin, State, Usage, recover};
 use server::nodes;
 use types::money::MicroCredits;
 
@@ -270,6 +270,24 @@ async fn a_coordinator_that_was_replaced_begins_and_ends_nothing() {
     }
     assert_eq!((doubt.credits().await, doubt.state(&job).await), ((8, 2), Some(State::Running)));
     assert!(matches!(nodes::beat_once(app).await.unwrap(), nodes::Beat::Lost { twin: true }));
+    doubt.inside.finish().await;
+}
+
+/// Holds whose time has passed are ended by the coordinator whose job it is, and by no other.
+#[tokio::test]
+async fn i7_an_expired_hold_is_its_own_coordinators_affair() {
+    let doubt = Doubt::with_credits(10).await;
+    let mut job = doubt.job();
+    job.deadline = job.created_at.plus_millis(-1);
+    let attempt = doubt.attempt(1);
+    assert_eq!(doubt.commit(doubt.open(&job, Some(&attempt)), &[]).await, Ok(Done::Written));
+    let mut other = doubt.inside.beside().await;
+    other.commit();
+    assert_ne!(other.app.node.number, doubt.inside.app.node.number);
+    assert_eq!(recover::expire_once(&other.app).await.unwrap(), 0);
+    assert_eq!((doubt.credits().await, doubt.state(&job).await), ((8, 2), Some(State::Running)));
+    assert_eq!(recover::expire_once(&doubt.inside.app).await.unwrap(), 1);
+    assert_eq!((doubt.credits().await, doubt.state(&job).await), ((10, 0), Some(State::Failed)));
     doubt.inside.finish().await;
 }
 

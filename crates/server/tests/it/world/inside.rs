@@ -24,9 +24,20 @@ pub struct Inside {
 impl Inside {
     pub async fn open(options: OpenOptions) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let database = database::fresh(folder.path());
+        Self::on(database, folder, options).await
+    }
+
+    /// Another coordinator on the same database.
+    pub async fn beside(&self) -> Self {
+        let database = self.app.config.database.url.clone();
+        Self::on(database, tempfile::tempdir().unwrap(), OpenOptions::server()).await
+    }
+
+    async fn on(database: String, folder: TempDir, options: OpenOptions) -> Self {
         let mut config = Config::load(None, []).unwrap();
         config.data_dir = folder.path().to_path_buf();
-        config.database.url = database::fresh(folder.path());
+        config.database.url = database;
         let db = open_database(&config, options).await.unwrap();
         let now = SystemClock.now();
         let claim = nodes::claim(&db, &config.data_dir, &SystemRandom, now).await.unwrap();
@@ -53,6 +64,6 @@ impl Inside {
 
     /// What must hold at the end of every test.
     pub async fn finish(self) {
-        assert_eq!(audit::run(&self.app.db, std::sync::Arc::new(|_: &str| {})).await.unwrap(), []);
+        assert_eq!(audit::run(&self.app.db, Arc::new(|_: &str| {})).await.unwrap(), []);
     }
 }
