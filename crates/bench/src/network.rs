@@ -45,6 +45,8 @@ pub struct Shape {
     pub slots: u32,
     /// Where the data are kept; nothing: beside the built programs.
     pub data: Option<PathBuf>,
+    /// An empty database; nothing: an SQLite file among the data.
+    pub database: Option<String>,
 }
 
 /// A network that runs. Dropped, it stops at once and leaves nothing.
@@ -63,6 +65,8 @@ pub struct Network {
     coordinator_process: Process,
     upstream_process: Process,
     programs: Programs,
+    /// What tells the coordinator's commands where its database is.
+    settings: Vec<(&'static str, String)>,
     data: TempDir,
 }
 
@@ -75,7 +79,9 @@ impl Network {
         let sync_latency = crate::meters::sync_latency(data.path())?;
         let (upstream_process, upstream) = start_upstream(&programs, data.path())?;
         let coordinator = free_address()?;
-        let mut coordinator_process = start_coordinator(&programs, coordinator, data.path())?;
+        let database = shape.database.iter().map(|url| ("ARCHIPELAGO__DATABASE__URL", url.clone()));
+        let settings: Vec<_> = database.collect();
+        let mut coordinator_process = start_coordinator(&programs, coordinator, data.path(), &settings)?;
         wait_for("the coordinator", START, async || {
             coordinator_process.check()?;
             Ok(matches!(http::get(coordinator, "/ready", None).await, Ok((200, _))).then_some(()))
@@ -90,6 +96,7 @@ impl Network {
             coordinator_process,
             upstream_process,
             programs,
+            settings,
             data,
         };
         note(&format!("making {} consumers and {} Islands", shape.consumers, shape.islands));
@@ -211,14 +218,14 @@ impl Network {
     async fn audit(&self) -> Result<()> {
         let data = self.data.path().display().to_string();
         let audit: serde_json::Value =
-            answer(&self.programs.archipelago, &["audit", "--json", "--data", &data]).await?;
+            answer(&self.programs.archipelago, &["audit", "--json", "--data", &data], &self.settings).await?;
         if audit["ok"] == true { Ok(()) } else { Err(format!("the books do not balance: {audit}").into()) }
     }
 
     async fn admin<T: serde::de::DeserializeOwned>(&self, arguments: &[&str]) -> Result<T> {
         let data = self.data.path().display().to_string();
         let all = [&["admin", "--json", "--data", &data], arguments].concat();
-        answer(&self.programs.archipelago, &all).await
+        answer(&self.programs.archipelago, &all, &self.settings).await
     }
 }
 
@@ -275,10 +282,19 @@ fn start_upstream(programs: &Programs, data: &Path) -> Result<(Process, SocketAd
     Ok((process, address))
 }
 
-fn start_coordinator(programs: &Programs, address: SocketAddr, data: &Path) -> Result<Process> {
+fn start_coordinator(
+    programs: &Programs,
+    address: SocketAddr,
+    data: &Path,
+    settings: &[(&str, String)],
+) -> Result<Process> {
     let mut command = Command::new(&programs.archipelago);
     command.arg("serve").arg("--listen").arg(address.to_string()).arg("--data").arg(data);
-    command.envs(SETTINGS).stdin(Stdio::null()).stdout(Stdio::null());
+    command
+        .envs(SETTINGS)
+        .envs(settings.iter().map(|(name, value)| (*name, value)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
     Process::start("server", command, data)
 }
 

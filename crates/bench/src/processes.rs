@@ -154,9 +154,19 @@ pub async fn wait_for<T>(
 }
 
 /// Runs a program that answers in JSON.
-pub async fn answer<T: DeserializeOwned>(program: &Path, arguments: &[&str]) -> Result<T> {
+pub async fn answer<T: DeserializeOwned>(
+    program: &Path,
+    arguments: &[&str],
+    settings: &[(&str, String)],
+) -> Result<T> {
     let mut command = Command::new(program);
-    let output = command.args(arguments).stdin(Stdio::null()).kill_on_drop(true).output().await?;
+    let output = command
+        .args(arguments)
+        .envs(settings.iter().map(|(name, value)| (*name, value)))
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await?;
     if !output.status.success() {
         let words = [output.stdout, output.stderr].concat();
         let what = arguments.join(" ");

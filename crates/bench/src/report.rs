@@ -12,6 +12,15 @@ use crate::Result;
 use crate::load::Outcome;
 use crate::stats::{Percentiles, count, median};
 
+/// Asked directly, without a coordinator.
+pub const UPSTREAM: &str = "upstream";
+/// A coordinator with its data in a file.
+pub const SQLITE: &str = "SQLite";
+/// A coordinator with its data on a PostgreSQL server.
+pub const POSTGRES: &str = "PostgreSQL";
+/// A coordinator on PostgreSQL must reach this share of its rate on SQLite.
+const POSTGRES_BAR: f64 = 0.7;
+
 /// Everything.
 #[derive(Debug, Serialize)]
 pub struct Report<'a, O> {
@@ -24,7 +33,7 @@ pub struct Report<'a, O> {
     /// Each run.
     pub runs: Vec<Run>,
     /// The most memory each program used, in MiB.
-    pub peak_memory_mib: BTreeMap<&'static str, u64>,
+    pub peak_memory_mib: BTreeMap<String, u64>,
     /// What the books say.
     pub books: Books,
 }
@@ -172,7 +181,8 @@ impl<O> Report<'_, O> {
         loads.dedup();
         for load in loads {
             let of: Vec<&Run> = self.medians.iter().filter(|run| run.load == load).collect();
-            let runs = self.runs.iter().filter(|run| run.load == load && run.target == "archipelago").count();
+            let runs = self.runs.iter().filter(|run| run.load == load && run.target != UPSTREAM).count();
+            let runs = runs / of.iter().filter(|run| run.target != UPSTREAM).count().max(1);
             lines.push(format!("\n{load}; median of {runs} runs"));
             lines.extend(latency_table(&of));
             lines.extend(cpu_table(&of));
@@ -197,21 +207,36 @@ fn latency_table(runs: &[&Run]) -> Vec<String> {
         cells.extend([p50, p90, p99, p99_9, max].map(|latency| format!("{latency:.2}")));
         rows.push(row(&cells));
     }
-    if let [upstream, archipelago] = runs {
-        let (one, other) = (upstream.latency_ms, archipelago.latency_ms);
-        let mut cells =
-            vec!["ratio".to_owned(), format!("{:.2}", archipelago.per_second / upstream.per_second)];
-        let pairs = [
-            (one.p50, other.p50),
-            (one.p90, other.p90),
-            (one.p99, other.p99),
-            (one.p99_9, other.p99_9),
-            (one.max, other.max),
-        ];
-        cells.extend(pairs.map(|(one, other)| format!("{:.1}", other / one)));
-        rows.push(row(&cells));
+    let find = |name| runs.iter().find(|run| run.target == name);
+    for name in [SQLITE, POSTGRES] {
+        if let (Some(upstream), Some(run)) = (find(UPSTREAM), find(name)) {
+            rows.push(ratio(upstream, run));
+        }
+    }
+    if let (Some(sqlite), Some(postgres), Some(Load::Closed { .. })) =
+        (find(SQLITE), find(POSTGRES), runs.first().map(|run| run.load))
+    {
+        let ratio = postgres.per_second / sqlite.per_second;
+        let met = if ratio >= POSTGRES_BAR { "met" } else { "NOT met" };
+        rows.push(format!("  {POSTGRES} / {SQLITE}: {ratio:.2} (bar {POSTGRES_BAR}: {met})"));
     }
     rows
+}
+
+/// What a coordinator does beside what its upstream does alone.
+fn ratio(upstream: &Run, run: &Run) -> String {
+    let (one, other) = (upstream.latency_ms, run.latency_ms);
+    let mut cells =
+        vec![format!("{}/up.", run.target), format!("{:.2}", run.per_second / upstream.per_second)];
+    let pairs = [
+        (one.p50, other.p50),
+        (one.p90, other.p90),
+        (one.p99, other.p99),
+        (one.p99_9, other.p99_9),
+        (one.max, other.max),
+    ];
+    cells.extend(pairs.map(|(one, other)| format!("{:.1}", other / one)));
+    row(&cells)
 }
 
 fn cpu_table(runs: &[&Run]) -> Vec<String> {
@@ -300,20 +325,26 @@ mod tests {
 
     #[test]
     fn the_table_shows_ratios_and_failures() {
-        let failed = Run { failed: 3, failure: Some("HTTP 503".to_owned()), ..run("archipelago", 5.0, 6.0) };
-        let runs = vec![run("upstream", 10.0, 3.0), failed];
+        let failed = Run { failed: 3, failure: Some("HTTP 503".to_owned()), ..run(SQLITE, 5.0, 6.0) };
+        let runs = vec![run(UPSTREAM, 10.0, 3.0), failed, run(POSTGRES, 4.0, 6.0)];
         let report = Report {
             machine: Machine { cores: 2, memory_gib: 24, sync_ms: 0.1 },
             options: &(),
             medians: medians(&runs),
             runs,
-            peak_memory_mib: BTreeMap::from([("server", 100)]),
+            peak_memory_mib: BTreeMap::from([("server (SQLite)".to_owned(), 100)]),
             books: Books { jobs: 5, charged: MicroCredits::new(5_000_000), audit: "ok" },
         };
         let table = report.table();
-        for expected in
-            ["0.50", "2.0", "3 requests FAILED", "HTTP 503", "audit: ok", "server 100 MiB", "5.00 credits"]
-        {
+        for expected in [
+            "0.50",
+            "2.0",
+            "3 requests FAILED",
+            "HTTP 503",
+            "audit: ok",
+            "server (SQLite) 100 MiB",
+            "5.00 credits",
+        ] {
             assert!(table.contains(expected), "{expected} is not in\n{table}");
         }
         assert!(serde_json::to_string(&report).unwrap().contains(r#""charged":5,"#));

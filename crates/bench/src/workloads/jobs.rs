@@ -1,17 +1,20 @@
 //! `bench jobs`: chat completions, each matched, held, run on an Island and billed; beside the same load sent straight
-//! to the upstream, in turn, so that both see the same machine.
+//! to the upstream, in turn, so that all see the same machine. One coordinator for each database that is measured.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
+use types::money::MicroCredits;
 
 use crate::load::{self, Plan, Target};
 use crate::meters::{self, Meters};
 use crate::network::{Network, Shape, WORKLOAD};
+use crate::postgres::Server;
 use crate::report::{Books, Load, Machine, Report, Run};
 use crate::{Result, http, note, report, stats};
 
@@ -35,6 +38,13 @@ pub struct Options {
     /// Requests a second of the load at a constant rate; 0 leaves it out.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     rate: u32,
+    /// On which databases: one coordinator for each, measured in turn.
+    #[arg(long, value_enum, value_delimiter = ',', num_args = 1.., default_value = "sqlite")]
+    engines: Vec<Engine>,
+    /// A PostgreSQL server where databases may be made. Default: one is started, with default settings.
+    #[arg(long, value_name = "URL")]
+    #[serde(skip)]
+    postgres: Option<String>,
     /// How many Islands.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     islands: u32,
@@ -64,19 +74,39 @@ pub struct Options {
     data: Option<PathBuf>,
 }
 
+/// Where a coordinator keeps its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Engine {
+    /// In a file.
+    Sqlite,
+    /// On a PostgreSQL server.
+    Postgres,
+}
+
+impl Engine {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => report::SQLITE,
+            Self::Postgres => report::POSTGRES,
+        }
+    }
+}
+
 /// Measures, checks the books, and reports.
 pub async fn run(options: &Options) -> Result<()> {
-    let shape = Shape {
-        consumers: usize::try_from(options.users)?,
-        islands: options.islands,
-        slots: options.slots,
-        data: options.data.clone(),
+    let server = match options.engines.contains(&Engine::Postgres) {
+        true => Some(Server::start(options.postgres.as_deref())?),
+        false => None,
     };
-    let network = Network::start(&shape).await?;
-    let meters = network.meters();
-    let coordinator = Rc::new(options.target(network.coordinator, &network.keys)?);
-    let upstream = Rc::new(options.target(network.upstream, &[])?);
-    let mut bench = Bench { options, network, meters, completed: vec![0; coordinator.requests.len()] };
+    let mut bench = Bench { options, places: Vec::new() };
+    for &engine in &options.engines {
+        let database = match (&server, engine) {
+            (Some(server), Engine::Postgres) => Some(server.create("jobs").await?),
+            _ => None,
+        };
+        bench.places.push(options.place(engine, database).await?);
+    }
     let mut runs = Vec::new();
     let mut loads = vec![Load::Closed { connections: options.connections }];
     loads.extend((options.rate > 0).then_some(Load::Constant { rate: options.rate }));
@@ -84,29 +114,37 @@ pub async fn run(options: &Options) -> Result<()> {
         for number in 1..=options.runs {
             note(&format!("{load}, run {number} of {}", options.runs));
             if !options.no_baseline {
-                runs.push(bench.run_undisturbed("upstream", load, &upstream).await?);
+                runs.push(bench.run_undisturbed(None, load).await?);
             }
-            runs.push(bench.run_undisturbed("archipelago", load, &coordinator).await?);
+            for place in 0..bench.places.len() {
+                runs.push(bench.run_undisturbed(Some(place), load).await?);
+            }
         }
     }
-    let Bench { network, meters, completed, .. } = bench;
-    let peak_memory_mib = meters.peak_memory_mib()?.into_iter().collect();
-    let sync_ms = stats::millis(network.sync_latency);
-    note("checking the books");
-    let charged = network.close(&completed).await?;
-    let (cores, memory_gib) = meters::machine();
-    let report = Report {
-        machine: Machine { cores, memory_gib, sync_ms },
-        options,
-        medians: report::medians(&runs),
-        runs,
-        peak_memory_mib,
-        books: Books { jobs: completed.iter().sum(), charged, audit: "ok" },
-    };
+    let report = bench.close(runs).await?;
+    if let Some(server) = server {
+        server.drop_all().await?;
+    }
     report::print(&if options.json { serde_json::to_string_pretty(&report)? } else { report.table() })
 }
 
 impl Options {
+    /// A coordinator on a database of its own.
+    async fn place(&self, engine: Engine, database: Option<String>) -> Result<Place> {
+        let shape = Shape {
+            consumers: usize::try_from(self.users)?,
+            islands: self.islands,
+            slots: self.slots,
+            data: self.data.clone(),
+            database,
+        };
+        let network = Network::start(&shape).await?;
+        let coordinator = Rc::new(self.target(network.coordinator, &network.keys)?);
+        let upstream = Rc::new(self.target(network.upstream, &[])?);
+        let (meters, completed) = (network.meters(), vec![0; coordinator.requests.len()]);
+        Ok(Place { name: engine.name(), network, meters, coordinator, upstream, completed })
+    }
+
     /// The requests for a server: one for each key, or one without a key.
     fn target(&self, host: SocketAddr, keys: &[String]) -> Result<Target> {
         let stream = if self.stream { r#","stream":true"# } else { "" };
@@ -122,42 +160,75 @@ impl Options {
     }
 }
 
-struct Bench<'a> {
-    options: &'a Options,
+/// A coordinator with what belongs to it.
+struct Place {
+    name: &'static str,
     network: Network,
     meters: Meters,
+    coordinator: Rc<Target>,
+    upstream: Rc<Target>,
     /// How many jobs each consumer got.
     completed: Vec<u64>,
 }
 
-impl Bench<'_> {
-    /// A run; again and again, if the machine is wanted quiet and is not.
-    async fn run_undisturbed(&mut self, name: &'static str, load: Load, target: &Rc<Target>) -> Result<Run> {
+struct Bench<'a> {
+    options: &'a Options,
+    places: Vec<Place>,
+}
+
+impl<'a> Bench<'a> {
+    /// A run; again and again, if the machine is wanted quiet and is not. Without a place, the upstream of the first is asked.
+    async fn run_undisturbed(&mut self, place: Option<usize>, load: Load) -> Result<Run> {
         let allowed = self.options.quiet.map_or(f64::INFINITY, f64::from);
-        let mut run = self.run(name, load, target).await?;
+        let mut run = self.run(place, load).await?;
         for _ in 0..REPEATS {
             if run.elsewhere_percent <= allowed {
                 break;
             }
             note("  disturbed by other programs; repeated");
-            run = self.run(name, load, target).await?;
+            run = self.run(place, load).await?;
         }
         Ok(run)
     }
 
-    async fn run(&mut self, name: &'static str, load: Load, target: &Rc<Target>) -> Result<Run> {
+    async fn run(&mut self, place: Option<usize>, load: Load) -> Result<Run> {
         let plan = Plan { warm_up: WARM_UP, measured: Duration::from_secs(self.options.seconds.into()) };
-        let outcome = match load {
-            Load::Closed { .. } => load::closed(target, plan, &self.meters).await?,
-            Load::Constant { rate } => load::constant(target, rate, plan, &self.meters).await?,
+        let asked = self.places.get_mut(place.unwrap_or(0)).ok_or("nothing is to be measured")?;
+        let (name, target) = match place {
+            Some(_) => (asked.name, &asked.coordinator),
+            None => (report::UPSTREAM, &asked.upstream),
         };
-        if target.host == self.network.coordinator {
-            let counts = self.completed.iter_mut().zip(&outcome.completed);
+        let outcome = match load {
+            Load::Closed { .. } => load::closed(target, plan, &asked.meters).await?,
+            Load::Constant { rate } => load::constant(target, rate, plan, &asked.meters).await?,
+        };
+        if place.is_some() {
+            let counts = asked.completed.iter_mut().zip(&outcome.completed);
             counts.for_each(|(all, one)| *all += one);
         }
-        self.network.check()?;
+        asked.network.check()?;
         let run = Run::new(name, load, &outcome);
         note(&format!("  {}", run.line()));
         Ok(run)
+    }
+
+    /// Checks the books of every place, and stops it.
+    async fn close(self, runs: Vec<Run>) -> Result<Report<'a, Options>> {
+        let (cores, memory_gib) = meters::machine();
+        let mut peak_memory_mib = BTreeMap::new();
+        let mut books = Books { jobs: 0, charged: MicroCredits::ZERO, audit: "ok" };
+        let mut sync_ms = 0.0;
+        note("checking the books");
+        for place in self.places {
+            for (name, mib) in place.meters.peak_memory_mib()? {
+                peak_memory_mib.insert(format!("{name} ({})", place.name), mib);
+            }
+            sync_ms = stats::millis(place.network.sync_latency);
+            books.jobs += place.completed.iter().sum::<u64>();
+            books.charged = books.charged.plus(place.network.close(&place.completed).await?)?;
+        }
+        let machine = Machine { cores, memory_gib, sync_ms };
+        let medians = report::medians(&runs);
+        Ok(Report { machine, options: self.options, medians, runs, peak_memory_mib, books })
     }
 }
