@@ -68,6 +68,8 @@ pub struct App {
     pub jobs: LiveJobs,
     /// Commits beginnings and endings of jobs.
     pub committer: Committer,
+    /// How soon the ledger's tables follow those commits.
+    pub pace: ledger::Pace,
     /// Open pages.
     pub live: Live,
     /// API keys seen lately.
@@ -211,6 +213,7 @@ impl App {
             islands: Registry::default(),
             jobs: LiveJobs::default(),
             committer,
+            pace: ledger::Pace::default(),
             keys: KeyCache::default(),
             audit: crate::audit::Watch::default(),
             metrics,

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use db::{DbError, Tx};
-use ledger::{Period, Refusal};
+use ledger::{Pace, Period, Refusal};
 use tokio::sync::{mpsc, oneshot};
 use types::id::{AccountId, AttemptId, Id, JobId, TransferId, UserId};
 use types::time::{SECOND_MS, Timestamp};
@@ -56,11 +56,13 @@ pub struct Queued {
     answer: oneshot::Sender<Result<Done, JobError>>,
 }
 
+/// A command, and what whoever sends it knows of it.
 #[derive(Clone, Debug)]
-struct Asked {
-    command: Command,
+pub struct Asked {
+    /// What is to be written.
+    pub command: Command,
     /// It was sent before, and what became of it then is not known.
-    doubtful: bool,
+    pub doubtful: bool,
 }
 
 /// What is known of each command of a batch so far; nothing of those that are still to be written.
@@ -142,7 +144,8 @@ pub async fn run(app: Arc<App>, mut queue: mpsc::Receiver<Queued>) {
     }
 }
 
-async fn commit_batch(app: &App, batch: Vec<Asked>) -> Vec<Result<Done, JobError>> {
+/// Commits what has queued up: one answer for each command, in order.
+pub async fn commit_batch(app: &App, batch: Vec<Asked>) -> Vec<Result<Done, JobError>> {
     let batch = Arc::new(batch);
     match transaction(app, Arc::clone(&batch)).await {
         Ok(results) => results,
@@ -171,9 +174,10 @@ const fn may_be_of_one(error: &DbError) -> bool {
 }
 
 async fn transaction(app: &App, batch: Arc<Vec<Asked>>) -> Result<Vec<Result<Done, JobError>>, DbError> {
-    let (now, node) = (app.clock.now(), app.node);
+    let (now, node, pace) = (app.clock.now(), app.node, app.pace);
     let doubtful = batch.iter().any(|asked| asked.doubtful);
-    let (results, balances) = app.db.tx("jobs", async move |tx| write(tx, &batch, node, now).await).await?;
+    let (results, balances) =
+        app.db.tx("jobs", async move |tx| write(tx, &batch, node, (now, &pace)).await).await?;
     app.live.balances(&balances);
     if doubtful {
         // Of what a transaction in doubt has changed nobody was told.
@@ -187,7 +191,7 @@ async fn write(
     tx: &mut Tx<'_>,
     batch: &[Asked],
     node: Node,
-    now: Timestamp,
+    (now, pace): (Timestamp, &Pace),
 ) -> Result<(Vec<Result<Done, JobError>>, Vec<ledger::Balance>), DbError> {
     let commands: Vec<&Command> = batch.iter().map(|asked| &asked.command).collect();
     let mut decided = find_written(tx, batch).await?;
@@ -209,7 +213,7 @@ async fn write(
             moves.extend(wanted);
         }
     }
-    let submitted = ledger::submit(tx, &moves, now).await?;
+    let submitted = ledger::submit_at(tx, &moves, now, pace).await?;
     for ((index, outcome), asked) in mover.into_iter().zip(submitted.outcomes).zip(&moves) {
         if let Err(refusal) = outcome {
             decided[index] = Some(Err(refused(refusal, asked)));

@@ -22,11 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// # Errors
 /// A [`JobError`].
 pub async fn cancel(app: &App, user: UserId, id: JobId) -> Result<Arc<Job>, JobError> {
-    let now = app.clock.now();
-    let open = app.db.tx("want_cancelled", async move |tx| store::want_cancelled(tx, id, now).await).await?;
-    if !open {
-        return Err(JobError::Ended);
-    }
+    want_cancelled(app, id).await?;
     let until = Instant::now() + PATIENCE;
     loop {
         let (job, _) = find(app, user, id).await?;
@@ -40,6 +36,16 @@ pub async fn cancel(app: &App, user: UserId, id: JobId) -> Result<Arc<Job>, JobE
         }
         sleep(LOOK).await;
     }
+}
+
+/// Notes the wish to cancel a job, for the coordinator that drives it.
+///
+/// # Errors
+/// [`JobError::Ended`] if it has ended already, and any other [`JobError`].
+pub async fn want_cancelled(app: &App, id: JobId) -> Result<(), JobError> {
+    let now = app.clock.now();
+    let open = app.db.tx("want_cancelled", async move |tx| store::want_cancelled(tx, id, now).await).await?;
+    if open { Ok(()) } else { Err(JobError::Ended) }
 }
 
 /// Cancels the jobs of this coordinator that somebody wished to cancel through another.

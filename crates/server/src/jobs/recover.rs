@@ -38,13 +38,18 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// # Errors
 /// A [`DbError`].
 pub async fn at_start(app: &Arc<App>) -> Result<(), DbError> {
-    let number = app.node.number;
-    let open = app.db.read("open_jobs", async move |tx| store::open_of(tx, number).await).await?;
+    let open = open_jobs(app).await?;
     let (mut ended, mut waiting) = (0_usize, 0_usize);
     // Many at once, so that they share commits.
     let mut jobs = stream::iter(open.iter().map(|job| resume(app, job))).buffer_unordered(AT_ONCE);
-    while let Some(waits) = jobs.next().await {
-        *(if waits? { &mut waiting } else { &mut ended }) += 1;
+    while let Some(resumed) = jobs.next().await {
+        match resumed? {
+            Some(waits) => {
+                waits.drive();
+                waiting += 1;
+            }
+            None => ended += 1,
+        }
     }
     let orphans = release_orphans(app).await?;
     if ended + waiting + orphans > 0 {
@@ -56,6 +61,15 @@ pub async fn at_start(app: &Arc<App>) -> Result<(), DbError> {
         );
     }
     Ok(())
+}
+
+/// Jobs of this coordinator that have not ended, oldest first.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn open_jobs(app: &App) -> Result<Vec<Job>, DbError> {
+    let number = app.node.number;
+    app.db.read("open_jobs", async move |tx| store::open_of(tx, number).await).await
 }
 
 /// Makes the jobs of a silent coordinator our own, unless it gave a sign of life or another was first. What is answered is
@@ -102,18 +116,46 @@ pub async fn resume_all(app: &Arc<App>, mut jobs: Vec<Job>) {
 
 /// Answers the job if that has to be tried again.
 async fn try_resume(app: Arc<App>, job: Job) -> Option<Job> {
-    let error = resume(&app, &job).await.err()?;
-    tracing::warn!(%error, job = %job.id, "job {} could not be taken over yet", job.id);
-    Some(job)
+    match resume(&app, &job).await {
+        Ok(Some(waits)) => waits.drive(),
+        Ok(None) => {}
+        Err(error) => {
+            tracing::warn!(%error, job = %job.id, "job {} could not be taken over yet", job.id);
+            return Some(job);
+        }
+    }
+    None
 }
 
-/// Lets a job that was waiting wait on, and ends any other. Answers whether it waits.
-async fn resume(app: &Arc<App>, job: &Job) -> Result<bool, DbError> {
-    if job.state == State::Pending && job.origin != Origin::Request && wait_on(app, job).await? {
-        return Ok(true);
+/// A job in its place in the queue, to be driven on.
+#[derive(Debug)]
+pub struct Waits {
+    /// The job and what it takes to drive it.
+    pub drive: Drive,
+    /// Its place.
+    pub place: First,
+}
+
+impl Waits {
+    /// Drives it on, in a task of its own.
+    fn drive(self) {
+        tokio::spawn(self.drive.run(self.place));
+    }
+}
+
+/// Lets a job that was waiting wait on, and ends any other. Answers the one that waits.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn resume(app: &Arc<App>, job: &Job) -> Result<Option<Waits>, DbError> {
+    if job.state == State::Pending
+        && job.origin != Origin::Request
+        && let Some(waits) = wait_on(app, job).await?
+    {
+        return Ok(Some(waits));
     }
     end(app, job).await?;
-    Ok(false)
+    Ok(None)
 }
 
 /// Ends open holds whose time has passed: of our own jobs that are not alive here, and of no job at all. Those of another
@@ -162,8 +204,7 @@ pub async fn end_forgotten_once(app: &App) -> Result<(), DbError> {
     let jobs = &app.config.jobs;
     let longest = i64::from(jobs.wait_secs) + i64::from(jobs.run_secs) * i64::from(jobs.attempts);
     let before = app.clock.now().plus_millis(-longest * SECOND_MS - MARGIN_MS);
-    let number = app.node.number;
-    let open = app.db.read("open_jobs", async move |tx| store::open_of(tx, number).await).await?;
+    let open = open_jobs(app).await?;
     for job in open.iter().filter(|job| job.created_at < before && !app.jobs.has(job.id)) {
         tracing::warn!(job = %job.id, "job {} was driven by nobody; it was ended", job.id);
         log(end(app, job).await);
@@ -214,11 +255,11 @@ async fn end(app: &App, job: &Job) -> Result<(), DbError> {
     }
 }
 
-/// Lets a job that was waiting wait on. Answers whether it could.
-async fn wait_on(app: &Arc<App>, job: &Job) -> Result<bool, DbError> {
-    let Some(market) = app.market.by_id(job.workload).cloned() else { return Ok(false) };
+/// Lets a job that was waiting wait on, if it can.
+async fn wait_on(app: &Arc<App>, job: &Job) -> Result<Option<Waits>, DbError> {
+    let Some(market) = app.market.by_id(job.workload).cloned() else { return Ok(None) };
     if job.deadline <= app.clock.now() {
-        return Ok(false);
+        return Ok(None);
     }
     let (user, key) = (job.user, job.key);
     let found = app
@@ -232,10 +273,10 @@ async fn wait_on(app: &Arc<App>, job: &Job) -> Result<bool, DbError> {
             Ok::<_, DbError>(user.map(|user| (user, keys)))
         })
         .await?;
-    let Some((user, keys)) = found else { return Ok(false) };
+    let Some((user, keys)) = found else { return Ok(None) };
     let live = Arc::new(LiveJob::new(job, Arc::clone(&market.workload)));
     if !app.jobs.insert(&live, usize::MAX, usize::MAX) {
-        return Ok(false);
+        return Ok(None);
     }
     let submission = Submission {
         user: Arc::new(user),
@@ -251,20 +292,20 @@ async fn wait_on(app: &Arc<App>, job: &Job) -> Result<bool, DbError> {
     let mut drive = Drive::new(Arc::clone(app), Arc::clone(&live), &submission, job.clone());
     // An Island may be free at once; either way the permit comes through the queue.
     match drive.place_again() {
-        Ok(queue) => {
-            tokio::spawn(drive.run(First::Waiting(queue)));
-            Ok(true)
-        }
+        Ok(queue) => Ok(Some(Waits { drive, place: First::Waiting(queue) })),
         Err(_) => {
             app.jobs.remove(live.id);
-            Ok(false)
+            Ok(None)
         }
     }
 }
 
 /// Gives open holds back that no attempt in progress stands behind. Both are looked up in one snapshot, so that no hold of a
-/// job that is just beginning, here or elsewhere, is among them.
-async fn release_orphans(app: &App) -> Result<usize, DbError> {
+/// job that is just beginning, here or elsewhere, is among them. Answers how many there were.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn release_orphans(app: &App) -> Result<usize, DbError> {
     let orphans = app
         .db
         .read("open_holds", async |tx| {
