@@ -218,7 +218,8 @@ impl Cap {
     /// [`Refusal::CapExceeded`] with the limit that leaves least.
     pub fn hold(self, amount: MicroCredits) -> Result<Self, Refusal> {
         let usage = self.usage().into_iter();
-        let tightest = usage.filter_map(|usage| Some((usage.period, usage.left()?))).min_by_key(|(_, left)| *left);
+        let tightest =
+            usage.filter_map(|usage| Some((usage.period, usage.left()?))).min_by_key(|(_, left)| *left);
         if let Some((period, left)) = tightest.filter(|(_, left)| *left < amount) {
             let available = left.max(MicroCredits::ZERO);
             return Err(Refusal::CapExceeded { period, required: amount, available });

@@ -36,15 +36,15 @@ impl Default for Pace {
 }
 
 /// What is folded is kept for other processes to catch up by: so many batches, if they have no more than so many bytes.
-const KEPT_BATCHES: usize = 1024;
-const KEPT_BYTES: usize = 4 << 20;
+const KEPT_BATCHES: usize = 8192;
+const KEPT_BYTES: usize = 16 << 20;
 /// Journal rows deleted with one batch: a large row takes a while to free.
 const PRUNED_AT_ONCE: usize = 8;
 
 impl Memory {
     /// Takes note of what the batch changed.
     pub(crate) fn note_batch(&mut self, bytes: usize) {
-        let Self { books, due, opened, ended, caps, journal, .. } = self;
+        let Self { books, due, opened, ended, caps, journal, journal_bytes, .. } = self;
         for id in &books.batch.accounts {
             if let Some(known) = books.accounts.get_mut(id)
                 && known.fold == Fold::Done
@@ -58,6 +58,7 @@ impl Memory {
         ended.extend(books.batch.ended.iter().filter(|open| open.stored).map(|open| open.hold.id));
         caps.append(&mut books.batch.caps);
         journal.push_back((number, bytes));
+        *journal_bytes += bytes;
     }
 
     /// What is to be written to the tables now. `share` is how much is due in proportion to the batch.
@@ -125,16 +126,14 @@ impl Memory {
 
     /// Lets go of the oldest of the journal that nobody needs.
     fn prune(&mut self, folding: &mut Folding) {
-        let mut kept: usize = self.journal.iter().map(|(_, bytes)| bytes).sum();
-        let needless = |journal: &std::collections::VecDeque<(i64, usize)>, kept: usize| {
-            let (batch, bytes) = *journal.front()?;
-            let many = journal.len() > KEPT_BATCHES || kept > KEPT_BYTES;
-            (batch <= self.head.folded && batch < self.head.batch && many).then_some((batch, bytes))
-        };
         for _ in 0..PRUNED_AT_ONCE {
-            let Some((batch, bytes)) = needless(&self.journal, kept) else { break };
+            let Some(&(batch, bytes)) = self.journal.front() else { return };
+            let much = self.journal.len() > KEPT_BATCHES || self.journal_bytes > KEPT_BYTES;
+            if !much || batch > self.head.folded || batch == self.head.batch {
+                return;
+            }
             self.journal.pop_front();
-            kept -= bytes;
+            self.journal_bytes -= bytes;
             folding.prune_until = Some(batch);
         }
     }

@@ -37,6 +37,7 @@ mod command;
 mod fold;
 mod journal;
 mod memory;
+mod reading;
 mod rules;
 pub mod statement;
 mod store;
@@ -48,8 +49,9 @@ pub use cap::{Cap, Limits, Period, Usage, Window};
 pub use command::{Applied, Command, Outcome, Refusal, TransferKind};
 use db::{Migration, MigrationSet};
 pub use fold::{Pace, fold, is_folded};
+pub use reading::{balance, balances, cap, caps, holds_expired, open_holds};
 pub use store::{open_account, open_accounts, open_cap};
-pub use submit::{Submitted, balance, balances, cap, caps, holds_expired, open_holds, submit, submit_at};
+pub use submit::{Submitted, submit, submit_at};
 
 /// The ledger's tables.
 pub const MIGRATIONS: MigrationSet = MigrationSet {

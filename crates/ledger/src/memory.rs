@@ -36,19 +36,41 @@ pub(crate) struct Memory {
     pub caps: Vec<i64>,
     /// The batches the journal holds and their sizes in bytes, oldest first.
     pub journal: VecDeque<(i64, usize)>,
+    /// The sum of these sizes.
+    pub journal_bytes: usize,
+    /// It does not know which holds have a row: good for reading, not for writing.
+    for_reading: bool,
 }
 
-/// The memory of this connection, as of this transaction.
+/// The memory of this connection, as of this transaction, to write by.
 pub(crate) async fn recall(tx: &mut Tx<'_>) -> Result<Memory, DbError> {
     let head = store::head(tx).await?;
     let Some(memory) = tx.take_memo::<Memory>() else { return build(tx, head).await };
-    if memory.head == head {
+    if memory.head == head && !memory.for_reading {
         return Ok(memory);
     }
     match catch_up(tx, memory, head).await? {
-        Some(memory) => Ok(memory),
-        None => build(tx, head).await,
+        Some(memory) if !memory.for_reading => Ok(memory),
+        _ => build(tx, head).await,
     }
+}
+
+/// Likewise, to read by; nothing when the tables are as new as the ledger and can be read instead.
+pub(crate) async fn recall_to_read(tx: &mut Tx<'_>) -> Result<Option<Memory>, DbError> {
+    let head = store::head(tx).await?;
+    if head.folded == head.batch {
+        return Ok(None);
+    }
+    let Some(memory) = tx.take_memo::<Memory>() else { return build(tx, head).await.map(Some) };
+    if memory.head == head {
+        return Ok(Some(memory));
+    }
+    let mut memory = match catch_up(tx, memory, head).await? {
+        Some(memory) => memory,
+        None => build(tx, head).await?,
+    };
+    memory.bound();
+    Ok(Some(memory))
 }
 
 /// Builds a memory from what is folded and the journal since.
@@ -58,6 +80,7 @@ async fn build(tx: &mut Tx<'_>, head: Head) -> Result<Memory, DbError> {
         memory.books.holds.insert(hold.id, Open { hold, opened_by: 0, stored: true });
     }
     memory.journal = store::journal_sizes(tx).await?.into();
+    memory.journal_bytes = memory.journal.iter().map(|(_, bytes)| bytes).sum();
     memory.replay(tx, head.folded).await?;
     Ok(memory)
 }
@@ -66,11 +89,11 @@ async fn build(tx: &mut Tx<'_>, head: Head) -> Result<Memory, DbError> {
 async fn catch_up(tx: &mut Tx<'_>, mut memory: Memory, head: Head) -> Result<Option<Memory>, DbError> {
     let before = memory.head;
     let all_folded = head.folded == head.batch;
-    // A process that folded some of it has stored holds that this memory does not know are stored.
-    let untouched = (head.folded, head.swept) == (before.folded, before.swept);
-    if head.batch < before.batch || !(all_folded || untouched) {
+    if head.batch < before.batch {
         return Ok(None);
     }
+    // A process that folded some of it has stored holds that this memory does not know are stored.
+    memory.for_reading |= (head.folded, head.swept) != (before.folded, before.swept);
     let mark = match head.batch == before.batch {
         true => Some(head.mark),
         false => store::journal_mark(tx, before.batch).await?,
@@ -104,6 +127,7 @@ impl Memory {
                 at = batch;
                 if self.journal.back().is_none_or(|&(newest, _)| newest < batch) {
                     self.journal.push_back((batch, bytes.len()));
+                    self.journal_bytes += bytes.len();
                 }
                 self.apply(batch, journal::unpack(&bytes)?);
             }
@@ -159,6 +183,7 @@ impl Memory {
         self.ended.clear();
         self.caps.clear();
         self.older_until = 0;
+        self.for_reading = false;
     }
 
     /// Forgets what can be read again, when there is too much of it.

@@ -13,7 +13,7 @@ use types::money::MicroCredits;
 use types::time::{HOUR_MS, Timestamp};
 
 use crate::store::{self, MARK_EVERY};
-use crate::{TransferKind, submit};
+use crate::{TransferKind, reading};
 
 /// One line of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,7 +174,7 @@ pub async fn page(
     let mut start = match (from, filter.to) {
         (Some(_), _) => None,
         (None, Some(to)) => newest_at(tx, account, to.plus_millis(SKEW_MS)).await?,
-        (None, None) => submit::account(tx, account).await?.head,
+        (None, None) => reading::account(tx, account).await?.head,
     };
     let (wanted, mut looked) = (usize::try_from(limit).unwrap_or(usize::MAX), 0);
     while looked < LOOK && page.lines.len() < wanted {
@@ -214,7 +214,7 @@ pub async fn lines(
 ) -> Result<Vec<Line>, StatementError> {
     let start = match from {
         Some(cursor) => Some(cursor.transfer),
-        None => submit::account(tx, account).await?.head,
+        None => reading::account(tx, account).await?.head,
     };
     let Some(start) = start else { return Ok(Vec::new()) };
     let lines = chain(tx, account, start, limit.into()).await;
@@ -257,7 +257,7 @@ async fn newest_at(
 ) -> Result<Option<TransferId>, DbError> {
     match tx.query_opt(MARK_AFTER, &params![account, time]).await? {
         Some(mark) => mark.get(0),
-        None => Ok(submit::account(tx, account).await?.head),
+        None => Ok(reading::account(tx, account).await?.head),
     }
 }
 

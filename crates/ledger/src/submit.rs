@@ -1,7 +1,5 @@
 //! The one way credits move: know, decide, write.
 
-use std::collections::{BTreeSet, HashMap};
-
 use db::{DbError, Tx};
 use sha2::{Digest, Sha256};
 use types::id::{AccountId, Id, TransferId};
@@ -10,7 +8,7 @@ use types::time::Timestamp;
 use crate::books::{Books, Known};
 use crate::fold::Pace;
 use crate::memory::{self, Memory};
-use crate::{Account, Balance, Command, Outcome, journal, store, system};
+use crate::{Balance, Command, Outcome, journal, store, system};
 
 /// What became of a batch.
 #[derive(Debug)]
@@ -206,107 +204,4 @@ pub(crate) fn mark(before: i64, changes: &[u8]) -> i64 {
     let mut first = [0; 8];
     first.copy_from_slice(&digest[..8]);
     i64::from_le_bytes(first)
-}
-
-/// What there is in an account.
-///
-/// # Errors
-/// A [`DbError`]; [`DbError::RowCount`] if there is no such account.
-pub async fn balance(tx: &mut Tx<'_>, id: AccountId) -> Result<Balance, DbError> {
-    Ok(account(tx, id).await?.balance())
-}
-
-/// What there is in each of some accounts, in one statement; `None` for one that does not exist.
-///
-/// # Errors
-/// A [`DbError`].
-pub async fn balances(tx: &mut Tx<'_>, ids: &[AccountId]) -> Result<Vec<Option<Balance>>, DbError> {
-    let head = store::head(tx).await?;
-    let memory = if head.folded < head.batch { Some(memory::recall(tx).await?) } else { None };
-    let mut stored: BTreeSet<AccountId> = ids.iter().copied().collect();
-    let mut found = HashMap::new();
-    if let Some(memory) = memory {
-        for (id, known) in ids.iter().filter_map(|id| Some((id, memory.books.accounts.get(id)?))) {
-            stored.remove(id);
-            found.insert(*id, known.account);
-        }
-        tx.put_memo(memory);
-    }
-    let stored: Vec<AccountId> = stored.into_iter().collect();
-    found.extend(store::accounts(tx, &stored).await?.into_iter().map(|account| (account.id, account)));
-    Ok(ids.iter().map(|id| found.get(id).map(Account::balance)).collect())
-}
-
-/// An account as it is now, wherever its newest state is written.
-pub(crate) async fn account(tx: &mut Tx<'_>, id: AccountId) -> Result<Account, DbError> {
-    let head = store::head(tx).await?;
-    if head.folded < head.batch {
-        let memory = memory::recall(tx).await?;
-        let known = memory.books.accounts.get(&id).map(|known| known.account);
-        tx.put_memo(memory);
-        if let Some(account) = known {
-            return Ok(account);
-        }
-    }
-    store::account(tx, id).await
-}
-
-/// Open holds whose time has passed, oldest first, at most `limit`.
-///
-/// # Errors
-/// A [`DbError`].
-pub async fn holds_expired(
-    tx: &mut Tx<'_>,
-    now: Timestamp,
-    limit: usize,
-) -> Result<Vec<TransferId>, DbError> {
-    let mut due: Vec<_> = open_holds(tx).await?.into_iter().filter(|hold| hold.expires_at <= now).collect();
-    due.sort_unstable_by_key(|hold| (hold.expires_at, hold.id));
-    Ok(due.into_iter().take(limit).map(|hold| hold.id).collect())
-}
-
-/// All open holds, by id.
-///
-/// # Errors
-/// A [`DbError`].
-pub async fn open_holds(tx: &mut Tx<'_>) -> Result<Vec<crate::Hold>, DbError> {
-    let head = store::head(tx).await?;
-    if head.folded == head.batch {
-        return store::stored_holds(tx).await;
-    }
-    let memory = memory::recall(tx).await?;
-    let mut holds: Vec<_> = memory.books.holds.values().map(|open| open.hold).collect();
-    tx.put_memo(memory);
-    holds.sort_unstable_by_key(|hold| hold.id);
-    Ok(holds)
-}
-
-/// A cap as it is at `now`.
-///
-/// # Errors
-/// A [`DbError`]; [`DbError::RowCount`] if there is none.
-pub async fn cap(tx: &mut Tx<'_>, id: i64, now: Timestamp) -> Result<crate::Cap, DbError> {
-    let missing = || DbError::RowCount { expected: 1, touched: 0, sql: "ledger_caps".to_owned() };
-    caps(tx, &[id], now).await?.into_iter().next().flatten().ok_or_else(missing)
-}
-
-/// Each of some caps as it is at `now`, in one statement; `None` for one that does not exist.
-///
-/// # Errors
-/// A [`DbError`].
-pub async fn caps(
-    tx: &mut Tx<'_>,
-    ids: &[i64],
-    now: Timestamp,
-) -> Result<Vec<Option<crate::Cap>>, DbError> {
-    let head = store::head(tx).await?;
-    let mut found: HashMap<i64, crate::Cap> = HashMap::new();
-    if head.folded < head.batch {
-        let memory = memory::recall(tx).await?;
-        found.extend(ids.iter().filter_map(|id| Some((*id, *memory.books.caps.get(id)?))));
-        tx.put_memo(memory);
-    }
-    let stored: Vec<i64> = ids.iter().copied().filter(|id| !found.contains_key(id)).collect();
-    found.extend(store::caps(tx, &stored).await?.into_iter().map(|cap| (cap.id, cap)));
-    Ok(ids.iter().map(|id| found.get(id).map(|cap| cap.at(now))).collect())
 }

@@ -9,14 +9,17 @@ use axum::http::Request;
 use db::DbError;
 use tokio::time::Instant;
 use tower::ServiceExt;
-use types::time::DAY_MS;
+use types::time::{DAY_MS, SECOND_MS};
 
 use crate::app::App;
 use crate::jobs::Job;
 use crate::live::Happening;
 use crate::nodes::{Beat, Watch};
 use crate::providers::{sandbox, signature};
-use crate::{accounts, audit, islands, jobs, marketplace, nodes, purchases, web};
+use crate::{accounts, audit, identity, islands, jobs, marketplace, nodes, purchases, web};
+
+/// A page is told of what happened so long before it began to listen: it had been read by then.
+const LATE_MS: i64 = 5 * SECOND_MS;
 
 /// Starts them all. They end when the program stops.
 pub fn start(app: &Arc<App>, router: &Router) {
@@ -35,7 +38,7 @@ pub fn start(app: &Arc<App>, router: &Router) {
         Duration::from_secs(20),
         |app| async move { note_use(&app).await },
     );
-    every(app, "audit", Duration::from_secs(10), |app| async move {
+    every(app, "audit", Duration::from_secs(2), |app| async move {
         app.audit.once(&app.db, app.clock.now()).await.map(drop)
     });
     every(
@@ -115,27 +118,49 @@ async fn follow_other_writers(app: Arc<App>) {
             () = tokio::time::sleep(Duration::from_millis(500)) => false,
             () = app.balances_stale.notified() => true,
         };
-        let now = app.db.foreign_writes().await.ok();
-        if now == seen && !stale {
+        // When that cannot be asked the rest cannot either.
+        let Ok(now) = app.db.foreign_writes().await else { continue };
+        if Some(now) == seen && !stale {
             continue;
         }
         app.keys.forget();
-        match jobs::elsewhere::cancel_wanted_once(&app).await.and(tell_balances(&app).await) {
-            Ok(()) => seen = now,
+        match follow(&app).await {
+            Ok(()) => seen = Some(now),
             Err(error) => tracing::error!(%error, "what others wrote could not be read"),
         }
     }
 }
 
-async fn tell_balances(app: &App) -> Result<(), DbError> {
-    let watched = app.live.watched();
-    if watched.is_empty() {
+async fn follow(app: &App) -> Result<(), DbError> {
+    jobs::elsewhere::cancel_wanted_once(app).await?;
+    let (accounts, mut users) = (app.live.watched(), app.live.users());
+    if users.is_empty() {
         return Ok(());
     }
-    let balances =
-        app.db.read("watched_balances", async move |tx| ledger::balances(tx, &watched).await).await?;
-    let balances: Vec<ledger::Balance> = balances.into_iter().flatten().collect();
-    app.live.balances(&balances);
+    for (_, since) in &mut users {
+        *since = since.plus_millis(-LATE_MS);
+    }
+    let asked = users.clone();
+    let (balances, granted, decided) = app
+        .db
+        .read("watched", async move |tx| {
+            let balances = ledger::balances(tx, &accounts).await?;
+            let granted = purchases::store::granted_since(tx, &asked).await?;
+            let decided = identity::store::decided_since(tx, &asked).await?;
+            Ok::<_, DbError>((balances, granted, decided))
+        })
+        .await?;
+    app.live.balances(&balances.into_iter().flatten().collect::<Vec<_>>());
+    for (((user, _), granted), decided) in users.into_iter().zip(granted).zip(decided) {
+        if let Some(id) = granted {
+            let state = purchases::State::Granted.name();
+            app.live.tell_news(user, &Happening::Purchase { id, state });
+        }
+        if let Some(verified) = decided {
+            let state = if verified { "verified" } else { "rejected" };
+            app.live.tell_news(user, &Happening::Verification { state });
+        }
+    }
     Ok(())
 }
 

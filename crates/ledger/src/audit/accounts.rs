@@ -9,7 +9,7 @@ use types::money::MicroCredits;
 use super::{Finding, Findings, transfers};
 use crate::books::Fold;
 use crate::memory::{self, Memory};
-use crate::{Account, AccountKind, Cap, Hold, store, submit, system};
+use crate::{Account, AccountKind, Cap, Hold, reading, store, system};
 
 /// An account's row and its newest leg, as the history has it: its number and its balance.
 const ACCOUNTS: &str =
@@ -122,9 +122,8 @@ impl Walk {
 
 /// Every account, open hold and cap.
 pub(super) async fn check(tx: &mut Tx<'_>) -> Result<Vec<Finding>, DbError> {
-    let head = store::head(tx).await?;
-    let memory = if head.folded < head.batch { Some(memory::recall(tx).await?) } else { None };
-    let holds = submit::open_holds(tx).await?;
+    let holds = reading::open_holds(tx).await?;
+    let memory = memory::recall_to_read(tx).await?;
     let mut walk = Walk::new(&holds);
     let unfolded = |id: &AccountId| {
         let known = memory.as_ref().and_then(|memory| memory.books.accounts.get(id));

@@ -7,7 +7,7 @@ use types::id::{AccountId, Id, TransferId};
 
 use super::{Finding, Findings, accounts, transfers};
 use crate::journal::{self, Changes};
-use crate::{Account, store, submit};
+use crate::{Account, reading, store, submit};
 
 /// How far the incremental audit has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ async fn check_accounts(
     findings: &mut Findings,
 ) -> Result<(), DbError> {
     let mut held: HashMap<AccountId, i64> = HashMap::new();
-    for hold in submit::open_holds(tx).await? {
+    for hold in reading::open_holds(tx).await? {
         *held.entry(hold.account).or_default() += hold.amount.get();
     }
     for some in accounts.chunks(1024) {

@@ -1,7 +1,7 @@
 //! Checks of the history: each transfer by itself, and each leg against the leg before it.
 
 use db::{DbError, Tx, params};
-use types::id::TransferId;
+use types::id::{Id, TransferId};
 
 use super::{Check, Finding, MOST};
 
@@ -58,29 +58,44 @@ pub(super) const CHECKS: &[Check] = &[
 const BROKEN_LINK: &str = "a leg does not follow from the leg before it";
 const BROKEN_LINK_MEANING: &str = "The running balance or the numbering of this account is broken here: a leg was lost, repeated or changed.";
 
-/// The three sides of a transfer: whose, and what the leg adds.
-const SIDES: [(&str, &str, &str); 3] = [
-    ("from", "t.from_account", "-t.amount"),
-    ("to", "t.to_account", "t.amount - t.fee"),
-    ("fee", "3", "t.fee"),
+/// A side of a transfer: whose it is and what its leg adds.
+struct Side {
+    name: &'static str,
+    account: &'static str,
+    amount: &'static str,
+}
+
+const SIDES: [Side; 3] = [
+    Side { name: "from", account: "t.from_account", amount: "-t.amount" },
+    Side { name: "to", account: "t.to_account", amount: "t.amount - t.fee" },
+    Side { name: "fee", account: "3", amount: "t.fee" },
 ];
 
-/// The legs of one side that do not follow from their predecessors; all, or those of one transfer ($1).
-fn broken_links((side, account, amount): (&str, &str, &str), one: bool) -> String {
-    let which = if one { "t.id = $1 AND" } else { "" };
-    format!(
-        "SELECT 'transfer ' || t.id || ' account ' || {account} || ' seq ' || t.{side}_seq
-         FROM ledger_transfers t LEFT JOIN ledger_transfers p ON p.id = t.{side}_prev
-         WHERE {which} t.{side}_seq IS NOT NULL AND CASE
-           WHEN t.{side}_seq = 1 AND t.{side}_prev IS NULL AND t.{side}_balance = {amount} THEN 0
-           WHEN p.from_account = {account} AND p.from_seq = t.{side}_seq - 1
-                AND p.from_balance + ({amount}) = t.{side}_balance THEN 0
-           WHEN p.to_account = {account} AND p.to_seq = t.{side}_seq - 1
-                AND p.to_balance + ({amount}) = t.{side}_balance THEN 0
-           WHEN {account} = 3 AND p.fee_seq = t.{side}_seq - 1
-                AND p.fee_balance + ({amount}) = t.{side}_balance THEN 0
-           ELSE 1 END = 1"
-    )
+impl Side {
+    /// The transfer before, under a name of its own.
+    fn join(&self) -> String {
+        let Self { name, .. } = self;
+        format!("LEFT JOIN ledger_transfers {name}_before ON {name}_before.id = t.{name}_prev")
+    }
+
+    /// 1 when the leg follows from the one before, or there is none.
+    fn follows(&self) -> String {
+        let Self { name, account, amount } = self;
+        let follows_as = |side: &str, whose: &str| {
+            format!(
+                "WHEN {whose} = {account} AND {name}_before.{side}_seq = t.{name}_seq - 1
+                      AND {name}_before.{side}_balance + ({amount}) = t.{name}_balance THEN 1"
+            )
+        };
+        format!(
+            "CASE WHEN t.{name}_seq IS NULL THEN 1
+                  WHEN t.{name}_seq = 1 AND t.{name}_prev IS NULL AND t.{name}_balance = {amount} THEN 1
+                  {} {} {} ELSE 0 END",
+            follows_as("from", &format!("{name}_before.from_account")),
+            follows_as("to", &format!("{name}_before.to_account")),
+            follows_as("fee", "3"),
+        )
+    }
 }
 
 fn broken_link(row: &str) -> Finding {
@@ -91,7 +106,13 @@ fn broken_link(row: &str) -> Finding {
 pub(super) async fn links(tx: &mut Tx<'_>) -> Result<Vec<Finding>, DbError> {
     let mut findings = Vec::new();
     for side in SIDES {
-        let sql = format!("{} LIMIT {MOST}", broken_links(side, false));
+        let Side { name, account, .. } = side;
+        let sql = format!(
+            "SELECT 'transfer ' || t.id || ' account ' || {account} || ' seq ' || t.{name}_seq
+             FROM ledger_transfers t {} WHERE t.{name}_seq IS NOT NULL AND {} = 0 LIMIT {MOST}",
+            side.join(),
+            side.follows()
+        );
         tx.query_each(&sql, &[], |row| {
             findings.push(broken_link(&row.get::<String>(0)?));
             Ok::<_, DbError>(())
@@ -103,18 +124,24 @@ pub(super) async fn links(tx: &mut Tx<'_>) -> Result<Vec<Finding>, DbError> {
 
 /// The legs of some transfers against the legs before them; a transfer that is not there is a finding too.
 pub(super) async fn links_of(tx: &mut Tx<'_>, ids: &[TransferId]) -> Result<Vec<Finding>, DbError> {
+    let [from, to, fee] = &SIDES;
+    let sql = format!(
+        "SELECT {} + {} + {} FROM ledger_transfers t {} {} {} WHERE t.id = $1",
+        from.follows(),
+        to.follows(),
+        fee.follows(),
+        from.join(),
+        to.join(),
+        fee.join()
+    );
+    let rows = tx.query_many(&sql, ids.iter().map(|id| params![*id])).await?;
     let mut findings = Vec::new();
-    for side in SIDES {
-        let rows = tx.query_many(&broken_links(side, true), ids.iter().map(|id| params![*id])).await?;
-        for row in rows.iter().flatten() {
-            findings.push(broken_link(&row.get::<String>(0)?));
+    for (id, row) in ids.iter().zip(&rows) {
+        match row.as_ref().map(|row| row.get::<i64>(0)).transpose()? {
+            Some(3) => {}
+            Some(_) => findings.push(broken_link(&format!("transfer {}", id.get()))),
+            None => findings.push(broken_link(&format!("transfer {} is not there", id.get()))),
         }
-    }
-    let rows = tx
-        .query_many("SELECT id FROM ledger_transfers WHERE id = $1", ids.iter().map(|id| params![*id]))
-        .await?;
-    for (id, _) in ids.iter().zip(&rows).filter(|(_, row)| row.is_none()) {
-        findings.push(broken_link(&format!("{id} is not there")));
     }
     Ok(findings)
 }

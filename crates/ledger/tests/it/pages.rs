@@ -29,7 +29,8 @@ async fn long(engine: Engine, legs: i64) -> World {
 
 impl World {
     async fn page(&self, filter: Filter, from: Option<Cursor>, limit: u32) -> Page {
-        let page = async move |tx: &mut db::Tx<'_>| statement::page(tx, account(ANA), &filter, from, limit).await;
+        let page =
+            async move |tx: &mut db::Tx<'_>| statement::page(tx, account(ANA), &filter, from, limit).await;
         self.db.read("page", page).await.unwrap()
     }
 
@@ -103,7 +104,8 @@ async fn clocks_that_go_back_hide_nothing(engine: Engine) {
     let world = World::new(engine).await;
     let minute = 60_000;
     let hour = HOUR_MS;
-    for (id, now) in (1..).zip([9 * hour, 10 * hour, 10 * hour - 20 * minute, 10 * hour + minute, 12 * hour]) {
+    for (id, now) in (1..).zip([9 * hour, 10 * hour, 10 * hour - 20 * minute, 10 * hour + minute, 12 * hour])
+    {
         world.submit_at(now, &[grant(id, ANA, 1)]).await;
     }
     let (found, _) =
@@ -116,8 +118,9 @@ async fn a_cursor_of_another_account_is_refused_with_a_filter_too(engine: Engine
     world.submit(&[grant(1, ANA, 5), hold(2, ANA, 1), settle(2, 1, 0)]).await;
     let filter = Filter { kind: Some(TransferKind::Grant), ..Filter::default() };
     let theirs: Cursor = "2.2".parse().unwrap();
-    let page =
-        world.db.read("page", async move |tx| statement::page(tx, account(EARNINGS), &filter, Some(theirs), 9).await);
+    let page = world
+        .db
+        .read("page", async move |tx| statement::page(tx, account(EARNINGS), &filter, Some(theirs), 9).await);
     assert!(matches!(page.await, Err(statement::StatementError::Cursor(_))));
     assert_eq!(numbers(&world.page(filter, Some(theirs), 9).await.lines), [1]);
 }

@@ -17,6 +17,7 @@ crate::on_both_engines! {
     a_statement_shows_each_movement_with_the_running_balance,
     the_audit_finds_what_is_broken,
     credits_come_from_somewhere,
+    the_audit_of_what_is_new,
     caps_by_day_week_and_month,
     a_debt_stops_spending_until_it_is_paid,
     balances_at_a_time,
@@ -477,4 +478,35 @@ async fn cursors_of_others_are_refused(engine: Engine) {
     let page =
         world.db.read("page", async move |tx| statement::lines(tx, account(ANA), Some(good), 9).await).await;
     assert_eq!(page.unwrap().len(), 1);
+}
+
+/// The incremental audit looks at what was written since, and finds there what the full one finds.
+async fn the_audit_of_what_is_new(engine: Engine) {
+    let cases = [
+        ("I1", "UPDATE ledger_accounts SET posted = posted + 1 WHERE id = 101", false),
+        ("I1", "DELETE FROM ledger_transfers WHERE id = 10", true),
+        ("I1", "UPDATE ledger_transfers SET from_balance = from_balance + 1 WHERE id = 10", true),
+        ("I1", "UPDATE ledger_transfers SET to_seq = to_seq + 1 WHERE id = 10", true),
+        ("I1", "UPDATE ledger_transfers SET fee_prev = 1 WHERE id = 10", true),
+        ("I7", "DELETE FROM ledger_holds WHERE id = 20", true),
+        ("I12", "UPDATE ledger_journal SET mark = mark + 1 WHERE batch = 2", true),
+    ];
+    for (invariant, sql, found) in cases {
+        let world = World::new(engine).await;
+        let recent = |from| world.db.read("recent", async move |tx| ledger::audit::recent(tx, from).await);
+        world.submit(&[grant(1, ANA, 100)]).await;
+        let start = recent(None).await.unwrap().position;
+        world.submit(&[hold(10, ANA, 60), settle(10, 50, 5), hold(20, ANA, 9)]).await;
+        let clean = recent(Some(start)).await.unwrap();
+        assert_eq!((clean.batches, clean.transfers, clean.skipped, clean.findings), (1, 1, 0, vec![]));
+        let nothing_new = recent(Some(clean.position)).await.unwrap();
+        assert_eq!((nothing_new.batches, nothing_new.findings), (0, vec![]));
+
+        world.without_triggers().await;
+        assert_eq!(world.run(sql).await.unwrap(), 1, "{sql}");
+        let broken = recent(Some(start)).await.unwrap().findings;
+        // What is not in what is new, a row changed by hand, is for the full audit.
+        assert_eq!(broken.iter().any(|finding| finding.invariant == invariant), found, "{sql}: {broken:?}");
+        assert!(world.audit().await.iter().any(|finding| finding.invariant == invariant), "{sql}");
+    }
 }
