@@ -1,7 +1,8 @@
 //! Live pages: one stream of events for each signed-in page.
 //!
 //! A balance carries a version that grows with each change, so that a late event cannot overwrite a newer one. A page that
-//! cannot keep up loses old events, never the newest balance: it is told to read everything again.
+//! cannot keep up loses old events, never the newest balance: it is told to read everything again. What another coordinator
+//! did is read from the database (`background`) and told once.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,6 +11,7 @@ use ledger::Balance;
 use serde::Serialize;
 use tokio::sync::broadcast;
 use types::id::{AccountId, PurchaseId, UserId};
+use types::time::Timestamp;
 
 use crate::accounts::User;
 use crate::credits;
@@ -69,8 +71,19 @@ pub struct Live {
 
 #[derive(Debug, Default)]
 struct Pages {
-    by_user: HashMap<UserId, broadcast::Sender<Happening>>,
+    by_user: HashMap<UserId, Audience>,
     by_account: HashMap<AccountId, (UserId, Account)>,
+}
+
+/// The pages of one user.
+#[derive(Debug)]
+struct Audience {
+    sender: broadcast::Sender<Happening>,
+    /// When the first of them began to listen.
+    since: Timestamp,
+    /// The last they were told of a purchase and of the verification.
+    purchase: Option<(PurchaseId, &'static str)>,
+    verification: Option<&'static str>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -88,15 +101,16 @@ impl Live {
 
     /// A page of this user begins to listen, unless `most` do already.
     #[must_use]
-    pub fn listen(&self, user: &User, most: usize) -> Option<broadcast::Receiver<Happening>> {
+    pub fn listen(&self, user: &User, most: usize, now: Timestamp) -> Option<broadcast::Receiver<Happening>> {
         let mut pages = self.lock();
         pages.forget_closed();
-        if pages.by_user.get(&user.id).is_some_and(|sender| sender.receiver_count() >= most) {
+        if pages.by_user.get(&user.id).is_some_and(|audience| audience.sender.receiver_count() >= most) {
             return None;
         }
         pages.by_account.insert(user.wallet, (user.id, Account::Wallet));
         pages.by_account.insert(user.earnings, (user.id, Account::Earnings));
-        Some(pages.by_user.entry(user.id).or_insert_with(|| broadcast::channel(BUFFER).0).subscribe())
+        let audience = pages.by_user.entry(user.id).or_insert_with(|| Audience::new(now));
+        Some(audience.sender.subscribe())
     }
 
     /// Tells whoever is looking that these accounts changed.
@@ -107,7 +121,7 @@ impl Live {
         }
         for balance in balances {
             if let Some(&(user, account)) = pages.by_account.get(&balance.account)
-                && let Some(sender) = pages.by_user.get(&user)
+                && let Some(audience) = pages.by_user.get(&user)
             {
                 let happening = match account {
                     Account::Wallet => Happening::Balance(credits::BalanceView::new(balance, self.low)),
@@ -116,24 +130,41 @@ impl Live {
                         earnings: balance.available().display_grouped(),
                     },
                 };
-                // Nobody listens any more: the entry goes with the next page that opens.
-                let _ = sender.send(happening);
+                audience.send(happening);
             }
         }
     }
 
     /// Tells one user's pages something.
     pub fn tell(&self, user: UserId, happening: &Happening) {
-        if let Some(sender) = self.lock().by_user.get(&user) {
-            let _ = sender.send(happening.clone());
+        if let Some(audience) = self.lock().by_user.get_mut(&user) {
+            audience.note(happening);
+            audience.send(happening.clone());
+        }
+    }
+
+    /// Tells one user's pages something that somebody else did, unless they know.
+    pub fn tell_news(&self, user: UserId, happening: &Happening) {
+        if let Some(audience) = self.lock().by_user.get_mut(&user)
+            && audience.note(happening)
+        {
+            audience.send(happening.clone());
         }
     }
 
     /// Tells all pages something.
     pub fn tell_all(&self, happening: &Happening) {
-        for sender in self.lock().by_user.values() {
-            let _ = sender.send(happening.clone());
+        for audience in self.lock().by_user.values() {
+            audience.send(happening.clone());
         }
+    }
+
+    /// Whose pages are open, and since when.
+    #[must_use]
+    pub fn users(&self) -> Vec<(UserId, Timestamp)> {
+        let mut pages = self.lock();
+        pages.forget_closed();
+        pages.by_user.iter().map(|(user, audience)| (*user, audience.since)).collect()
     }
 
     /// Accounts somebody is looking at: to be read again when another process has written.
@@ -151,8 +182,28 @@ impl Live {
 
 impl Pages {
     fn forget_closed(&mut self) {
-        self.by_user.retain(|_, sender| sender.receiver_count() > 0);
+        self.by_user.retain(|_, audience| audience.sender.receiver_count() > 0);
         let Self { by_user, by_account } = self;
         by_account.retain(|_, (user, _)| by_user.contains_key(user));
+    }
+}
+
+impl Audience {
+    fn new(since: Timestamp) -> Self {
+        Self { sender: broadcast::channel(BUFFER).0, since, purchase: None, verification: None }
+    }
+
+    fn send(&self, happening: Happening) {
+        // Nobody listens any more: the entry goes with the next page that opens.
+        let _ = self.sender.send(happening);
+    }
+
+    /// Answers whether it is news.
+    fn note(&mut self, happening: &Happening) -> bool {
+        match happening {
+            Happening::Purchase { id, state } => self.purchase.replace((*id, state)) != Some((*id, state)),
+            Happening::Verification { state } => self.verification.replace(state) != Some(state),
+            _ => true,
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Statements about verifications.
 
-use db::{DbError, Tx, params};
+use db::{DbError, Row, Tx, params};
 use types::id::{UserId, VerificationId};
 use types::time::Timestamp;
 
@@ -22,6 +22,18 @@ pub async fn verified_of(tx: &mut Tx<'_>, users: &[UserId]) -> Result<Vec<UserId
     let sql = "SELECT user_id FROM verifications WHERE user_id = $1 AND state = 'verified'";
     let rows = tx.query_many(sql, users.iter().map(|&user| params![user])).await?;
     rows.iter().flatten().map(|row| row.get(0)).collect()
+}
+
+/// For each user the verification, if it was decided since a moment: whether it succeeded.
+pub async fn decided_since(
+    tx: &mut Tx<'_>,
+    users: &[(UserId, Timestamp)],
+) -> Result<Vec<Option<bool>>, DbError> {
+    let sql =
+        "SELECT state FROM verifications WHERE user_id = $1 AND updated_at >= $2 AND state <> 'pending'";
+    let rows = tx.query_many(sql, users.iter().map(|&(user, since)| params![user, since])).await?;
+    let verified = |row: &Row| Ok(row.get::<String>(0)? == "verified");
+    rows.iter().map(|row| row.as_ref().map(verified).transpose()).collect()
 }
 
 /// Begins a round; a user who is verified stays so.

@@ -45,7 +45,7 @@ pub async fn stream(
     SignedIn(session): SignedIn,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let receiver = app.live.listen(&session.user, app.config.limits.streams_per_user);
+    let receiver = app.live.listen(&session.user, app.config.limits.streams_per_user, app.clock.now());
     let receiver = receiver.ok_or_else(|| too_often(30))?;
     let first = balances(&app, &session.user).await?;
     let renewed = cookie(&headers, SESSION).map(|secret| session::begin(&app, secret));

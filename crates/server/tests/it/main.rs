@@ -17,6 +17,7 @@ mod idempotency;
 mod input;
 mod money;
 mod outage;
+mod pages;
 mod purchases;
 mod start;
 mod tidy;
