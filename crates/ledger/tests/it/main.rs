@@ -1,6 +1,7 @@
 //! The ledger through its one door, on a real database.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
+mod incidents;
 mod model;
 mod pages;
 mod tables;
@@ -51,7 +52,7 @@ pub(crate) enum Engine {
 pub(crate) struct World {
     pub(crate) db: Db,
     pub(crate) pace: Pace,
-    url: String,
+    pub(crate) url: String,
     folder: Arc<TempDir>,
 }
 

@@ -4,7 +4,7 @@ use db::DbError;
 use ledger::{
     Applied, Command, HoldState, Limits, Outcome, Period, Refusal, TransferKind, statement, system,
 };
-use types::money::MAX_AMOUNT;
+use types::money::{MAX_AMOUNT, MicroCredits};
 
 use crate::{
     ANA, BEN, CAP, EARNINGS, Engine, World, account, at, grant, hold, micros, release, settle, transfer,
@@ -369,7 +369,7 @@ async fn caps_by_day_week_and_month(engine: Engine) {
     let found = world.db.read("caps", async move |tx| ledger::caps(tx, &[CAPPED, 9, CAP], now).await).await;
     assert_eq!(found.unwrap().iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true]);
     let rows = cap.usage().map(|usage| {
-        (usage.period.name(), usage.used.get(), usage.left().map(|left| left.get()), usage.until)
+        (usage.period.name(), usage.used.get(), usage.left().map(MicroCredits::get), usage.until)
     });
     let midnight = |days: i64| Some(at(thursday - day / 2 + days * day));
     assert_eq!(
