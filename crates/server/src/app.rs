@@ -121,6 +121,9 @@ pub async fn open_database(config: &Config, options: OpenOptions) -> Result<Db, 
     let refused = |error: DbError| {
         StartError::Refused(match error {
             DbError::Newer { .. } => format!("{place}: {error}"),
+            DbError::Unwritable(why) => {
+                format!("the database {place} cannot be used: {why}; is database.url right?")
+            }
             error => format!("the database {place} cannot be used: {error}; is database.url right?"),
         })
     };
