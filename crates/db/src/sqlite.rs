@@ -223,17 +223,17 @@ pub fn execute(connection: &Connection, sql: &str, params: &[Param<'_>]) -> Resu
     statement.execute(rusqlite::params_from_iter(params)).map_err(DbError::from)
 }
 
-pub fn execute_many<'p, const N: usize>(
+pub fn execute_many<'p, R: AsRef<[Param<'p>]>>(
     connection: &Connection,
     sql: &str,
-    rows: impl IntoIterator<Item = [Param<'p>; N]>,
+    rows: impl IntoIterator<Item = R>,
 ) -> Result<(), DbError> {
     let mut statement = prepare(connection, sql)?;
     if statement.column_count() > 0 {
         return Err(DbError::answers_rows(sql));
     }
     for row in rows {
-        let touched = statement.execute(rusqlite::params_from_iter(&row))?;
+        let touched = statement.execute(rusqlite::params_from_iter(row.as_ref()))?;
         if touched != 1 {
             return Err(DbError::RowCount { expected: 1, touched, sql: sql.to_owned() });
         }
@@ -252,10 +252,10 @@ pub fn query(connection: &Connection, sql: &str, params: &[Param<'_>]) -> Result
     Ok(result)
 }
 
-pub fn query_many<'p, const N: usize>(
+pub fn query_many<'p, R: AsRef<[Param<'p>]>>(
     connection: &Connection,
     sql: &str,
-    keys: impl IntoIterator<Item = [Param<'p>; N]>,
+    keys: impl IntoIterator<Item = R>,
 ) -> Result<Vec<Option<Row>>, DbError> {
     let mut statement = prepare(connection, sql)?;
     let columns = statement.column_count();
@@ -264,7 +264,7 @@ pub fn query_many<'p, const N: usize>(
     }
     let mut result = Vec::new();
     for key in keys {
-        let mut rows = statement.query(rusqlite::params_from_iter(&key))?;
+        let mut rows = statement.query(rusqlite::params_from_iter(key.as_ref()))?;
         let first = rows.next()?.map(|row| read_row(row, columns)).transpose()?;
         if first.is_some() && rows.next()?.is_some() {
             return Err(DbError::RowCount { expected: 1, touched: 2, sql: sql.to_owned() });

@@ -78,7 +78,8 @@ impl<'c> Tx<'c> {
         })
     }
 
-    /// Runs one statement for each row of parameters, as one vector; each must touch exactly one row.
+    /// Runs one statement for each row of parameters, as one vector; each must touch exactly one row. Rows are arrays, or
+    /// anything else with as many parameters as the statement takes.
     ///
     /// The rows are independent of each other: no two may touch the same row of the table (the same key twice in a vector
     /// is a mistake that some engines report and others do not), and none sees what another did.
@@ -86,10 +87,10 @@ impl<'c> Tx<'c> {
     /// # Errors
     /// [`DbError::RowCount`] if one touched no row or several (the numbers in it are of that row or of the whole vector),
     /// and any other [`DbError`].
-    pub async fn execute_many<'p, const N: usize>(
+    pub async fn execute_many<'p, R: AsRef<[Param<'p>]>>(
         &mut self,
         sql: &str,
-        rows: impl IntoIterator<Item = [Param<'p>; N]>,
+        rows: impl IntoIterator<Item = R>,
     ) -> Result<(), DbError> {
         self.run(|connection| match connection {
             Connection::Sqlite(connection) => sqlite::execute_many(connection, sql, rows),
@@ -152,10 +153,10 @@ impl<'c> Tx<'c> {
     ///
     /// # Errors
     /// [`DbError::RowCount`] if it gives several, and any other [`DbError`].
-    pub async fn query_many<'p, const N: usize>(
+    pub async fn query_many<'p, R: AsRef<[Param<'p>]>>(
         &mut self,
         sql: &str,
-        rows: impl IntoIterator<Item = [Param<'p>; N]>,
+        rows: impl IntoIterator<Item = R>,
     ) -> Result<Vec<Option<Row>>, DbError> {
         self.run(|connection| match connection {
             Connection::Sqlite(connection) => sqlite::query_many(connection, sql, rows),

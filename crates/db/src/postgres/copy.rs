@@ -32,7 +32,7 @@ pub struct Copy {
 
 impl Copy {
     /// Whether these rows can be sent as the columns' types; what is sent here is not converted by the server.
-    pub fn takes<const N: usize>(&self, rows: &[[Param<'_>; N]]) -> bool {
+    pub fn takes(&self, rows: &[&[Param<'_>]]) -> bool {
         let mut columns = self.columns.iter();
         columns.all(|(place, wanted)| {
             rows.iter().all(|row| row.get(*place).is_some_and(|param| value::fits(param, wanted)))
@@ -40,7 +40,7 @@ impl Copy {
     }
 
     /// The rows in the format of the protocol, in pieces.
-    pub fn encode<const N: usize>(&self, rows: &[[Param<'_>; N]]) -> Result<Vec<Bytes>, DbError> {
+    pub fn encode(&self, rows: &[&[Param<'_>]]) -> Result<Vec<Bytes>, DbError> {
         let failed = |error: value::Failure| DbError::Other(format!("a row cannot be written: {error}"));
         let width = i16::try_from(self.columns.len()).map_err(|error| failed(error.into()))?;
         let mut pieces = Vec::new();

@@ -30,15 +30,14 @@ impl Session {
         count(touched)
     }
 
-    pub fn execute_many<'p, const N: usize>(
+    pub fn execute_many<'p, R: AsRef<[Param<'p>]>>(
         &mut self,
         sql: &str,
-        rows: impl IntoIterator<Item = [Param<'p>; N]>,
+        rows: impl IntoIterator<Item = R>,
     ) -> Result<(), DbError> {
         let rows: Vec<_> = rows.into_iter().collect();
-        if rows.is_empty() {
-            return Ok(());
-        }
+        let rows: Vec<&[Param<'p>]> = rows.iter().map(AsRef::as_ref).collect();
+        let Some(first) = rows.first() else { return Ok(()) };
         let prepared = self.vector(sql, &rows)?;
         if prepared.answers {
             return Err(DbError::answers_rows(sql));
@@ -49,7 +48,7 @@ impl Session {
                 self.ask(async |client| copy.send(client, pieces).await)?
             }
             _ => {
-                let columns = (0..N).map(|column| Column { rows: &rows, column });
+                let columns = (0..first.len()).map(|column| Column { rows: &rows, column });
                 self.ask(async |client| client.execute_raw(&prepared.statement, columns).await)?
             }
         };
@@ -91,20 +90,19 @@ impl Session {
         Ok(())
     }
 
-    pub fn query_many<'p, const N: usize>(
+    pub fn query_many<'p, R: AsRef<[Param<'p>]>>(
         &mut self,
         sql: &str,
-        rows: impl IntoIterator<Item = [Param<'p>; N]>,
+        rows: impl IntoIterator<Item = R>,
     ) -> Result<Vec<Option<Row>>, DbError> {
         let rows: Vec<_> = rows.into_iter().collect();
-        if rows.is_empty() {
-            return Ok(Vec::new());
-        }
+        let rows: Vec<&[Param<'p>]> = rows.iter().map(AsRef::as_ref).collect();
+        let Some(first) = rows.first() else { return Ok(Vec::new()) };
         let prepared = self.vector(sql, &rows)?;
         if !prepared.answers {
             return Err(DbError::Other(format!("this statement answers no rows: {sql}")));
         }
-        let columns = (0..N).map(|column| Column { rows: &rows, column });
+        let columns = (0..first.len()).map(|column| Column { rows: &rows, column });
         let received = self.ask(async |client| {
             let mut received = pin!(client.query_raw(&prepared.statement, columns).await?);
             let mut answers = Vec::with_capacity(rows.len());
@@ -140,6 +138,7 @@ impl Session {
         {
             return Ok(statement);
         }
+        value::check_number(sql, params.len())?;
         let types: Vec<Type> = params.iter().map(value::natural_type).collect();
         let statement = self.ask(async |client| client.prepare_typed(sql, &types).await)?;
         value::check(sql, statement.params(), params)?;
@@ -156,14 +155,16 @@ impl Session {
     }
 
     /// The statement for one row is prepared for its types, which the one for many is made of.
-    fn vector<const N: usize>(&mut self, sql: &str, rows: &[[Param<'_>; N]]) -> Result<Prepared, DbError> {
-        let check = |types: &[Type]| rows.iter().try_for_each(|row| value::check(sql, types, row.as_slice()));
+    fn vector(&mut self, sql: &str, rows: &[&[Param<'_>]]) -> Result<Prepared, DbError> {
+        let check = |types: &[Type]| rows.iter().try_for_each(|row| value::check(sql, types, row));
         if let Some(prepared) = self.link.as_mut().and_then(|link| link.vectors.get(sql))
             && check(&prepared.types).is_ok()
         {
             return Ok(prepared);
         }
-        let types: Vec<Type> = (0..N)
+        let width = rows.first().map_or(0, |row| row.len());
+        value::check_number(sql, width)?;
+        let types: Vec<Type> = (0..width)
             .map(|column| {
                 let mut params = rows.iter().filter_map(|row| row.get(column));
                 value::natural_type(params.find(|param| **param != Param::Null).unwrap_or(&Param::Null))

@@ -27,14 +27,24 @@ pub fn natural_type(param: &Param<'_>) -> Type {
     }
 }
 
+/// Whether a statement has a place for each of so many parameters. The server does not mind one that is used nowhere.
+pub fn check_number(sql: &str, given: usize) -> Result<(), DbError> {
+    let numbers = sql.split('$').skip(1).filter_map(|rest| {
+        let digits = rest.find(|letter: char| !letter.is_ascii_digit()).map_or(rest, |end| &rest[..end]);
+        digits.parse::<usize>().ok()
+    });
+    let taken = numbers.max().unwrap_or_default();
+    if given <= taken { Ok(()) } else { Err(wrong_number(sql, given, taken)) }
+}
+
+fn wrong_number(sql: &str, given: usize, taken: usize) -> DbError {
+    DbError::Other(format!("{given} parameters were given where {taken} are taken: {sql}"))
+}
+
 /// Whether these parameters can be sent as these types.
 pub fn check(sql: &str, types: &[Type], params: &[Param<'_>]) -> Result<(), DbError> {
     if types.len() != params.len() {
-        return Err(DbError::Other(format!(
-            "{} parameters were given where {} are taken: {sql}",
-            params.len(),
-            types.len()
-        )));
+        return Err(wrong_number(sql, params.len(), types.len()));
     }
     let mut numbered = (1_usize..).zip(types.iter().zip(params));
     let Some((number, (wanted, param))) = numbered.find(|(_, (wanted, param))| !fits(param, wanted)) else {
@@ -83,18 +93,18 @@ impl ToSql for One<'_> {
 
 /// A column of parameters: number `column` of each row, as one array.
 #[derive(Debug)]
-pub struct Column<'a, 'p, const N: usize> {
-    pub rows: &'a [[Param<'p>; N]],
+pub struct Column<'a, 'p> {
+    pub rows: &'a [&'a [Param<'p>]],
     pub column: usize,
 }
 
-impl<'p, const N: usize> Column<'_, 'p, N> {
+impl<'p> Column<'_, 'p> {
     fn params(&self) -> impl Iterator<Item = &Param<'p>> {
         self.rows.iter().filter_map(|row| row.get(self.column))
     }
 }
 
-impl<const N: usize> ToSql for Column<'_, '_, N> {
+impl ToSql for Column<'_, '_> {
     /// An array's format: how many dimensions, whether there are nulls, the elements' type, then the length and the first
     /// index of the only dimension, then each element with its length in bytes.
     fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Failure> {

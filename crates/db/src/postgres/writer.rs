@@ -137,7 +137,7 @@ impl Writer {
             }
         }
         if let Err(error) = &result {
-            tracing::error!(%error, group = group.works.len(), "a transaction was not kept");
+            tracing::error!(%error, group = group.works.len(), "a group of transactions failed");
         }
         record_group(group.works.len());
         for work in group.works {
@@ -235,20 +235,16 @@ impl Writer {
     }
 
     fn foreign_writes(&mut self) -> Result<i64, DbError> {
-        self.session.connect()?;
-        let ask = |session: &mut Session, id| session.query(OTHERS, &params![id]);
-        let rows = ask(&mut self.session, self.id);
-        // A connection that is idle breaks unnoticed; then the next one knows.
-        let rows = match (rows, self.session.take_trouble()) {
-            (Err(_), Some(_)) => {
-                self.session.connect()?;
-                let rows = ask(&mut self.session, self.id);
-                self.session.take_trouble();
-                rows?
+        let mut answered = Err(DbError::Busy);
+        // A connection that broke while it was idle is only noticed now.
+        for _ in 0..2 {
+            self.session.connect()?;
+            answered = self.session.query(OTHERS, &params![self.id]);
+            if self.session.take_trouble().is_none() {
+                break;
             }
-            (rows, _) => rows?,
-        };
-        rows.first().map_or(Ok(0), |row| row.get(0))
+        }
+        answered?.first().map_or(Ok(0), |row| row.get(0))
     }
 
     fn take_back_all(&mut self) {

@@ -155,9 +155,9 @@ impl Blocker {
         Self { leave, task }
     }
 
-    pub async fn end(self) {
+    pub async fn end(self) -> Result<(), DbError> {
         self.leave.send(()).unwrap();
-        self.task.await.unwrap().unwrap();
+        self.task.await.unwrap()
     }
 }
 

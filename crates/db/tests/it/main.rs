@@ -4,6 +4,8 @@
 
 #[macro_use]
 mod common;
+mod postgres;
+mod proxy;
 mod sqlite;
 mod statements;
 mod transactions;

@@ -5,6 +5,7 @@ use db::{DbError, Param, params};
 
 on_every_engine! {
     a_statement_that_answers_rows_is_a_query,
+    parameters_are_counted,
     vectors_say_which_row_is_missing,
     vectors_insert,
     vectors_insert_every_kind_of_value,
@@ -28,6 +29,17 @@ async fn a_statement_that_answers_rows_is_a_query(empty: Empty) {
     let vector =
         db.tx("deletes", async |tx| tx.query_many("DELETE FROM t WHERE id = $1", [params![1]]).await).await;
     assert!(matches!(vector, Err(DbError::Other(_))), "{vector:?}");
+}
+
+async fn parameters_are_counted(empty: Empty) {
+    let db = empty.with_table().await;
+    for sql in ["INSERT INTO t VALUES ($1, 1, NULL)", "INSERT INTO t VALUES ($1, $2, $3)"] {
+        let refused = db.tx("refused", async move |tx| tx.execute(sql, &params![1, 2]).await).await;
+        assert!(matches!(refused, Err(DbError::Other(_))), "{refused:?}");
+        let refused = db.tx("refused", async move |tx| tx.execute_many(sql, [params![1, 2]]).await).await;
+        assert!(matches!(refused, Err(DbError::Other(_))), "{refused:?}");
+    }
+    assert_eq!(count(&db).await, 0);
 }
 
 async fn vectors_say_which_row_is_missing(empty: Empty) {

@@ -18,6 +18,7 @@ on_every_engine! {
     memos_of_work_that_was_taken_back_are_dropped,
     a_reader_cannot_write,
     a_reader_sees_one_moment,
+    a_reader_does_not_wait_for_the_writer,
     what_is_answered_survives_reopening,
     other_writers_are_noticed,
     two_processes_lose_no_update,
@@ -139,7 +140,7 @@ async fn those_who_wait_share_a_commit(empty: Empty) {
         let db = db.clone();
         waiting.push(enqueue(async move { insert(&db, id).await }).await.ok().unwrap());
     }
-    blocker.end().await;
+    blocker.end().await.unwrap();
     for call in waiting {
         call.await.unwrap();
     }
@@ -265,6 +266,30 @@ async fn a_reader_sees_one_moment(empty: Empty) {
     assert_eq!(reading.await.unwrap().unwrap(), (0, 0));
 }
 
+async fn a_reader_does_not_wait_for_the_writer(empty: Empty) {
+    let db = empty.with_table().await;
+    let (written, first) = std::sync::mpsc::channel();
+    let (go_on, second) = std::sync::mpsc::channel::<()>();
+    let second = std::sync::Mutex::new(second);
+    let writing = tokio::spawn({
+        let db = db.clone();
+        async move {
+            db.tx("takes long", async move |tx| {
+                tx.execute_one("INSERT INTO t VALUES (1, 1, NULL)", &[]).await?;
+                written.send(()).ok();
+                second.lock().unwrap().recv().ok();
+                Ok::<_, DbError>(())
+            })
+            .await
+        }
+    });
+    tokio::task::spawn_blocking(move || first.recv()).await.unwrap().unwrap();
+    assert_eq!(count(&db).await, 0);
+    go_on.send(()).unwrap();
+    writing.await.unwrap().unwrap();
+    assert_eq!(count(&db).await, 1);
+}
+
 async fn what_is_answered_survives_reopening(empty: Empty) {
     let db = empty.with_table().await;
     insert(&db, 1).await.unwrap();
@@ -367,7 +392,7 @@ async fn a_queue_that_is_full_says_so(empty: Empty) {
         }
     }
     assert_eq!(refused, 2, "one waits in the queue, the others are refused");
-    blocker.end().await;
+    blocker.end().await.unwrap();
     for call in waiting {
         call.await.unwrap();
     }
