@@ -9,17 +9,14 @@ use axum::http::Request;
 use db::DbError;
 use tokio::time::Instant;
 use tower::ServiceExt;
-use types::time::{DAY_MS, SECOND_MS};
+use types::time::DAY_MS;
 
 use crate::app::App;
 use crate::jobs::Job;
-use crate::live::Happening;
+use crate::live::{self, Happening};
 use crate::nodes::{Beat, Watch};
 use crate::providers::{sandbox, signature};
-use crate::{accounts, audit, identity, islands, jobs, marketplace, nodes, purchases, web};
-
-/// A page is told of what happened so long before it began to listen: it had been read by then.
-const LATE_MS: i64 = 5 * SECOND_MS;
+use crate::{accounts, audit, islands, jobs, marketplace, nodes, purchases, web};
 
 /// Starts them all. They end when the program stops.
 pub fn start(app: &Arc<App>, router: &Router) {
@@ -133,35 +130,14 @@ async fn follow_other_writers(app: Arc<App>) {
 
 async fn follow(app: &App) -> Result<(), DbError> {
     jobs::elsewhere::cancel_wanted_once(app).await?;
-    let (accounts, mut users) = (app.live.watched(), app.live.users());
-    if users.is_empty() {
+    let accounts = app.live.watched();
+    if accounts.is_empty() {
         return Ok(());
     }
-    for (_, since) in &mut users {
-        *since = since.plus_millis(-LATE_MS);
-    }
-    let asked = users.clone();
-    let (balances, granted, decided) = app
-        .db
-        .read("watched", async move |tx| {
-            let balances = ledger::balances(tx, &accounts).await?;
-            let granted = purchases::store::granted_since(tx, &asked).await?;
-            let decided = identity::store::decided_since(tx, &asked).await?;
-            Ok::<_, DbError>((balances, granted, decided))
-        })
-        .await?;
+    let balances =
+        app.db.read("watched_balances", async move |tx| ledger::balances(tx, &accounts).await).await?;
     app.live.balances(&balances.into_iter().flatten().collect::<Vec<_>>());
-    for (((user, _), granted), decided) in users.into_iter().zip(granted).zip(decided) {
-        if let Some(id) = granted {
-            let state = purchases::State::Granted.name();
-            app.live.tell_news(user, &Happening::Purchase { id, state });
-        }
-        if let Some(verified) = decided {
-            let state = if verified { "verified" } else { "rejected" };
-            app.live.tell_news(user, &Happening::Verification { state });
-        }
-    }
-    Ok(())
+    live::learn(app, app.live.users()).await
 }
 
 /// Gives signs of life, watches for those of the other coordinators, and takes over the jobs of one that gives none.

@@ -7,14 +7,15 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use db::DbError;
 use ledger::Balance;
 use serde::Serialize;
 use tokio::sync::broadcast;
 use types::id::{AccountId, PurchaseId, UserId};
-use types::time::Timestamp;
 
 use crate::accounts::User;
-use crate::credits;
+use crate::app::App;
+use crate::{credits, identity, purchases};
 
 /// Events a page may be behind before it is told to start again.
 const BUFFER: usize = 64;
@@ -79,11 +80,17 @@ struct Pages {
 #[derive(Debug)]
 struct Audience {
     sender: broadcast::Sender<Happening>,
-    /// When the first of them began to listen.
-    since: Timestamp,
-    /// The last they were told of a purchase and of the verification.
-    purchase: Option<(PurchaseId, &'static str)>,
-    verification: Option<&'static str>,
+    /// What they know; nothing until it was read.
+    known: Option<Known>,
+}
+
+/// How a user's purchases and verification stand, as far as pages show themselves anew when that changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// The newest purchase that was granted.
+    pub granted: Option<PurchaseId>,
+    /// How the verification was decided, if it was.
+    pub verified: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +108,7 @@ impl Live {
 
     /// A page of this user begins to listen, unless `most` do already.
     #[must_use]
-    pub fn listen(&self, user: &User, most: usize, now: Timestamp) -> Option<broadcast::Receiver<Happening>> {
+    pub fn listen(&self, user: &User, most: usize) -> Option<broadcast::Receiver<Happening>> {
         let mut pages = self.lock();
         pages.forget_closed();
         if pages.by_user.get(&user.id).is_some_and(|audience| audience.sender.receiver_count() >= most) {
@@ -109,8 +116,7 @@ impl Live {
         }
         pages.by_account.insert(user.wallet, (user.id, Account::Wallet));
         pages.by_account.insert(user.earnings, (user.id, Account::Earnings));
-        let audience = pages.by_user.entry(user.id).or_insert_with(|| Audience::new(now));
-        Some(audience.sender.subscribe())
+        Some(pages.by_user.entry(user.id).or_insert_with(Audience::new).sender.subscribe())
     }
 
     /// Tells whoever is looking that these accounts changed.
@@ -143,12 +149,18 @@ impl Live {
         }
     }
 
-    /// Tells one user's pages something that somebody else did, unless they know.
-    pub fn tell_news(&self, user: UserId, happening: &Happening) {
-        if let Some(audience) = self.lock().by_user.get_mut(&user)
-            && audience.note(happening)
-        {
-            audience.send(happening.clone());
+    /// Notes how things stand for a user's pages, and tells them what they did not know. What is noted first is what they
+    /// were read with.
+    pub fn learn(&self, user: UserId, now: Known) {
+        let mut pages = self.lock();
+        let Some(audience) = pages.by_user.get_mut(&user) else { return };
+        let Some(before) = audience.known.replace(now) else { return };
+        if let Some(id) = now.granted.filter(|_| now.granted != before.granted) {
+            let state = purchases::State::Granted.name();
+            audience.send(Happening::Purchase { id, state });
+        }
+        if let Some(verified) = now.verified.filter(|_| now.verified != before.verified) {
+            audience.send(Happening::Verification { state: if verified { "verified" } else { "rejected" } });
         }
     }
 
@@ -159,12 +171,12 @@ impl Live {
         }
     }
 
-    /// Whose pages are open, and since when.
+    /// Whose pages are open.
     #[must_use]
-    pub fn users(&self) -> Vec<(UserId, Timestamp)> {
+    pub fn users(&self) -> Vec<UserId> {
         let mut pages = self.lock();
         pages.forget_closed();
-        pages.by_user.iter().map(|(user, audience)| (*user, audience.since)).collect()
+        pages.by_user.keys().copied().collect()
     }
 
     /// Accounts somebody is looking at: to be read again when another process has written.
@@ -180,6 +192,23 @@ impl Live {
     }
 }
 
+/// Lets the pages of these users know how their purchases and verifications stand.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn learn(app: &App, users: Vec<UserId>) -> Result<(), DbError> {
+    let asked = users.clone();
+    let read = async move |tx: &mut db::Tx<'_>| {
+        let granted = purchases::store::newest_granted(tx, &asked).await?;
+        Ok::<_, DbError>((granted, identity::store::decisions(tx, &asked).await?))
+    };
+    let (granted, decided) = app.db.read("watched_users", read).await?;
+    for ((user, granted), verified) in users.into_iter().zip(granted).zip(decided) {
+        app.live.learn(user, Known { granted, verified });
+    }
+    Ok(())
+}
+
 impl Pages {
     fn forget_closed(&mut self) {
         self.by_user.retain(|_, audience| audience.sender.receiver_count() > 0);
@@ -189,8 +218,8 @@ impl Pages {
 }
 
 impl Audience {
-    fn new(since: Timestamp) -> Self {
-        Self { sender: broadcast::channel(BUFFER).0, since, purchase: None, verification: None }
+    fn new() -> Self {
+        Self { sender: broadcast::channel(BUFFER).0, known: None }
     }
 
     fn send(&self, happening: Happening) {
@@ -198,12 +227,15 @@ impl Audience {
         let _ = self.sender.send(happening);
     }
 
-    /// Answers whether it is news.
-    fn note(&mut self, happening: &Happening) -> bool {
+    /// Notes what they are told.
+    fn note(&mut self, happening: &Happening) {
+        let Some(known) = &mut self.known else { return };
         match happening {
-            Happening::Purchase { id, state } => self.purchase.replace((*id, state)) != Some((*id, state)),
-            Happening::Verification { state } => self.verification.replace(state) != Some(state),
-            _ => true,
+            Happening::Purchase { id, state } if *state == purchases::State::Granted.name() => {
+                known.granted = Some(*id);
+            }
+            Happening::Verification { state } => known.verified = Some(*state == "verified"),
+            _ => {}
         }
     }
 }

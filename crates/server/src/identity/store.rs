@@ -24,14 +24,10 @@ pub async fn verified_of(tx: &mut Tx<'_>, users: &[UserId]) -> Result<Vec<UserId
     rows.iter().flatten().map(|row| row.get(0)).collect()
 }
 
-/// For each user the verification, if it was decided since a moment: whether it succeeded.
-pub async fn decided_since(
-    tx: &mut Tx<'_>,
-    users: &[(UserId, Timestamp)],
-) -> Result<Vec<Option<bool>>, DbError> {
-    let sql =
-        "SELECT state FROM verifications WHERE user_id = $1 AND updated_at >= $2 AND state <> 'pending'";
-    let rows = tx.query_many(sql, users.iter().map(|&(user, since)| params![user, since])).await?;
+/// For each user whose verification was decided whether it succeeded.
+pub async fn decisions(tx: &mut Tx<'_>, users: &[UserId]) -> Result<Vec<Option<bool>>, DbError> {
+    let sql = "SELECT state FROM verifications WHERE user_id = $1 AND state <> 'pending'";
+    let rows = tx.query_many(sql, users.iter().map(|&user| params![user])).await?;
     let verified = |row: &Row| Ok(row.get::<String>(0)? == "verified");
     rows.iter().map(|row| row.as_ref().map(verified).transpose()).collect()
 }

@@ -61,13 +61,10 @@ pub async fn history(tx: &mut Tx<'_>, user: UserId, limit: u32) -> Result<Vec<Pu
     tx.query(&sql, &params![user, limit]).await?.iter().map(read_purchase).collect()
 }
 
-/// For each user the newest purchase granted since a moment.
-pub async fn granted_since(
-    tx: &mut Tx<'_>,
-    users: &[(UserId, Timestamp)],
-) -> Result<Vec<Option<PurchaseId>>, DbError> {
-    let sql = "SELECT id FROM purchases WHERE user_id = $1 AND granted_at >= $2 ORDER BY id DESC LIMIT 1";
-    let rows = tx.query_many(sql, users.iter().map(|&(user, since)| params![user, since])).await?;
+/// For each user the newest purchase that was granted.
+pub async fn newest_granted(tx: &mut Tx<'_>, users: &[UserId]) -> Result<Vec<Option<PurchaseId>>, DbError> {
+    let sql = "SELECT id FROM purchases WHERE user_id = $1 AND state = 'granted' ORDER BY id DESC LIMIT 1";
+    let rows = tx.query_many(sql, users.iter().map(|&user| params![user])).await?;
     rows.iter().map(|row| row.as_ref().map(|row| row.get(0)).transpose()).collect()
 }
 

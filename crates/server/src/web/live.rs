@@ -23,7 +23,7 @@ use crate::api::extract::too_often;
 use crate::app::App;
 use crate::credits::{self, BalanceView};
 use crate::error::ApiError;
-use crate::live::Happening;
+use crate::live::{self, Happening};
 
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -45,9 +45,10 @@ pub async fn stream(
     SignedIn(session): SignedIn,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let receiver = app.live.listen(&session.user, app.config.limits.streams_per_user, app.clock.now());
+    let receiver = app.live.listen(&session.user, app.config.limits.streams_per_user);
     let receiver = receiver.ok_or_else(|| too_often(30))?;
     let first = balances(&app, &session.user).await?;
+    live::learn(&app, vec![session.user.id]).await?;
     let renewed = cookie(&headers, SESSION).map(|secret| session::begin(&app, secret));
     let listener = Listener { app, user: session.user, receiver, first };
     let events = stream::unfold(listener, |mut listener| async move {

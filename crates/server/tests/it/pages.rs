@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use db::OpenOptions;
+use server::accounts::User;
 use server::live::Happening;
 use server::purchases::sandbox::Choice;
 use server::purchases::{self, State};
 use server::router::router;
-use server::{background, credits};
+use server::{background, credits, live};
 use tokio::sync::broadcast::Receiver;
 use tokio::time::timeout;
 use types::money::MicroCredits;
@@ -27,13 +28,20 @@ async fn hears<T>(page: &mut Receiver<Happening>, wanted: impl Fn(&Happening) ->
     timeout(PATIENCE, heard).await.expect("the page is told")
 }
 
+/// A page of a user, as the browser opens it.
+async fn opened(inside: &Inside, user: &User) -> Receiver<Happening> {
+    let page = inside.app.live.listen(user, 1).unwrap();
+    live::learn(&inside.app, vec![user.id]).await.unwrap();
+    page
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i13_pages_hear_of_what_was_done_through_another_coordinator() {
     let here = Inside::open(OpenOptions::server()).await;
     background::start(&here.app, &router(&here.app));
     let there = here.beside().await;
     let ana = here.user("ana").await;
-    let mut page = here.app.live.listen(&ana, 1, here.app.clock.now()).unwrap();
+    let mut page = opened(&here, &ana).await;
 
     credits::grant(&there.app, &ana, MicroCredits::new(5_000_000), "from there").await.unwrap();
     let balance = hears(&mut page, |happening| match happening {
@@ -59,13 +67,21 @@ async fn i13_pages_hear_of_what_was_done_through_another_coordinator() {
     });
     assert_eq!(told.await, (purchase.id, "granted"));
 
-    // A page that was on its way when it happened hears of it too, and nobody of what is somebody else's.
-    let ben = there.user("ben").await;
-    let mut page = here.app.live.listen(&ben, 1, here.app.clock.now()).unwrap();
-    credits::grant(&there.app, &ana, MicroCredits::new(1_000_000), "more").await.unwrap();
+    // What was so before a page was opened is no news to it, and what is another's is none either.
+    let ben = there.newcomer("ben").await;
+    let mut page = opened(&here, &ben).await;
+    for credits in ["1.00", "2.00"] {
+        credits::grant(&there.app, &ben, MicroCredits::new(1_000_000), "more").await.unwrap();
+        hears(&mut page, |happening| match happening {
+            Happening::Balance(balance) => (balance.available == credits).then_some(()),
+            Happening::Earnings { .. } | Happening::Market(_) => None,
+            other => panic!("that is no news: {other:?}"),
+        })
+        .await;
+    }
+    there.verify(&ben).await;
     let told = hears(&mut page, |happening| match happening {
         Happening::Verification { state } => Some(*state),
-        Happening::Purchase { .. } => panic!("that was Ana's"),
         _ => None,
     });
     assert_eq!(told.await, "verified");

@@ -52,14 +52,23 @@ impl Inside {
 
     /// A verified user.
     pub async fn user(&self, name: &str) -> User {
-        let (email, now) = (format!("{name}@example.org"), self.app.clock.now());
-        let (new, id) = (NewUser::new(&self.app.ids, now), self.app.ids.next(now));
-        let made = self.app.db.tx("user", async move |tx| {
-            let user = find_or_create(tx, &email, new).await?;
-            identity::verify_by_operator(tx, user.id, id, now).await?;
-            Ok::<_, db::DbError>(user)
-        });
-        made.await.unwrap()
+        let user = self.newcomer(name).await;
+        self.verify(&user).await;
+        user
+    }
+
+    /// A user who is not verified.
+    pub async fn newcomer(&self, name: &str) -> User {
+        let (email, new) = (format!("{name}@example.org"), NewUser::new(&self.app.ids, self.app.clock.now()));
+        self.app.db.tx("user", async move |tx| find_or_create(tx, &email, new).await).await.unwrap()
+    }
+
+    /// Verifies a user by the operator's word.
+    pub async fn verify(&self, user: &User) {
+        let now = self.app.clock.now();
+        let (user, id) = (user.id, self.app.ids.next(now));
+        let verify = async move |tx: &mut db::Tx<'_>| identity::verify_by_operator(tx, user, id, now).await;
+        self.app.db.tx("verify", verify).await.unwrap();
     }
 
     /// What must hold at the end of every test.
