@@ -1,11 +1,17 @@
 //! Time as a parameter: a [`Clock`] is handed to whoever needs to know the hour.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 /// A moment, in milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
+
+/// A text that is no moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be a time such as 2026-11-22T12:00:00Z")]
+pub struct BadTime;
 
 /// Milliseconds in a second.
 pub const SECOND_MS: i64 = 1000;
@@ -78,6 +84,20 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// Reads RFC 3339: with date, time and offset. What is finer than a millisecond is cut off.
+impl FromStr for Timestamp {
+    type Err = BadTime;
+
+    fn from_str(text: &str) -> Result<Self, BadTime> {
+        let plain = |byte: u8| byte.is_ascii_digit() || b"-+:.TZtz".contains(&byte);
+        if text.len() > 64 || !text.bytes().all(plain) {
+            return Err(BadTime);
+        }
+        let moment: jiff::Timestamp = text.parse().map_err(|_| BadTime)?;
+        Ok(Self(moment.as_millisecond()))
+    }
+}
+
 impl serde::Serialize for Timestamp {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -137,6 +157,37 @@ mod tests {
         assert_eq!(moment.to_string(), "2026-11-22T12:00:00.123Z");
         assert_eq!(moment.date(), "2026-11-22");
         assert_eq!(Timestamp::from_millis(0).to_string(), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn moments_are_read() {
+        let cases = [
+            ("2026-11-22T12:00:00.123Z", 1_795_348_800_123),
+            ("2026-11-22T12:00:00Z", 1_795_348_800_000),
+            ("2026-11-22t12:00:00z", 1_795_348_800_000),
+            ("2026-11-22T13:30:00.1239+01:30", 1_795_348_800_123),
+            ("1970-01-01T00:00:00Z", 0),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(text.parse(), Ok(Timestamp::from_millis(expected)), "{text}");
+        }
+        let bad = [
+            "",
+            "now",
+            "2026",
+            "2026-11-22",
+            "2026-11-22T12:00:00",
+            "2026-02-30T12:00:00Z",
+            "2026-11-22T25:00:00Z",
+            "2026-11-22T12:00:00 01:00",
+            "2026-11-22T12:00:00+01:00[Europe/Paris]",
+            "99999-01-01T00:00:00Z",
+            "1795348800",
+            &"1".repeat(100),
+        ];
+        for text in bad {
+            assert_eq!(text.parse::<Timestamp>(), Err(BadTime), "{text}");
+        }
     }
 
     #[test]
