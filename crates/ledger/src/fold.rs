@@ -82,6 +82,9 @@ impl Memory {
         self.next = std::mem::take(&mut self.due);
         // Taken from the end: so the smallest id comes first.
         self.next.sort_unstable_by(|one, other| other.cmp(one));
+        self.next_caps.append(&mut self.caps);
+        self.next_caps.sort_unstable_by(|one, other| other.cmp(one));
+        self.next_caps.dedup();
         for id in &self.next {
             if let Some(known) = self.books.accounts.get_mut(id) {
                 known.fold = Fold::Next;
@@ -98,6 +101,8 @@ impl Memory {
                 folding.accounts.push(known.account);
             }
         }
+        let first = self.next_caps.len().saturating_sub(share);
+        folding.caps.extend(self.next_caps.drain(first..).rev().filter_map(|id| self.books.caps.get(&id)));
         for _ in 0..share.saturating_mul(4) {
             let Some(&(_, id)) = self.opened.front().filter(|(batch, _)| *batch <= self.older_until) else {
                 break;
@@ -110,13 +115,10 @@ impl Memory {
                 folding.store.push(open.hold);
             }
         }
-        let swept =
-            self.next.is_empty() && self.opened.front().is_none_or(|(batch, _)| *batch > self.older_until);
+        let opened = self.opened.front().is_some_and(|(batch, _)| *batch <= self.older_until);
+        let swept = self.next.is_empty() && self.next_caps.is_empty() && !opened;
         if swept {
             folding.delete.append(&mut self.ended);
-            self.caps.sort_unstable();
-            self.caps.dedup();
-            folding.caps.extend(self.caps.drain(..).filter_map(|id| self.books.caps.get(&id)));
             self.head.folded = self.older_until;
             self.older_until = 0;
         } else if !folding.store.is_empty() {

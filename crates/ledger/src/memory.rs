@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 
 use db::{DbError, Tx};
+use rustc_hash::FxHashSet;
 use types::id::{AccountId, TransferId};
 
 use crate::Account;
@@ -17,6 +18,8 @@ use crate::store::{self, Head};
 
 /// Most accounts remembered, about a hundred bytes each.
 const MOST_ACCOUNTS: usize = 12_000_000;
+/// Most caps remembered, about two hundred bytes each.
+const MOST_CAPS: usize = 4_000_000;
 
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
@@ -32,8 +35,10 @@ pub(crate) struct Memory {
     pub opened: VecDeque<(i64, TransferId)>,
     /// Holds that have ended and still have a row.
     pub ended: Vec<TransferId>,
-    /// Caps whose row is behind.
+    /// Caps changed since the older part of the journal was closed.
     pub caps: Vec<i64>,
+    /// Caps changed in the older part of the journal and not folded since, in falling order.
+    pub next_caps: Vec<i64>,
     /// The batches the journal holds and their sizes in bytes, oldest first.
     pub journal: VecDeque<(i64, usize)>,
     /// The sum of these sizes.
@@ -182,6 +187,7 @@ impl Memory {
         }
         self.ended.clear();
         self.caps.clear();
+        self.next_caps.clear();
         self.older_until = 0;
         self.for_reading = false;
     }
@@ -190,6 +196,14 @@ impl Memory {
     pub fn bound(&mut self) {
         if self.books.accounts.len() > MOST_ACCOUNTS {
             self.books.accounts.retain(|_, known| known.fold != Fold::Done);
+        }
+        if self.caps.len() > 2 * self.books.caps.len() + 1024 {
+            self.caps.sort_unstable();
+            self.caps.dedup();
+        }
+        if self.books.caps.len() > MOST_CAPS {
+            let behind: FxHashSet<i64> = self.caps.iter().chain(&self.next_caps).copied().collect();
+            self.books.caps.retain(|id, _| behind.contains(id));
         }
     }
 }

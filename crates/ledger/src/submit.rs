@@ -48,6 +48,9 @@ pub async fn submit_at(
 
     let outcomes = commands.iter().map(|command| memory.books.apply(command)).collect();
 
+    let caps = &mut memory.books.batch.caps;
+    caps.sort_unstable();
+    caps.dedup();
     let books = &memory.books;
     let changed = books.batch.accounts.iter().filter_map(|id| books.accounts.get(id));
     let balances = changed.map(|known| known.account.balance()).collect();

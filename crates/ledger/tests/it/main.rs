@@ -1,6 +1,7 @@
 //! The ledger through its one door, on a real database.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
+mod caps;
 mod incidents;
 mod model;
 mod pages;
