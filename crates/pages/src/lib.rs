@@ -15,7 +15,7 @@
 //! | `/verify` | [`verify::Verify`] | `verify.html` |
 //! | `/exchange` | [`exchange::Exchange`] | `exchange.html` |
 //! | `/islands` | [`islands::Islands`] | `islands.html` |
-//! | `/settings` | [`settings::Settings`] | `settings.html` |
+//! | `/settings`, `/settings/keys/{id}` | [`settings`] | `settings.html`, `key.html` |
 //! | `/docs` | [`docs::Docs`] | `docs.html` |
 //! | sandbox payment and identity | [`sandbox`] | `sandbox_*.html` |
 //! | errors | [`error::ErrorPage`] | `error.html` |

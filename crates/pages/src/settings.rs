@@ -1,4 +1,4 @@
-//! `/settings`: profile, verification, API keys, sessions.
+//! `/settings`: profile, verification, API keys, sessions; and the page of one key.
 
 use askama::Template;
 
@@ -22,12 +22,42 @@ pub struct Settings {
     pub keys: Vec<KeyRow>,
     /// A key that was just made, shown this once.
     pub new_key: Option<NewKey>,
+    /// The form of the next key.
+    pub draft: KeyDraft,
+}
+
+/// `/settings/keys/{id}`: name and limits of one key.
+#[derive(Clone, Debug, Template)]
+#[template(path = "key.html")]
+pub struct Key {
+    /// The frame.
+    pub layout: Layout,
+    /// For the form.
+    pub id: String,
+    /// Its name.
+    pub title: String,
+    /// Its first letters: `ak_1a2b3`.
+    pub prefix: String,
+    /// `read, write`
+    pub scopes: String,
+    /// When it was made.
+    pub created: When,
+    /// What it has spent in all: `112.40`.
+    pub spent: String,
+    /// What is reserved for its running jobs, if anything.
+    pub held: Option<String>,
+    /// The name in the form.
+    pub name: String,
+    /// What is wrong with it.
+    pub name_error: Option<String>,
+    /// The limits in the form.
+    pub limits: Vec<LimitField>,
 }
 
 /// An API key.
 #[derive(Clone, Debug)]
 pub struct KeyRow {
-    /// For the form that revokes it.
+    /// For the forms that change it.
     pub id: String,
     /// Its name.
     pub name: String,
@@ -35,12 +65,57 @@ pub struct KeyRow {
     pub prefix: String,
     /// `read, write`
     pub scopes: String,
-    /// What it may spend in all, if that is limited: `100.00`.
-    pub limit: Option<String>,
+    /// How far its limits are used, if it has any.
+    pub uses: Vec<LimitUse>,
+    /// What it has spent in all: `112.40`.
+    pub spent: String,
     /// When it was made.
     pub created: When,
     /// When it was last used.
     pub last_used: Option<When>,
+}
+
+/// How far a limit is used.
+#[derive(Clone, Debug)]
+pub struct LimitUse {
+    /// `12.40 of 50.00 this month`
+    pub text: String,
+    /// The same in whole percent, at most 100.
+    pub percent: u8,
+    /// Nothing is left of it.
+    pub full: bool,
+}
+
+/// What was typed into the form of a new key.
+#[derive(Clone, Debug)]
+pub struct KeyDraft {
+    /// Its name.
+    pub name: String,
+    /// What is wrong with it.
+    pub name_error: Option<String>,
+    /// It may read.
+    pub read: bool,
+    /// It may write.
+    pub write: bool,
+    /// What is wrong with these two.
+    pub scopes_error: Option<String>,
+    /// Its limits.
+    pub limits: Vec<LimitField>,
+}
+
+/// The field of a limit.
+#[derive(Clone, Debug)]
+pub struct LimitField {
+    /// As in the form: `limit_day`.
+    pub name: String,
+    /// `Per day`
+    pub label: String,
+    /// What is in it.
+    pub value: String,
+    /// What is wrong with that.
+    pub error: Option<String>,
+    /// How far it is used: `12.40 used, begins anew 1 Dec 2026, 00:00 UTC`.
+    pub used: Option<String>,
 }
 
 /// A key that was just made.
@@ -50,4 +125,17 @@ pub struct NewKey {
     pub name: String,
     /// The key itself.
     pub key: String,
+}
+
+impl KeyDraft {
+    /// Whether the limits are to be seen at once.
+    pub(crate) fn shows_limits(&self) -> bool {
+        self.limits.iter().any(|limit| limit.error.is_some() || !limit.value.is_empty())
+    }
+}
+
+impl LimitUse {
+    pub(crate) const fn class(&self) -> &'static str {
+        if self.full { "meter full" } else { "meter" }
+    }
 }

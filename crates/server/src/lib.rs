@@ -44,6 +44,11 @@ pub const MIGRATIONS: &[MigrationSet] = &[
                 sqlite: include_str!("../migrations/sqlite/0002_coordinators.sql"),
                 postgres: include_str!("../migrations/postgres/0002_coordinators.sql"),
             },
+            Migration {
+                name: "a cap for every API key",
+                sqlite: include_str!("../migrations/sqlite/0003_limits.sql"),
+                postgres: include_str!("../migrations/postgres/0003_limits.sql"),
+            },
         ],
     },
 ];

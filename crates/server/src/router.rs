@@ -63,7 +63,7 @@ fn api() -> Router<Arc<App>> {
         .route("/market/rates", get(market::all))
         .route("/market/rates/{slug}", get(market::one))
         .route("/api-keys", get(api_keys::list).post(api_keys::create))
-        .route("/api-keys/{id}", axum::routing::delete(api_keys::delete))
+        .route("/api-keys/{id}", get(api_keys::show).patch(api_keys::change).delete(api_keys::delete))
         .route("/credits/packages", get(credits::packages))
         .route("/credits/purchases", get(credits::purchases).post(credits::buy))
         .route("/credits/transactions", get(credits::transactions))
@@ -177,7 +177,7 @@ fn cross_origin(mut response: Response, asked: Option<&HeaderValue>) -> Response
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.cloned().unwrap_or(usual));
     for (name, value) in [
         ("access-control-allow-origin", "*"),
-        ("access-control-allow-methods", "GET, POST, DELETE"),
+        ("access-control-allow-methods", "GET, POST, PATCH, DELETE"),
         (
             "access-control-expose-headers",
             "x-request-id, x-job-id, x-credits-used, retry-after, idempotent-replayed",

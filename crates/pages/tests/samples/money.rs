@@ -2,7 +2,7 @@
 
 use pages::credits::{ActivityRow, Credits, CreditsReturn, Package, PurchaseRow, ReturnState};
 use pages::sandbox::{CheckoutState, SandboxCheckout, SandboxIdentity};
-use pages::settings::{KeyRow, NewKey, Settings};
+use pages::settings::{Key, KeyDraft, KeyRow, LimitField, LimitUse, NewKey, Settings};
 use pages::{Badge, Flash, Nav, Template, Tone};
 
 use super::{HOSTILE, Sample, member, poor, when};
@@ -86,16 +86,49 @@ fn back(state: ReturnState) -> askama::Result<String> {
     .render()
 }
 
-fn settings(full: bool) -> Settings {
-    let key = |name: &str, limit: Option<&str>, used: bool| KeyRow {
+fn limits(filled: bool) -> Vec<LimitField> {
+    let field = |name: &str, label: &str, value: &str, error: Option<&str>, used: Option<&str>| LimitField {
+        name: name.into(),
+        label: label.into(),
+        value: if filled { value.into() } else { String::new() },
+        error: error.filter(|_| filled).map(Into::into),
+        used: used.filter(|_| filled).map(Into::into),
+    };
+    let too_much = "Must not be more than the limit per month, 50.00.";
+    vec![
+        field("limit_day", "Per day", "5", None, Some("1.25 used; begins anew 23 Nov 2026, 00:00 UTC.")),
+        field("limit_week", "Per week", HOSTILE, Some(too_much), None),
+        field("limit_month", "Per month", "50", None, Some("12.40 used; begins anew 1 Dec 2026, 00:00 UTC.")),
+        field("limit_total", "In all", "", None, None),
+    ]
+}
+
+fn keys() -> Vec<KeyRow> {
+    let limit = |text: &str, percent: u8| LimitUse { text: text.into(), percent, full: percent == 100 };
+    let key = |name: &str, uses: Vec<LimitUse>, used: bool| KeyRow {
         id: "key_1".into(),
         name: name.into(),
         prefix: "ak_1a2b3".into(),
         scopes: "read, write".into(),
-        limit: limit.map(Into::into),
+        uses,
+        spent: "1,112.40".into(),
         created: when("3 Oct 2026"),
         last_used: used.then(|| when("22 Nov 2026")),
     };
+    let all = vec![
+        limit("5.00 of 5.00 today", 100),
+        limit("12.40 of 25.00 this week", 49),
+        limit("12.40 of 50.00 this month", 24),
+        limit("112.40 of 10,000.00 in all", 1),
+    ];
+    vec![
+        key("laptop", vec![limit("12.40 of 50.00 this month", 24)], true),
+        key(HOSTILE, vec![], false),
+        key("ci", all, true),
+    ]
+}
+
+fn settings(full: bool) -> Settings {
     Settings {
         layout: if full { member("Settings", Nav::Settings) } else { poor("Settings", Nav::Settings) },
         name: if full { HOSTILE.into() } else { String::new() },
@@ -106,14 +139,51 @@ fn settings(full: bool) -> Settings {
             Badge::new("not verified", Tone::Plain)
         },
         verification_note: "You can spend credits.".into(),
-        keys: if full {
-            vec![key("laptop", Some("100.00"), true), key(HOSTILE, None, false)]
-        } else {
-            vec![]
-        },
+        keys: if full { keys() } else { vec![] },
         new_key: full
             .then(|| NewKey { name: "laptop".into(), key: "ak_1a2b3c4d5e6f7g8h9i0jklmnopqrstuv".into() }),
+        draft: KeyDraft {
+            name: String::new(),
+            name_error: None,
+            read: true,
+            write: true,
+            scopes_error: None,
+            limits: limits(false),
+        },
     }
+}
+
+/// The form of a new key that was refused.
+fn refused() -> askama::Result<String> {
+    let mut page = settings(false);
+    page.layout.flash =
+        Some(Flash::bad("No key was made. See what is wrong with the form of the new key below."));
+    page.draft = KeyDraft {
+        name: HOSTILE.into(),
+        name_error: Some("Give the key a name of 1 to 64 letters.".into()),
+        read: false,
+        write: false,
+        scopes_error: Some("Tick read, write, or both.".into()),
+        limits: limits(true),
+    };
+    page.render()
+}
+
+fn key(filled: bool) -> askama::Result<String> {
+    Key {
+        layout: member("API key laptop", Nav::Settings),
+        id: "key_1".into(),
+        title: if filled { HOSTILE.into() } else { "laptop".into() },
+        prefix: "ak_1a2b3".into(),
+        scopes: "read, write".into(),
+        created: when("3 Oct 2026, 18:40 UTC"),
+        spent: "112.40".into(),
+        held: filled.then(|| "2.00".into()),
+        name: "laptop".into(),
+        name_error: None,
+        limits: limits(filled),
+    }
+    .render()
 }
 
 pub fn pages() -> askama::Result<Vec<Sample>> {
@@ -155,5 +225,8 @@ pub fn pages() -> askama::Result<Vec<Sample>> {
         ("identity_closed", identity(true)?),
         ("settings", settings(true).render()?),
         ("settings_empty", settings(false).render()?),
+        ("settings_refused", refused()?),
+        ("key", key(true)?),
+        ("key_unlimited", key(false)?),
     ])
 }

@@ -1,15 +1,18 @@
-//! API keys: `ak_…`, shown once, stored hashed, with scopes and an optional spending limit.
+//! API keys: `ak_…`, shown once, stored hashed, with scopes and limits of what they may spend.
 //!
 //! Keys are looked up in memory; the transaction that spends asks the database once more whether the key is
-//! revoked and what is left of its limit, so the copy here may only refuse sooner, never admit (incidents 7, 8).
+//! revoked and what is left of its limits, so the copy here may only refuse sooner, never admit (incidents 7, 8).
+//!
+//! Every key has a ledger cap with its number, whether it is limited or not (incident 103). A key's limits are there and
+//! nowhere else: what is shown is what is enforced.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use db::DbError;
-use ledger::Limits;
-use types::id::{ApiKeyId, Id};
+use db::{DbError, Tx};
+use ledger::{Cap, Command, Limits, Period};
+use types::id::{ApiKeyId, Id, UserId};
 use types::money::MicroCredits;
 use types::time::Timestamp;
 
@@ -33,12 +36,19 @@ pub struct ApiKey {
     pub prefix: String,
     /// What it may do.
     pub scopes: Scopes,
-    /// The most it may ever spend.
-    pub spend_limit: Option<MicroCredits>,
     /// Since when.
     pub created_at: Timestamp,
     /// When last, to the minute or so.
     pub last_used_at: Option<Timestamp>,
+}
+
+/// A key with what it may spend and has spent.
+#[derive(Clone, Debug)]
+pub struct KeyInUse {
+    /// The key.
+    pub key: ApiKey,
+    /// Its limits and how far they are used, now.
+    pub cap: Cap,
 }
 
 /// What a key may do.
@@ -59,7 +69,7 @@ pub struct Caller {
     pub key: Arc<ApiKey>,
 }
 
-/// Why a key is not made.
+/// Why a key is not made or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// No name, or a long one.
@@ -68,27 +78,62 @@ pub enum KeyError {
     /// Neither read nor write, or an unknown word.
     #[error("must be read, write or both, separated by a comma")]
     Scopes,
-    /// Not an amount, or not above zero.
-    #[error("must be a number of credits above 0")]
-    Limit,
+    /// A limit that cannot be one: which, and why.
+    #[error("{1}")]
+    Limit(Period, LimitError),
     /// Too many.
     #[error("you have 50 API keys; revoke one first")]
     TooMany,
+    /// Not there, or another's, or revoked.
+    #[error("there is no such API key")]
+    NotFound,
+    /// The key it is asked with has limits: it could give itself others.
+    #[error("a key with a spending limit cannot manage API keys")]
+    Limited,
+    /// The key it is asked with was revoked a moment ago.
+    #[error("this API key has been revoked")]
+    Revoked,
     /// The database.
     #[error(transparent)]
     Db(#[from] DbError),
 }
 
+/// Why a number is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LimitError {
+    /// Not an amount, or not above zero: it would let nothing through.
+    #[error("must be a number of credits above 0")]
+    NotAnAmount,
+    /// It would never be reached (incident 78).
+    #[error("must not be more than the limit {}, {}", in_words(*longer), limit.display_grouped())]
+    AboveLonger {
+        /// The longer period.
+        longer: Period,
+        /// Its limit.
+        limit: MicroCredits,
+    },
+}
+
 /// What a new key shall be.
 #[derive(Clone, Debug)]
 pub struct KeyRequest {
-    /// What its owner calls it.
-    pub name: String,
-    /// What it may do.
-    pub scopes: Scopes,
-    /// The most it may ever spend.
-    pub spend_limit: Option<MicroCredits>,
+    name: String,
+    scopes: Scopes,
+    limits: Limits,
 }
+
+/// What is to be changed of a key.
+#[derive(Clone, Debug, Default)]
+pub struct KeyChange {
+    /// What its owner calls it from now on.
+    pub name: Option<String>,
+    /// Its limits from now on.
+    pub limits: LimitChange,
+}
+
+/// New limits, or none, for some periods; others stay as they are.
+#[derive(Clone, Debug, Default)]
+pub struct LimitChange(Vec<(Period, Option<MicroCredits>)>);
 
 impl Scopes {
     /// Both.
@@ -132,32 +177,82 @@ impl KeyRequest {
     ///
     /// # Errors
     /// A [`KeyError`] for the first field that is wrong.
-    pub fn new(name: &str, scopes: Scopes, limit: Option<&str>) -> Result<Self, KeyError> {
-        let name = name.trim();
-        if name.is_empty() || name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
-            return Err(KeyError::Name);
-        }
+    pub fn new(name: &str, scopes: Scopes, limits: &LimitChange) -> Result<Self, KeyError> {
+        let name = check_name(name)?;
         if scopes.words().is_empty() {
             return Err(KeyError::Scopes);
         }
-        let spend_limit = match limit.map(str::trim).filter(|text| !text.is_empty()) {
-            None => None,
-            Some(text) => {
-                let limit: MicroCredits = text.parse().map_err(|_| KeyError::Limit)?;
-                Some(limit)
-                    .filter(|limit| limit.is_positive())
-                    .map_or(Err(KeyError::Limit), |limit| Ok(Some(limit)))?
-            }
-        };
-        Ok(Self { name: name.to_owned(), scopes, spend_limit })
+        Ok(Self { name, scopes, limits: limits.on(Limits::default())? })
     }
 }
 
-/// Makes a key; answers it with its secret, which nobody will see again.
+impl LimitChange {
+    /// Sets or takes away the limit of a period.
+    ///
+    /// # Errors
+    /// [`KeyError::Limit`] when it is not above zero.
+    pub fn set(&mut self, period: Period, limit: Option<MicroCredits>) -> Result<(), KeyError> {
+        if limit.is_some_and(|limit| !limit.is_positive()) {
+            return Err(KeyError::Limit(period, LimitError::NotAnAmount));
+        }
+        self.0.push((period, limit));
+        Ok(())
+    }
+
+    /// Sets a limit that somebody typed; nothing takes it away.
+    ///
+    /// # Errors
+    /// [`KeyError::Limit`] when it is no amount above zero.
+    pub fn set_text(&mut self, period: Period, text: &str) -> Result<(), KeyError> {
+        let limit = match text.trim() {
+            "" => None,
+            text => Some(text.parse().map_err(|_| KeyError::Limit(period, LimitError::NotAnAmount))?),
+        };
+        self.set(period, limit)
+    }
+
+    /// The limits after this change of others, if they go together.
+    fn on(&self, limits: Limits) -> Result<Limits, KeyError> {
+        let limits = self.0.iter().fold(limits, |limits, (period, limit)| limits.with(*period, *limit));
+        let mut longer: Vec<(Period, MicroCredits)> = Vec::new();
+        for period in Period::ALL {
+            let Some(limit) = limits.get(period) else { continue };
+            if let Some(&(longer, most)) = longer.iter().find(|(_, most)| limit > *most) {
+                return Err(KeyError::Limit(period, LimitError::AboveLonger { longer, limit: most }));
+            }
+            longer.push((period, limit));
+        }
+        Ok(limits)
+    }
+}
+
+fn check_name(name: &str) -> Result<String, KeyError> {
+    let name = name.trim();
+    if name.is_empty() || name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
+        return Err(KeyError::Name);
+    }
+    Ok(name.to_owned())
+}
+
+const fn in_words(period: Period) -> &'static str {
+    match period {
+        Period::Total => "in all",
+        Period::Day => "per day",
+        Period::Week => "per week",
+        Period::Month => "per month",
+    }
+}
+
+/// Makes a key; answers it with its secret, which nobody will see again. `by` is the key it is asked with, if it is one.
 ///
 /// # Errors
-/// [`KeyError::TooMany`] or the database's.
-pub async fn create(app: &App, user: &User, request: KeyRequest) -> Result<(ApiKey, String), KeyError> {
+/// A [`KeyError`].
+pub async fn create(
+    app: &App,
+    user: &User,
+    by: Option<ApiKeyId>,
+    request: KeyRequest,
+) -> Result<(KeyInUse, String), KeyError> {
     let now = app.clock.now();
     let secret = secrets::new(&*app.random, "ak_");
     let key = ApiKey {
@@ -165,44 +260,121 @@ pub async fn create(app: &App, user: &User, request: KeyRequest) -> Result<(ApiK
         name: request.name,
         prefix: secret.chars().take(8).collect(),
         scopes: request.scopes,
-        spend_limit: request.spend_limit,
         created_at: now,
         last_used_at: None,
     };
+    let cap = Cap::new(key.id.get(), request.limits).at(now);
     let (row, hash, user) = (key.clone(), secrets::hash(&secret), user.id);
     app.db
         .tx("create_key", async move |tx| {
+            may_manage(tx, by, now).await?;
             if store::keys_of(tx, user).await?.len() >= MAX_KEYS {
                 return Err(KeyError::TooMany);
             }
             store::insert_key(tx, user, &row, &hash).await?;
-            if let Some(limit) = row.spend_limit {
-                ledger::open_cap(tx, row.id.get(), Limits::total(Some(limit))).await?;
-            }
-            Ok(())
+            Ok(ledger::open_cap(tx, cap.id, cap.limits).await?)
         })
         .await?;
-    Ok((key, secret))
+    Ok((KeyInUse { key, cap }, secret))
 }
 
-/// The keys of a user, newest first.
+/// A key with limits manages no keys, nor does one that was revoked. Asked in the transaction that changes something:
+/// what the caller was let in by may be out of date.
+async fn may_manage(tx: &mut Tx<'_>, by: Option<ApiKeyId>, now: Timestamp) -> Result<(), KeyError> {
+    let Some(by) = by else { return Ok(()) };
+    if !store::revoked(tx, &[by]).await?.is_empty() {
+        return Err(KeyError::Revoked);
+    }
+    if ledger::cap(tx, by.get(), now).await?.limits.is_none() { Ok(()) } else { Err(KeyError::Limited) }
+}
+
+/// The keys of a user, newest first, with what they may spend and have spent.
 ///
 /// # Errors
 /// A [`DbError`].
-pub async fn list(app: &App, user: &User) -> Result<Vec<ApiKey>, DbError> {
-    let user = user.id;
-    app.db.read("api_keys", async move |tx| store::keys_of(tx, user).await).await
-}
-
-/// Revokes a key of this user; answers whether there was such a one.
-///
-/// # Errors
-/// A [`DbError`].
-pub async fn revoke(app: &App, user: &User, id: ApiKeyId) -> Result<bool, DbError> {
+pub async fn list(app: &App, user: &User) -> Result<Vec<KeyInUse>, DbError> {
     let (user, now) = (user.id, app.clock.now());
-    let revoked = app.db.tx("revoke_key", async move |tx| store::revoke_key(tx, user, id, now).await).await?;
+    app.db
+        .read("api_keys", async move |tx| {
+            let keys = store::keys_of(tx, user).await?;
+            in_use(tx, keys, now).await
+        })
+        .await
+}
+
+/// A key of this user.
+///
+/// # Errors
+/// A [`KeyError`].
+pub async fn find(app: &App, user: &User, id: ApiKeyId) -> Result<KeyInUse, KeyError> {
+    let (user, now) = (user.id, app.clock.now());
+    app.db.read("one_api_key", async move |tx| one(tx, user, id, now).await).await
+}
+
+async fn one(tx: &mut Tx<'_>, user: UserId, id: ApiKeyId, now: Timestamp) -> Result<KeyInUse, KeyError> {
+    let key = store::key_of(tx, user, id).await?.ok_or(KeyError::NotFound)?;
+    in_use(tx, vec![key], now).await?.pop().ok_or(KeyError::NotFound)
+}
+
+async fn in_use(tx: &mut Tx<'_>, keys: Vec<ApiKey>, now: Timestamp) -> Result<Vec<KeyInUse>, DbError> {
+    let ids: Vec<i64> = keys.iter().map(|key| key.id.get()).collect();
+    let caps = ledger::caps(tx, &ids, now).await?;
+    let both = keys.into_iter().zip(caps);
+    both.map(|(key, cap)| {
+        let missing = || DbError::Other(format!("the API key {} has no cap", key.id));
+        cap.ok_or_else(missing).map(|cap| KeyInUse { key, cap })
+    })
+    .collect()
+}
+
+/// Changes name and limits of a key of this user, all of it or nothing. What was spent stays counted.
+///
+/// # Errors
+/// A [`KeyError`].
+pub async fn change(
+    app: &App,
+    user: &User,
+    by: Option<ApiKeyId>,
+    id: ApiKeyId,
+    change: KeyChange,
+) -> Result<KeyInUse, KeyError> {
+    let (user, now) = (user.id, app.clock.now());
+    let name = change.name.as_deref().map(check_name).transpose()?;
+    let changed = app
+        .db
+        .tx("change_key", async move |tx| {
+            may_manage(tx, by, now).await?;
+            let KeyInUse { mut key, cap } = one(tx, user, id, now).await?;
+            let limits = change.limits.on(cap.limits)?;
+            if let Some(name) = &name {
+                store::rename_key(tx, id, name).await?;
+                key.name.clone_from(name);
+            }
+            let limit = Command::Limit { cap: cap.id, limits };
+            for outcome in ledger::submit(tx, &[limit], now).await?.outcomes {
+                outcome.map_err(|refusal| DbError::Other(format!("a limit was refused: {refusal}")))?;
+            }
+            Ok::<_, KeyError>(KeyInUse { key, cap: Cap { limits, ..cap } })
+        })
+        .await?;
     app.keys.forget();
-    Ok(revoked)
+    Ok(changed)
+}
+
+/// Revokes a key of this user.
+///
+/// # Errors
+/// A [`KeyError`].
+pub async fn revoke(app: &App, user: &User, by: Option<ApiKeyId>, id: ApiKeyId) -> Result<(), KeyError> {
+    let (user, now) = (user.id, app.clock.now());
+    app.db
+        .tx("revoke_key", async move |tx| {
+            may_manage(tx, by, now).await?;
+            if store::revoke_key(tx, user, id, now).await? { Ok(()) } else { Err(KeyError::NotFound) }
+        })
+        .await?;
+    app.keys.forget();
+    Ok(())
 }
 
 /// Keys seen lately, by the hash of their secret.

@@ -2,15 +2,13 @@
 
 use db::{DbError, Row, Tx, params};
 use types::id::{ApiKeyId, UserId};
-use types::money::MicroCredits;
 use types::time::Timestamp;
 
 use super::User;
 use super::api_keys::{ApiKey, Scopes};
 
 const USER: &str = "u.id, u.email, u.name, u.wallet_id, u.earnings_id, u.created_at";
-const KEY: &str =
-    "k.id, k.name, k.prefix, k.scopes, k.spend_limit, k.created_at, k.last_used_at, k.revoked_at";
+const KEY: &str = "k.id, k.name, k.prefix, k.scopes, k.created_at, k.last_used_at";
 
 pub async fn insert_user(tx: &mut Tx<'_>, user: &User) -> Result<(), DbError> {
     let sql = "INSERT INTO users (id, email, name, wallet_id, earnings_id, created_at) VALUES ($1, $2, $3, $4, $5, $6)";
@@ -125,11 +123,10 @@ pub async fn insert_key(
     key: &ApiKey,
     secret_hash: &str,
 ) -> Result<(), DbError> {
-    let sql = "INSERT INTO api_keys (id, user_id, name, prefix, secret_hash, scopes, spend_limit, created_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    let sql = "INSERT INTO api_keys (id, user_id, name, prefix, secret_hash, scopes, created_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7)";
     let scopes = key.scopes.to_string();
-    let row =
-        params![key.id, user, &key.name, &key.prefix, secret_hash, &scopes, key.spend_limit, key.created_at];
+    let row = params![key.id, user, &key.name, &key.prefix, secret_hash, &scopes, key.created_at];
     tx.execute_one(sql, &row).await
 }
 
@@ -147,6 +144,16 @@ pub async fn keys_of(tx: &mut Tx<'_>, user: UserId) -> Result<Vec<ApiKey>, DbErr
         "SELECT {KEY} FROM api_keys k WHERE k.user_id = $1 AND k.revoked_at IS NULL ORDER BY k.id DESC"
     );
     tx.query(&sql, &params![user]).await?.iter().map(|row| read_key(row, 0)).collect()
+}
+
+pub async fn key_of(tx: &mut Tx<'_>, user: UserId, id: ApiKeyId) -> Result<Option<ApiKey>, DbError> {
+    let sql =
+        format!("SELECT {KEY} FROM api_keys k WHERE k.id = $1 AND k.user_id = $2 AND k.revoked_at IS NULL");
+    tx.query_opt(&sql, &params![id, user]).await?.map(|row| read_key(&row, 0)).transpose()
+}
+
+pub async fn rename_key(tx: &mut Tx<'_>, id: ApiKeyId, name: &str) -> Result<(), DbError> {
+    tx.execute_one("UPDATE api_keys SET name = $2 WHERE id = $1", &params![id, name]).await
 }
 
 pub async fn revoke_key(
@@ -188,8 +195,7 @@ fn read_key(row: &Row, first: usize) -> Result<ApiKey, DbError> {
         name: row.get(first + 1)?,
         prefix: row.get(first + 2)?,
         scopes: Scopes::parse(&row.get::<String>(first + 3)?),
-        spend_limit: row.get::<Option<MicroCredits>>(first + 4)?,
-        created_at: row.get(first + 5)?,
-        last_used_at: row.get(first + 6)?,
+        created_at: row.get(first + 4)?,
+        last_used_at: row.get(first + 5)?,
     })
 }

@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 use ledger::statement::StatementError;
+use types::money::MicroCredits;
 
 use crate::accounts::api_keys::KeyError;
 use crate::accounts::magic_link::SignInError;
@@ -38,6 +39,7 @@ impl From<JobError> for ApiError {
             }
             JobError::KeyRevoked => Self::unauthenticated("This API key has been revoked."),
             JobError::InsufficientCredits { required, available, reason } => {
+                let text = over_the_limit(required, available, reason).unwrap_or(text);
                 Self::new(StatusCode::PAYMENT_REQUIRED, "insufficient_credits", text)
                     .with_amount("required", required)
                     .with_amount("available", available)
@@ -117,7 +119,10 @@ impl From<KeyError> for ApiError {
         match error {
             KeyError::Name => Self::invalid("name", text),
             KeyError::Scopes => Self::invalid("scopes", text),
-            KeyError::Limit => Self::invalid("limit", text),
+            KeyError::Limit(period, _) => Self::invalid(format!("limits.{}", period.name()), text),
+            KeyError::NotFound => Self::not_found("API key"),
+            KeyError::Limited => Self::forbidden("limited_key", &sentence(&text)),
+            KeyError::Revoked => Self::unauthenticated(&sentence(&text)),
             KeyError::TooMany => Self::new(StatusCode::CONFLICT, "too_many_keys", sentence(&text)),
             KeyError::Db(error) => error.into(),
         }
@@ -168,6 +173,18 @@ fn internal() -> ApiError {
         "internal",
         "Something went wrong on our side. Nothing was charged for this request.",
     )
+}
+
+/// What to say when it is not the wallet that stands in the way but a limit of the key.
+fn over_the_limit(required: MicroCredits, available: MicroCredits, reason: &str) -> Option<String> {
+    let period = match reason {
+        "key_limit" => "",
+        "key_limit_day" => " today",
+        "key_limit_week" => " this week",
+        "key_limit_month" => " this month",
+        _ => return None,
+    };
+    Some(format!("This API key has reached its spending limit: {required} needed, {available} left{period}."))
 }
 
 /// With a capital letter in front and a full stop behind.

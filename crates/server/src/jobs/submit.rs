@@ -317,10 +317,10 @@ fn considered(permit: &Permit) -> String {
     serde_json::to_string(&rows).unwrap_or_default()
 }
 
-/// The ledger cap of a key, if it has a spending limit.
+/// The ledger cap of a key. Every key has one, so that a limit set while a job is on its way counts for it too.
 #[must_use]
 pub fn cap_of(key: Option<&ApiKey>) -> Option<i64> {
-    key.filter(|key| key.spend_limit.is_some()).map(|key| key.id.get())
+    key.map(|key| key.id.get())
 }
 
 /// A job of this user, as stored, with its output.

@@ -93,6 +93,7 @@ fn flash(query: &str) -> Option<Flash> {
         }
         "token_revoked" => (Good, "The token was revoked. An Island that used it has been disconnected."),
         "key_revoked" => (Good, "The key was revoked. Programs that use it are refused from now on."),
+        "key_saved" => (Good, "The key was saved. Its limits are in force from now on."),
         "profile_saved" => (Good, "Your name was saved."),
         "signed_out" => (Good, "You are signed out."),
         "signed_out_everywhere" => {

@@ -16,6 +16,7 @@ pub mod home;
 pub mod image;
 pub mod islands;
 pub mod jobs;
+pub mod keys;
 pub mod live;
 pub mod sandbox;
 pub mod session;
@@ -70,6 +71,7 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/settings", get(settings::show))
         .route("/settings/profile", post(settings::rename))
         .route("/settings/keys", post(settings::create_key))
+        .route("/settings/keys/{id}", get(keys::show).post(keys::change))
         .route("/settings/keys/{id}/revoke", post(settings::revoke_key))
         .route("/settings/sessions/end", post(settings::end_sessions))
         .route("/docs", get(docs::show))

@@ -1,20 +1,21 @@
-//! `/settings`: profile, verification, API keys, sessions.
+//! `/settings`: profile, verification, new and revoked API keys, sessions.
 
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
-use pages::settings::{KeyRow, NewKey, Settings};
+use pages::settings::{KeyDraft, NewKey, Settings};
 use pages::{Badge, Flash, Nav, Tone};
 use types::id::ApiKeyId;
 
 use super::Page;
 use super::error::capitalised;
 use super::forms::Posted;
-use super::frame::{Said, frame, shown, when};
+use super::frame::{Said, frame};
+use super::keys;
 use super::session::{self, Named, SignedIn};
-use crate::accounts::api_keys::{self, ApiKey, KeyError, KeyRequest, Scopes};
+use crate::accounts::api_keys::{self, KeyError, KeyRequest, Scopes};
 use crate::accounts::sessions::{self, Session};
 use crate::accounts::{self, MAX_NAME};
 use crate::app::App;
@@ -30,7 +31,7 @@ pub async fn show(
     SignedIn(session): SignedIn,
     Said(flash): Said,
 ) -> Result<Page<Settings>, ApiError> {
-    page(&app, &session, None, flash).await
+    page(&app, &session, Shown::new(flash)).await
 }
 
 /// `POST /settings/profile`.
@@ -45,7 +46,7 @@ pub async fn rename(
         return Ok(Redirect::to("/settings?done=profile_saved").into_response());
     }
     let text = format!("The name can have at most {MAX_NAME} letters, on one line. Nothing was changed.");
-    let page = page(&app, &session, None, Some(Flash::bad(text))).await?;
+    let page = page(&app, &session, Shown::new(Some(Flash::bad(text)))).await?;
     Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
 }
 
@@ -58,27 +59,30 @@ pub async fn create_key(
     Posted { session, form }: Posted,
 ) -> Result<Response, ApiError> {
     let scopes = Scopes { read: form.ticked("scope_read"), write: form.ticked("scope_write") };
-    let made = match KeyRequest::new(form.get("name"), scopes, Some(form.get("limit"))) {
-        Ok(request) => api_keys::create(&app, &session.user, request).await,
+    let request = keys::limits(&form).and_then(|limits| KeyRequest::new(form.get("name"), scopes, &limits));
+    let made = match request {
+        Ok(request) => api_keys::create(&app, &session.user, None, request).await,
         Err(error) => Err(error),
     };
-    let (status, text) = match made {
-        Ok((key, secret)) => {
-            let new = NewKey { name: key.name, key: secret };
-            return Ok(page(&app, &session, Some(new), None).await?.into_response());
+    let error = match made {
+        Ok((made, secret)) => {
+            let new = NewKey { name: made.key.name, key: secret };
+            return Ok(page(&app, &session, Shown { new_key: Some(new), ..Shown::new(None) })
+                .await?
+                .into_response());
         }
-        Err(KeyError::Name) => (StatusCode::UNPROCESSABLE_ENTITY, "Give the key a name of 1 to 64 letters.".to_owned()),
-        Err(KeyError::Scopes) => {
-            (StatusCode::UNPROCESSABLE_ENTITY, "Tick what the key may do: read, write, or both.".to_owned())
-        }
-        Err(KeyError::Limit) => (
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "The spending limit must be a number of credits above 0, such as 100. Leave it empty for no limit.".to_owned(),
-        ),
-        Err(error @ KeyError::TooMany) => (StatusCode::CONFLICT, capitalised(&error.to_string())),
-        Err(error) => return Err(error.into()),
+        Err(error) => error,
     };
-    Ok((status, page(&app, &session, None, Some(Flash::bad(text))).await?).into_response())
+    let (status, text) = match &error {
+        KeyError::TooMany => (StatusCode::CONFLICT, capitalised(&error.to_string())),
+        KeyError::Name | KeyError::Scopes | KeyError::Limit(..) => (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "No key was made. See what is wrong with the form of the new key below.".to_owned(),
+        ),
+        _ => return Err(error.into()),
+    };
+    let shown = Shown { draft: keys::draft(&form, scopes, &error), ..Shown::new(Some(Flash::bad(text))) };
+    Ok((status, page(&app, &session, shown).await?).into_response())
 }
 
 /// `POST /settings/keys/{id}/revoke`.
@@ -90,9 +94,7 @@ pub async fn revoke_key(
     Named(id): Named<ApiKeyId>,
     Posted { session, .. }: Posted,
 ) -> Result<Redirect, ApiError> {
-    if !api_keys::revoke(&app, &session.user, id).await? {
-        return Err(ApiError::not_found("API key"));
-    }
+    api_keys::revoke(&app, &session.user, None, id).await?;
     Ok(Redirect::to("/settings?done=key_revoked"))
 }
 
@@ -109,15 +111,23 @@ pub async fn end_sessions(
     Ok((forgotten, Redirect::to("/login?done=signed_out_everywhere")).into_response())
 }
 
-async fn page(
-    app: &App,
-    session: &Session,
-    new_key: Option<NewKey>,
+/// What the page shows besides what is stored.
+struct Shown {
     flash: Option<Flash>,
-) -> Result<Page<Settings>, ApiError> {
+    new_key: Option<NewKey>,
+    draft: KeyDraft,
+}
+
+impl Shown {
+    fn new(flash: Option<Flash>) -> Self {
+        Self { flash, new_key: None, draft: keys::empty_draft() }
+    }
+}
+
+async fn page(app: &App, session: &Session, shown: Shown) -> Result<Page<Settings>, ApiError> {
     let user = &session.user;
     let mut layout = frame(app, Some(session), "Settings", Nav::Settings).await?;
-    layout.flash = flash;
+    layout.flash = shown.flash;
     let (verification, note) = standing(&identity::state(app, user.id).await?);
     Ok(Page(Settings {
         layout,
@@ -125,8 +135,9 @@ async fn page(
         email: user.email.clone(),
         verification,
         verification_note: note.to_owned(),
-        keys: api_keys::list(app, user).await?.iter().map(key_row).collect(),
-        new_key,
+        keys: api_keys::list(app, user).await?.iter().map(keys::row).collect(),
+        new_key: shown.new_key,
+        draft: shown.draft,
     }))
 }
 
@@ -142,17 +153,5 @@ fn standing(verification: &Verification) -> (Badge, &'static str) {
         Verification::Rejected { .. } => {
             (Badge::new("not accepted", Tone::Bad), "The check did not succeed. You can try again.")
         }
-    }
-}
-
-fn key_row(key: &ApiKey) -> KeyRow {
-    KeyRow {
-        id: key.id.to_string(),
-        name: key.name.clone(),
-        prefix: key.prefix.clone(),
-        scopes: key.scopes.words().join(", "),
-        limit: shown(key.spend_limit),
-        created: when(key.created_at),
-        last_used: key.last_used_at.map(when),
     }
 }

@@ -8,7 +8,7 @@ use axum::http::{Request, header};
 use db::OpenOptions;
 use futures_util::FutureExt;
 use serde_json::{Value, json};
-use server::accounts::api_keys::{self, KeyRequest, Scopes};
+use server::accounts::api_keys::{self, KeyRequest, LimitChange, Scopes};
 use server::jobs::command::{Command, Suspend};
 use server::jobs::commit::QUEUE;
 use server::router::router;
@@ -33,8 +33,8 @@ fn post(path: &str, key: &str, body: &Value) -> Request<Body> {
 
 async fn key(inside: &Inside) -> String {
     let ana = inside.user("ana").await;
-    let request = KeyRequest::new("test", Scopes::ALL, None).unwrap();
-    api_keys::create(&inside.app, &ana, request).await.unwrap().1
+    let request = KeyRequest::new("test", Scopes::ALL, &LimitChange::default()).unwrap();
+    api_keys::create(&inside.app, &ana, None, request).await.unwrap().1
 }
 
 #[tokio::test]

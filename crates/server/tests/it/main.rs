@@ -15,6 +15,7 @@ mod crash;
 mod doubt;
 mod idempotency;
 mod input;
+mod limits;
 mod money;
 mod outage;
 mod pages;

@@ -1,0 +1,252 @@
+//! `/settings/keys/{id}`: name and limits of an API key; and how keys and their limits look on pages.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use ledger::{Period, Usage};
+use pages::settings::{Key, KeyDraft, KeyRow, LimitField, LimitUse};
+use pages::{Flash, Nav};
+use types::id::ApiKeyId;
+use types::money::MicroCredits;
+
+use super::Page;
+use super::error::capitalised;
+use super::forms::{Form, Posted};
+use super::frame::{frame, when};
+use super::session::{Named, SignedIn};
+use crate::accounts::api_keys::{self, KeyChange, KeyError, KeyInUse, LimitChange, Scopes};
+use crate::accounts::sessions::Session;
+use crate::app::App;
+use crate::error::ApiError;
+
+/// In the order of the forms: the field, its label, and the words behind an amount.
+const LIMITS: [(Period, &str, &str, &str); 4] = [
+    (Period::Day, "limit_day", "Per day", "today"),
+    (Period::Week, "limit_week", "Per week", "this week"),
+    (Period::Month, "limit_month", "Per month", "this month"),
+    (Period::Total, "limit_total", "In all", "in all"),
+];
+
+/// `GET /settings/keys/{id}`.
+///
+/// # Errors
+/// 404, 500, 503.
+pub async fn show(
+    State(app): State<Arc<App>>,
+    Named(id): Named<ApiKeyId>,
+    SignedIn(session): SignedIn,
+) -> Result<Page<Key>, ApiError> {
+    let key = api_keys::find(&app, &session.user, id).await?;
+    page(&app, &session, &key).await
+}
+
+/// `POST /settings/keys/{id}`: another name, other limits.
+///
+/// # Errors
+/// 401, 403, 404, 415, 422, 429, 500, 503.
+pub async fn change(
+    State(app): State<Arc<App>>,
+    Named(id): Named<ApiKeyId>,
+    Posted { session, form }: Posted,
+) -> Result<Response, ApiError> {
+    let changed = match limits(&form) {
+        Ok(limits) => {
+            let change = KeyChange { name: Some(form.get("name").to_owned()), limits };
+            api_keys::change(&app, &session.user, None, id, change).await
+        }
+        Err(error) => Err(error),
+    };
+    let error = match changed {
+        Ok(_) => return Ok(Redirect::to("/settings?done=key_saved").into_response()),
+        Err(error @ (KeyError::Name | KeyError::Limit(..))) => error,
+        Err(error) => return Err(error.into()),
+    };
+    let key = api_keys::find(&app, &session.user, id).await?;
+    let Page(mut page) = page(&app, &session, &key).await?;
+    page.layout.flash = Some(Flash::bad("Nothing was changed. See what is wrong with the form below."));
+    form.get("name").clone_into(&mut page.name);
+    page.name_error = name_error(&error);
+    page.limits = fields(&form, Some(&key), Some(&error));
+    Ok((StatusCode::UNPROCESSABLE_ENTITY, Page(page)).into_response())
+}
+
+async fn page(app: &App, session: &Session, one: &KeyInUse) -> Result<Page<Key>, ApiError> {
+    let (key, cap) = (&one.key, &one.cap);
+    let title = format!("API key {}", key.name);
+    let layout = frame(app, Some(session), &title, Nav::Settings).await?;
+    let field = |(period, name, label, _): (Period, &str, &str, &str)| LimitField {
+        name: name.to_owned(),
+        label: label.to_owned(),
+        value: cap.limits.get(period).map(|limit| limit.to_string()).unwrap_or_default(),
+        error: None,
+        used: used(one, period),
+    };
+    Ok(Page(Key {
+        layout,
+        id: key.id.to_string(),
+        title: key.name.clone(),
+        prefix: key.prefix.clone(),
+        scopes: key.scopes.words().join(", "),
+        created: when(key.created_at),
+        spent: cap.spent.display_grouped(),
+        held: cap.held.is_positive().then(|| cap.held.display_grouped()),
+        name: key.name.clone(),
+        name_error: None,
+        limits: LIMITS.map(field).to_vec(),
+    }))
+}
+
+/// The limits of a form.
+///
+/// # Errors
+/// [`KeyError::Limit`].
+pub fn limits(form: &Form) -> Result<LimitChange, KeyError> {
+    let mut change = LimitChange::default();
+    for (period, name, ..) in LIMITS {
+        change.set_text(period, form.get(name))?;
+    }
+    Ok(change)
+}
+
+/// The form of a new key, empty.
+#[must_use]
+pub fn empty_draft() -> KeyDraft {
+    let limits = LIMITS.map(|(_, name, label, _)| LimitField {
+        name: name.to_owned(),
+        label: label.to_owned(),
+        value: String::new(),
+        error: None,
+        used: None,
+    });
+    KeyDraft {
+        name: String::new(),
+        name_error: None,
+        read: true,
+        write: true,
+        scopes_error: None,
+        limits: limits.to_vec(),
+    }
+}
+
+/// The form of a new key as it was sent, with what is wrong with it.
+#[must_use]
+pub fn draft(form: &Form, scopes: Scopes, error: &KeyError) -> KeyDraft {
+    let scopes_error = matches!(error, KeyError::Scopes).then(|| "Tick read, write, or both.".to_owned());
+    KeyDraft {
+        name: form.get("name").to_owned(),
+        name_error: name_error(error),
+        read: scopes.read,
+        write: scopes.write,
+        scopes_error,
+        limits: fields(form, None, Some(error)),
+    }
+}
+
+fn name_error(error: &KeyError) -> Option<String> {
+    matches!(error, KeyError::Name).then(|| "Give the key a name of 1 to 64 letters.".to_owned())
+}
+
+/// The fields of limits as they were sent.
+fn fields(form: &Form, one: Option<&KeyInUse>, error: Option<&KeyError>) -> Vec<LimitField> {
+    let wrong = |period: Period| match error {
+        Some(KeyError::Limit(wrong, why)) if *wrong == period => {
+            Some(format!("{}.", capitalised(&why.to_string())))
+        }
+        _ => None,
+    };
+    let field = |(period, name, label, _): (Period, &str, &str, &str)| LimitField {
+        name: name.to_owned(),
+        label: label.to_owned(),
+        value: form.get(name).to_owned(),
+        error: wrong(period),
+        used: one.and_then(|one| used(one, period)),
+    };
+    LIMITS.map(field).to_vec()
+}
+
+/// How far a limit is used, and when it begins anew.
+fn used(one: &KeyInUse, period: Period) -> Option<String> {
+    let usage = one.cap.usage().into_iter().find(|usage| usage.period == period)?;
+    usage.limit?;
+    let used = usage.used.display_grouped();
+    Some(match usage.until {
+        Some(until) => format!("{used} used; begins anew {}.", when(until).text),
+        None => format!("{used} used."),
+    })
+}
+
+/// A key in the list of keys.
+#[must_use]
+pub fn row(one: &KeyInUse) -> KeyRow {
+    let (key, usage) = (&one.key, one.cap.usage());
+    let limited = |(period, _, _, words): (Period, _, _, &str)| {
+        let usage = usage.iter().find(|usage| usage.period == period)?;
+        limit_use(usage, words)
+    };
+    KeyRow {
+        id: key.id.to_string(),
+        name: key.name.clone(),
+        prefix: key.prefix.clone(),
+        scopes: key.scopes.words().join(", "),
+        uses: LIMITS.into_iter().filter_map(limited).collect(),
+        spent: one.cap.spent.display_grouped(),
+        created: when(key.created_at),
+        last_used: key.last_used_at.map(when),
+    }
+}
+
+fn limit_use(usage: &Usage, words: &str) -> Option<LimitUse> {
+    let (limit, used) = (usage.limit?, usage.used);
+    Some(LimitUse {
+        text: format!("{} of {} {words}", used.display_grouped(), limit.display_grouped()),
+        percent: percent(used, limit),
+        full: used >= limit,
+    })
+}
+
+/// How much of a whole, in percent, rounded down; but something is more than nothing.
+fn percent(part: MicroCredits, whole: MicroCredits) -> u8 {
+    let (part, whole) = (i128::from(part.get().max(0)), i128::from(whole.get().max(1)));
+    let least = i128::from(part > 0);
+    u8::try_from((part * 100 / whole).clamp(least, 100)).unwrap_or(100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_as_long_as_what_is_used() {
+        let cases =
+            [(0, 50, 0), (1, 1000, 1), (12, 50, 24), (49, 50, 98), (50, 50, 100), (70, 50, 100), (5, 0, 100)];
+        for (part, whole, expected) in cases {
+            assert_eq!(
+                percent(MicroCredits::new(part), MicroCredits::new(whole)),
+                expected,
+                "{part} of {whole}"
+            );
+        }
+        assert_eq!(percent(MicroCredits::new(i64::MAX), MicroCredits::new(i64::MAX)), 100);
+    }
+
+    #[test]
+    fn a_limit_is_shown_with_its_use() {
+        let usage = Usage {
+            period: Period::Month,
+            limit: Some(MicroCredits::new(50_000_000)),
+            spent: MicroCredits::new(12_400_000),
+            used: MicroCredits::new(12_400_000),
+            until: None,
+        };
+        let shown = limit_use(&usage, "this month").unwrap();
+        assert_eq!(
+            (shown.text.as_str(), shown.percent, shown.full),
+            ("12.40 of 50.00 this month", 24, false)
+        );
+        let all = Usage { used: MicroCredits::new(50_000_000), ..usage };
+        assert!(limit_use(&all, "this month").unwrap().full);
+        assert!(limit_use(&Usage { limit: None, ..usage }, "this month").is_none());
+    }
+}
