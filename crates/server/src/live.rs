@@ -154,12 +154,19 @@ impl Live {
     pub fn learn(&self, user: UserId, now: Known) {
         let mut pages = self.lock();
         let Some(audience) = pages.by_user.get_mut(&user) else { return };
-        let Some(before) = audience.known.replace(now) else { return };
-        if let Some(id) = now.granted.filter(|_| now.granted != before.granted) {
+        let Some(before) = audience.known else {
+            audience.known = Some(now);
+            return;
+        };
+        // What was read before it was told here is no step back.
+        let granted = now.granted.max(before.granted);
+        let verified = now.verified.or(before.verified);
+        audience.known = Some(Known { granted, verified });
+        if let Some(id) = granted.filter(|_| granted != before.granted) {
             let state = purchases::State::Granted.name();
             audience.send(Happening::Purchase { id, state });
         }
-        if let Some(verified) = now.verified.filter(|_| now.verified != before.verified) {
+        if let Some(verified) = verified.filter(|_| verified != before.verified) {
             audience.send(Happening::Verification { state: if verified { "verified" } else { "rejected" } });
         }
     }
