@@ -81,7 +81,8 @@ impl OpenOptions {
 
 impl Db {
     /// Opens the database `url` names: `sqlite:PATH` (a file, created if there is none), or
-    /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE` (which must exist).
+    /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE` (which must exist). With `?sslmode=require` the connection is encrypted
+    /// and the server proves who it is, to the roots of this machine or to those in the file `&sslrootcert=PATH`.
     ///
     /// # Errors
     /// When the database cannot be opened or written, or `url` names none. No error repeats a password.

@@ -11,6 +11,7 @@ use tokio_postgres::{Client, Config, NoTls, Statement};
 
 use super::copy::Copy;
 use super::errors::with_causes;
+use super::tls::{Tls, Wanted};
 use crate::DbError;
 
 /// How long one attempt to connect may take.
@@ -70,6 +71,7 @@ pub enum Role {
 pub struct Target {
     config: Config,
     pub role: Role,
+    tls: Option<Tls>,
 }
 
 /// A server's process for one connection. Numbers are used again, so the moment belongs to it.
@@ -103,15 +105,14 @@ pub struct Prepared {
 impl Target {
     /// What `url` says.
     pub fn parse(url: &str, role: Role) -> Result<Self, DbError> {
+        let Wanted { url, roots } = Wanted::parse(url)?;
         let mut config: Config = url.parse().map_err(|error| {
             DbError::Other(format!("the database's URL is wrong: {}", with_causes(&error)))
         })?;
-        if config.get_ssl_mode() == SslMode::Require {
-            return Err(DbError::Other(
-                "sslmode=require is not supported: connect through a socket, a private network or a tunnel"
-                    .to_owned(),
-            ));
-        }
+        let tls = match config.get_ssl_mode() {
+            SslMode::Require => Some(Tls::new(roots)?),
+            _ => None,
+        };
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT);
         }
@@ -123,14 +124,22 @@ impl Target {
         }
         config.keepalives_idle(KEEPALIVE).keepalives_interval(KEEPALIVE / 3).keepalives_retries(3);
         config.tcp_user_timeout(UNACKNOWLEDGED);
-        Ok(Self { config, role })
+        Ok(Self { config, role, tls })
     }
 
     /// Connects and sets the connection up. `predecessor` is the one this one takes the place of.
     pub async fn connect(&self, predecessor: Option<&Backend>) -> Result<Link, tokio_postgres::Error> {
-        let (client, connection) = self.config.connect(NoTls).await?;
-        // Ends when the client is dropped, or with an error of which the client learns, too.
-        let driver = tokio::spawn(async { drop(connection.await) });
+        // What drives the connection ends when the client is dropped, or with an error of which the client learns, too.
+        let (client, driver) = match &self.tls {
+            Some(tls) => {
+                let (client, connection) = self.config.connect(tls.clone()).await?;
+                (client, tokio::spawn(async { drop(connection.await) }))
+            }
+            None => {
+                let (client, connection) = self.config.connect(NoTls).await?;
+                (client, tokio::spawn(async { drop(connection.await) }))
+            }
+        };
         client.batch_execute(SETTINGS).await?;
         client
             .batch_execute(match self.role {
@@ -207,7 +216,8 @@ mod tests {
     #[test]
     fn a_wrong_url_is_explained_without_its_password() {
         for url in [
-            "postgres://u:secret@h/d?sslmode=require",
+            "postgres://u:secret@h/d?sslmode=require&sslrootcert=/nowhere/root.pem",
+            "postgres://u:secret@h/d?sslmode=verify-ca",
             "postgres://u:secret@h:port/d",
             "postgres://u:secret@h/d?x=1",
         ] {

@@ -10,6 +10,7 @@ mod errors;
 mod reader;
 mod session;
 mod statements;
+mod tls;
 mod value;
 mod vector;
 mod writer;

@@ -8,4 +8,5 @@ mod postgres;
 mod proxy;
 mod sqlite;
 mod statements;
+mod tls;
 mod transactions;
