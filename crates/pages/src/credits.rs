@@ -18,6 +18,8 @@ pub struct Credits {
     pub activity: Vec<ActivityRow>,
     /// Address of the next, older part of the statement, if there is one.
     pub older: Option<String>,
+    /// Which part of the statement is shown, and where all of it is.
+    pub filter: StatementFilter,
     /// The identity is not verified yet: buying works, spending does not.
     pub unverified: bool,
 }
@@ -71,6 +73,36 @@ pub struct ActivityRow {
     pub incoming: bool,
     /// Balance after it.
     pub balance: String,
+}
+
+/// The form above the statement, and links to files of what it shows.
+#[derive(Clone, Debug)]
+pub struct StatementFilter {
+    /// What lines may be for.
+    pub kinds: Vec<KindOption>,
+    /// The first day: `2026-11-01`, or nothing.
+    pub from: String,
+    /// The last day, or nothing.
+    pub until: String,
+    /// Not everything is shown.
+    pub active: bool,
+    /// The last day is before the first.
+    pub backwards: bool,
+    /// Address of the file for spreadsheets.
+    pub csv: String,
+    /// Address of the file for programs.
+    pub json: String,
+}
+
+/// A choice of the form above the statement.
+#[derive(Clone, Debug)]
+pub struct KindOption {
+    /// For the form: `job`.
+    pub value: String,
+    /// As shown: `Job`.
+    pub label: String,
+    /// It is chosen.
+    pub selected: bool,
 }
 
 /// `/credits/return`: back from the payment page.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use db::{Db, DbError, OpenOptions};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use types::id::{IdGenerator, RequestId};
 use types::rng::{Random, SystemRandom};
 use types::time::{Clock, SystemClock};
@@ -76,6 +76,8 @@ pub struct App {
     pub keys: KeyCache,
     /// Who asks too often.
     pub limiter: Limiter,
+    /// Lets one page of an export be read at a time.
+    pub exports: Semaphore,
     /// Checks what is written to the ledger.
     pub audit: crate::audit::Watch,
     /// What `/metrics` shows.
@@ -203,6 +205,7 @@ impl App {
             node: claim.node,
             live: Live::new(config.low_balance()),
             limiter: Limiter::new(config.limits.requests_per_minute),
+            exports: Semaphore::new(1),
             config,
             demo,
             db,

@@ -1,6 +1,8 @@
 //! Credits, the sandbox pages, settings.
 
-use pages::credits::{ActivityRow, Credits, CreditsReturn, Package, PurchaseRow, ReturnState};
+use pages::credits::{
+    ActivityRow, Credits, CreditsReturn, KindOption, Package, PurchaseRow, ReturnState, StatementFilter,
+};
 use pages::sandbox::{CheckoutState, SandboxCheckout, SandboxIdentity};
 use pages::settings::{Key, KeyDraft, KeyRow, LimitField, LimitUse, NewKey, Settings};
 use pages::{Badge, Flash, Nav, Template, Tone};
@@ -56,6 +58,23 @@ fn activity() -> Vec<ActivityRow> {
         row("Bought Starter", "+500.00", "508.004211"),
         row("Moved from earnings", "+8.004211", "8.004211"),
     ]
+}
+
+fn filter(active: bool) -> StatementFilter {
+    let kind = |value: &str, label: &str| KindOption {
+        value: value.into(),
+        label: label.into(),
+        selected: active && value == "job",
+    };
+    StatementFilter {
+        kinds: vec![kind("job", "Job"), kind("purchase", "Bought"), kind("grant", "Granted by the operator")],
+        from: if active { "2026-11-01".into() } else { String::new() },
+        until: if active { "2026-10-30".into() } else { String::new() },
+        active,
+        backwards: active,
+        csv: "/credits/export?format=csv".into(),
+        json: "/credits/export?format=json".into(),
+    }
 }
 
 fn checkout(state: CheckoutState) -> askama::Result<String> {
@@ -199,7 +218,15 @@ pub fn pages() -> askama::Result<Vec<Sample>> {
         purchases: purchases(),
         activity: activity(),
         older: Some("/credits?before=12".into()),
+        filter: filter(false),
         unverified: false,
+    };
+    let filtered = Credits {
+        layout: member("Credits", Nav::Credits),
+        activity: Vec::new(),
+        older: None,
+        filter: filter(true),
+        ..credits.clone()
     };
     let empty = Credits {
         layout: poor("Credits", Nav::Credits),
@@ -207,11 +234,13 @@ pub fn pages() -> askama::Result<Vec<Sample>> {
         purchases: Vec::new(),
         activity: Vec::new(),
         older: None,
+        filter: filter(false),
         unverified: true,
     };
     Ok(vec![
         ("credits", credits.render()?),
         ("credits_empty", empty.render()?),
+        ("credits_filtered", filtered.render()?),
         ("credits_waiting", back(ReturnState::Waiting)?),
         ("credits_done", back(ReturnState::Done)?),
         ("credits_failed", back(ReturnState::Failed)?),

@@ -1,4 +1,4 @@
-//! `/api/v1/credits/…`: packages, purchases, statement.
+//! `/api/v1/credits/…`: packages and purchases. Statements are in `statement`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,15 +6,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
-use ledger::statement::{Line, StatementError};
 use serde_json::{Value, json};
 
 use super::extract::{ApiUser, Fields, idempotency_key, page};
 use crate::app::App;
 use crate::error::ApiError;
-use crate::jobs::submit::charged_by;
 use crate::purchases::{self, Purchase};
-use crate::{credits, secrets};
+use crate::secrets;
 
 /// `GET /api/v1/credits/packages`.
 pub async fn packages(State(app): State<Arc<App>>, _: ApiUser) -> Json<Value> {
@@ -59,31 +57,6 @@ pub async fn buy(
         .map_or_else(|| secrets::new(&*app.random, "once_"), |key| format!("api:{}", secrets::hash(&key)));
     let purchase = purchases::buy(&app, &caller.user, &package, &attempt).await?;
     Ok((StatusCode::CREATED, Json(json!({"data": purchase_json(&purchase)}))))
-}
-
-/// `GET /api/v1/credits/transactions?limit=&cursor=`: the statement, newest first.
-///
-/// # Errors
-/// 401, 403, 422, 429.
-pub async fn transactions(
-    State(app): State<Arc<App>>,
-    ApiUser(caller): ApiUser,
-    Query(query): Query<HashMap<String, String>>,
-) -> Result<Json<Value>, ApiError> {
-    let (limit, _) = page(&query)?;
-    let from = query.get("cursor").map(|text| text.parse().map_err(StatementError::from)).transpose()?;
-    let lines = credits::statement(&app, caller.user.wallet, from, limit).await?;
-    let charged = charged_by(&app, &lines).await?;
-    let next = lines.last().and_then(Line::next);
-    let rows: Vec<Value> = lines
-        .iter()
-        .map(|line| {
-            json!({"id": line.transfer, "seq": line.seq, "kind": line.kind.name(), "amount": line.amount,
-                   "amount_micros": line.amount.get(), "balance": line.balance, "note": line.note, "at": line.at,
-                   "job_id": charged.get(&line.transfer).map(|charged| charged.job)})
-        })
-        .collect();
-    Ok(Json(json!({"data": rows, "next_cursor": next.map(|cursor| cursor.to_string())})))
 }
 
 fn purchase_json(purchase: &Purchase) -> Value {

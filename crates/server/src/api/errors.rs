@@ -7,6 +7,7 @@ use types::money::MicroCredits;
 use crate::accounts::api_keys::KeyError;
 use crate::accounts::magic_link::SignInError;
 use crate::credits::MoveError;
+use crate::credits::export::ExportError;
 use crate::error::ApiError;
 use crate::identity::IdentityError;
 use crate::islands::IslandError;
@@ -88,6 +89,16 @@ impl From<StatementError> for ApiError {
                 Self::invalid("cursor", "must be the next_cursor of an earlier answer")
             }
             StatementError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<ExportError> for ApiError {
+    fn from(error: ExportError) -> Self {
+        match error {
+            ExportError::Statement(error) => error.into(),
+            ExportError::Jobs(error) => error.into(),
+            ExportError::Stopping => Self::unavailable("The server is restarting. Please try again."),
         }
     }
 }

@@ -1,8 +1,11 @@
 //! `archipelago admin …`: the operator's hand on accounts. Works beside a running server, which notices.
 
+use std::io::Write;
+
 use clap::{Args, Subcommand};
 use db::{Db, OpenOptions};
 use ledger::Period;
+use ledger::statement::Filter;
 use serde_json::{Value, json};
 use types::money::MicroCredits;
 use types::rng::SystemRandom;
@@ -13,6 +16,8 @@ use crate::accounts::api_keys::{self, KeyError, KeyRequest, LimitChange, Scopes}
 use crate::accounts::{self, NewUser, User, normalise_email};
 use crate::app::{App, open_database};
 use crate::config::Config;
+use crate::credits::Purse;
+use crate::credits::export::{Export, Format};
 use crate::nodes::{self, Claim};
 use crate::{credits, identity, islands, telemetry};
 
@@ -40,6 +45,22 @@ pub enum AdminCommand {
     /// Island tokens.
     #[command(subcommand)]
     IslandToken(IslandCommand),
+    /// Print the whole statement of a user, newest first.
+    Statement(StatementArgs),
+}
+
+/// Which statement, and how.
+#[derive(Debug, Args)]
+pub struct StatementArgs {
+    /// The user's address.
+    #[arg(long)]
+    email: String,
+    /// The wallet or the earnings.
+    #[arg(long, default_value = "wallet")]
+    account: String,
+    /// csv or json; csv unless --json is given.
+    #[arg(long)]
+    format: Option<String>,
 }
 
 /// Users.
@@ -121,15 +142,20 @@ pub async fn run(config: &Config, command: AdminCommand, json: bool) -> Result<(
     let db = open_database(config, OpenOptions::command()).await?;
     // The ids it makes must not be those of a coordinator beside it, so it has a number of its own, for as long as it runs.
     let claim = nodes::claim_for_command(&db, &SystemRandom, SystemClock.now()).await?;
-    let done = perform(config, db.clone(), claim, command).await;
+    let done = perform(config, db.clone(), claim, command, json).await;
     nodes::release(&db, claim.node).await?;
-    let (answer, sentence) = done?;
-    print(&if json { answer.to_string() } else { sentence })
+    done
 }
 
-async fn perform(config: &Config, db: Db, claim: Claim, command: AdminCommand) -> Answer {
+async fn perform(
+    config: &Config,
+    db: Db,
+    claim: Claim,
+    command: AdminCommand,
+    json: bool,
+) -> Result<(), CliError> {
     let (app, _queue) = App::build(config.clone(), db, claim, false, telemetry::metrics()?).await?;
-    match command {
+    let (answer, sentence) = match command {
         AdminCommand::User(UserCommand::Create { email, verified }) => {
             create_user(&app, &email, verified).await
         }
@@ -141,7 +167,9 @@ async fn perform(config: &Config, db: Db, claim: Claim, command: AdminCommand) -
         AdminCommand::IslandToken(IslandCommand::Create { email, name }) => {
             create_token(&app, &email, &name).await
         }
-    }
+        AdminCommand::Statement(wanted) => return statement(&app, &wanted, json).await,
+    }?;
+    print(&if json { answer.to_string() } else { sentence })
 }
 
 type Answer = Result<(Value, String), CliError>;
@@ -262,6 +290,27 @@ async fn create_token(app: &App, email: &str, name: &str) -> Answer {
     let made = islands::create(app, &user, name, false).await;
     let (id, token) = made.map_err(|error| CliError::Refused(format!("--name {error}")))?;
     Ok((json!({"id": id, "name": name.trim(), "token": token}), token))
+}
+
+/// Writes a statement as it is read: it may be longer than what fits into memory.
+async fn statement(app: &App, wanted: &StatementArgs, json: bool) -> Result<(), CliError> {
+    let refused = |text: &str| CliError::Refused(text.to_owned());
+    let purse =
+        Purse::from_name(&wanted.account).ok_or_else(|| refused("--account must be wallet or earnings"))?;
+    let otherwise = if json { "json" } else { "csv" };
+    let format = Format::from_name(wanted.format.as_deref().unwrap_or(otherwise))
+        .ok_or_else(|| refused("--format must be csv or json"))?;
+    let user = user(app, &wanted.email).await?;
+    let mut export = Export::new(purse.of(&user), Filter::default(), format);
+    let mut out = std::io::stdout().lock();
+    while let Some(part) = export
+        .part(app)
+        .await
+        .map_err(|error| CliError::Refused(format!("the statement breaks off: {error}")))?
+    {
+        out.write_all(part.as_bytes())?;
+    }
+    Ok(out.flush()?)
 }
 
 async fn user(app: &App, email: &str) -> Result<User, CliError> {

@@ -2,14 +2,16 @@
 //!
 //! Guarantee (I13): every place that shows a balance gets it from [`BalanceView`].
 
+pub mod export;
 pub(crate) mod store;
 
-use db::DbError;
-use ledger::statement::{Cursor, Line, StatementError};
+use db::{DbError, Tx};
+use ledger::statement::{Cursor, Filter, Page, StatementError};
 use ledger::{Balance, Command, TransferKind, system};
 use serde::Serialize;
 use types::id::{AccountId, GrantId, Id, TransferId};
 use types::money::MicroCredits;
+use types::time::Timestamp;
 
 use crate::accounts::User;
 use crate::app::App;
@@ -55,17 +57,77 @@ pub async fn balance(app: &App, account: AccountId) -> Result<Balance, DbError> 
     app.db.read("balance", async move |tx| ledger::balance(tx, account).await).await
 }
 
-/// The lines of an account's statement from a cursor on, or the newest.
+/// The lines of an account's statement that a filter wants, from a cursor on, or the newest.
 ///
 /// # Errors
 /// A [`StatementError`].
 pub async fn statement(
     app: &App,
     account: AccountId,
+    filter: Filter,
     from: Option<Cursor>,
     limit: u32,
-) -> Result<Vec<Line>, StatementError> {
-    app.db.read("statement", async move |tx| ledger::statement::lines(tx, account, from, limit).await).await
+) -> Result<Page, StatementError> {
+    let page = async move |tx: &mut Tx<'_>| ledger::statement::page(tx, account, &filter, from, limit).await;
+    app.db.read("statement", page).await
+}
+
+/// The account of a user that is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purse {
+    /// Their spendable credits.
+    Wallet,
+    /// What their Islands earned.
+    Earnings,
+}
+
+impl Purse {
+    /// From what a caller wrote.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Wallet, Self::Earnings].into_iter().find(|purse| purse.name() == name)
+    }
+
+    /// As written in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Wallet => "wallet",
+            Self::Earnings => "earnings",
+        }
+    }
+
+    /// This account of a user.
+    #[must_use]
+    pub const fn of(self, user: &User) -> AccountId {
+        match self {
+            Self::Wallet => user.wallet,
+            Self::Earnings => user.earnings,
+        }
+    }
+}
+
+/// What there was in an account at a time, and what its owner owed.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn balance_at(
+    app: &App,
+    account: AccountId,
+    time: Timestamp,
+) -> Result<(MicroCredits, MicroCredits), DbError> {
+    app.db
+        .read("balance_at", async move |tx| {
+            let posted = ledger::statement::balance_at(tx, account, time).await?;
+            // Whoever never owed anything has no account for it.
+            let debts = system::debt_of(account);
+            let owed = match ledger::balances(tx, &[debts]).await?.pop().flatten() {
+                Some(_) => ledger::statement::balance_at(tx, debts, time).await?.negated(),
+                None => MicroCredits::ZERO,
+            };
+            Ok::<_, DbError>((posted, owed))
+        })
+        .await
 }
 
 /// Grants credits to a user by the operator's word.

@@ -9,12 +9,13 @@ use ledger::TransferKind;
 use ledger::statement::{Line, StatementError};
 use pages::credits::{self as view, ActivityRow, Credits, CreditsReturn, PurchaseRow, ReturnState};
 use pages::{Badge, Nav, Tone};
-use types::id::{PurchaseId, TransferId};
+use types::id::PurchaseId;
 use types::money::MicroCredits;
 
 use super::forms::Posted;
 use super::frame::{Said, frame, when};
 use super::session::{SignedIn, on_this_host};
+use super::statement::{Wanted, word};
 use super::{Page, to_the_end};
 use crate::api::extract::id;
 use crate::app::App;
@@ -41,19 +42,21 @@ pub async fn show(
 ) -> Result<Page<Credits>, ApiError> {
     let user = &session.user;
     let from = query.get("before").map(|text| text.parse().map_err(StatementError::from)).transpose()?;
+    let wanted = Wanted::read(&query)?;
     let balance = credits::balance(&app, user.wallet).await?;
     let mut layout = frame(&app, Some(&session), "Credits", Nav::Credits).await?;
     layout.flash = flash;
-    let lines = credits::statement(&app, user.wallet, from, LINES).await?;
-    let charged = charged_by(&app, &lines).await?;
-    let (activity, older) = activity(&lines, &charged);
+    let page = credits::statement(&app, user.wallet, wanted.filter, from, LINES).await?;
+    let charged = charged_by(&app, &page.lines).await?;
+    let activity = page.lines.iter().map(|line| activity_row(line, charged.get(&line.transfer))).collect();
     let history = purchases::history(&app, user.id, PURCHASES).await?;
     Ok(Page(Credits {
         layout,
         packages: packages(&app, balance.available()),
         purchases: history.iter().map(purchase_row).collect(),
         activity,
-        older,
+        older: page.next.map(|cursor| format!("/credits?{}before={cursor}#activity", wanted.query(""))),
+        filter: wanted.form(),
         unverified: !identity::state(&app, user.id).await?.may_spend(),
     }))
 }
@@ -165,13 +168,6 @@ fn purchase_row(purchase: &Purchase) -> PurchaseRow {
     }
 }
 
-/// The lines to show, and the address of the next ones if there are more.
-fn activity(lines: &[Line], charged: &HashMap<TransferId, Charged>) -> (Vec<ActivityRow>, Option<String>) {
-    let older = lines.last().and_then(Line::next);
-    let older = older.map(|cursor| format!("/credits?before={cursor}#activity"));
-    (lines.iter().map(|line| activity_row(line, charged.get(&line.transfer))).collect(), older)
-}
-
 fn activity_row(line: &Line, charged: Option<&Charged>) -> ActivityRow {
     ActivityRow {
         date: when(line.at),
@@ -190,18 +186,9 @@ fn signed(amount: MicroCredits) -> String {
     if amount.is_positive() { format!("+{text}") } else { text.replacen('-', "−", 1) }
 }
 
+/// What a line was, with its note.
 fn what(kind: TransferKind, note: Option<&str>) -> String {
-    let word = match kind {
-        TransferKind::Job => "Job",
-        TransferKind::Purchase => "Bought",
-        TransferKind::Grant => "Granted by the operator",
-        TransferKind::EarningsToWallet => "Moved from earnings",
-        // These have no legs, so no statement shows them.
-        TransferKind::Released | TransferKind::Expired => "Given back",
-        TransferKind::TakenBack => "Taken back",
-        TransferKind::Owed => "Owed",
-        TransferKind::Repaid => "Debt paid",
-    };
+    let word = word(kind);
     match (kind, note.filter(|note| !note.is_empty())) {
         (TransferKind::Purchase, Some(note)) => format!("{word} {note}"),
         (_, Some(note)) => format!("{word} · {note}"),

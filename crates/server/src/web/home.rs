@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
+use ledger::statement::Filter;
 use pages::Nav;
 use pages::landing::{Landing, Rate};
 use pages::quickstart::Quickstart;
@@ -61,7 +62,7 @@ pub async fn quickstart(
         layout: frame(&app, Some(&session), "Quickstart", Nav::Quickstart).await?,
         verified: verification.may_spend(),
         verification_pending: matches!(verification, Verification::Pending { .. }),
-        bought: !credits::statement(&app, user.wallet, None, 1).await?.is_empty(),
+        bought: !credits::statement(&app, user.wallet, Filter::default(), None, 1).await?.lines.is_empty(),
         chatted: chatted(&app, user).await?,
         has_island: islands
             .iter()

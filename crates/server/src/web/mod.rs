@@ -22,6 +22,7 @@ pub mod sandbox;
 pub mod session;
 pub mod settings;
 pub mod sign_in;
+pub mod statement;
 pub mod verify;
 
 use std::sync::Arc;
@@ -57,6 +58,7 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/app/image", post(image::make))
         .route("/credits", get(credits::show))
         .route("/credits/buy", post(credits::buy))
+        .route("/credits/export", get(statement::export))
         .route("/credits/return", get(credits::back))
         .route("/sandbox/checkout/{id}", get(sandbox::checkout).post(sandbox::choose))
         .route("/sandbox/identity/{id}", get(sandbox::identity).post(sandbox::decide))

@@ -21,6 +21,7 @@ mod outage;
 mod pages;
 mod purchases;
 mod start;
+mod statements;
 mod tidy;
 mod trouble;
 mod waiting;

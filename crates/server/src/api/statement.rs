@@ -1,0 +1,186 @@
+//! `/api/v1/credits/transactions`, `…/balance` and `…/export`: what moved in an account, what there was in it when, and all of
+//! it as a file.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::{Query, State};
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::unfold;
+use ledger::TransferKind;
+use ledger::statement::{Filter, StatementError};
+use serde::Serialize;
+use serde_json::{Value, json};
+use types::money::MicroCredits;
+use types::time::Timestamp;
+
+use super::extract::{ApiUser, page};
+use super::jobs::amount;
+use crate::accounts::User;
+use crate::app::App;
+use crate::credits::export::{Entry, Export, ExportError, Format};
+use crate::credits::{self, Purse};
+use crate::error::ApiError;
+use crate::jobs::submit::charged_by;
+
+/// What the address of a request may say about the statement it wants.
+pub type Asked = HashMap<String, String>;
+
+/// A part of a statement.
+#[derive(Serialize)]
+struct Part<'a> {
+    data: Vec<Entry<'a>>,
+    next_cursor: Option<String>,
+}
+
+/// `GET /api/v1/credits/transactions?limit=&cursor=&kind=&from=&to=&account=`: the statement, newest first.
+///
+/// # Errors
+/// 401, 403, 422, 429.
+pub async fn transactions(
+    State(app): State<Arc<App>>,
+    ApiUser(caller): ApiUser,
+    Query(asked): Query<Asked>,
+) -> Result<Response, ApiError> {
+    let (limit, _) = page(&asked)?;
+    let from = asked.get("cursor").map(|text| text.parse().map_err(StatementError::from)).transpose()?;
+    let account = purse(&asked)?.of(&caller.user);
+    let page = credits::statement(&app, account, filter(&asked)?, from, limit).await?;
+    let charged = charged_by(&app, &page.lines).await?;
+    let data = page.lines.iter().map(|line| Entry::new(line, charged.get(&line.transfer))).collect();
+    let next_cursor = page.next.map(|cursor| cursor.to_string());
+    Ok(Json(Part { data, next_cursor }).into_response())
+}
+
+/// `GET /api/v1/credits/balance?at=&account=`: what there is, or was at a time. What was held then is not known any more.
+///
+/// # Errors
+/// 401, 403, 422, 429.
+pub async fn balance(
+    State(app): State<Arc<App>>,
+    ApiUser(caller): ApiUser,
+    Query(asked): Query<Asked>,
+) -> Result<Json<Value>, ApiError> {
+    let (purse, now) = (purse(&asked)?, app.clock.now());
+    let account = purse.of(&caller.user);
+    let (at, posted, held, debt) = match time(&asked, "at")? {
+        Some(at) if at > now => return Err(ApiError::invalid("at", "must not be in the future")),
+        Some(at) => {
+            let (posted, debt) = credits::balance_at(&app, account, at).await?;
+            (at, posted, None, debt)
+        }
+        None => {
+            let balance = credits::balance(&app, account).await?;
+            (now, balance.posted, Some(balance.held), balance.debt)
+        }
+    };
+    let available = held.and_then(|held| posted.minus(held).ok());
+    Ok(Json(json!({"data": {
+        "account": purse.name(), "at": at,
+        "balance": amount(Some(posted)), "balance_micros": posted.get(),
+        "held": amount(held), "held_micros": held.map(MicroCredits::get),
+        "available": amount(available), "available_micros": available.map(MicroCredits::get),
+        "debt": amount(Some(debt)), "debt_micros": debt.get(),
+    }})))
+}
+
+/// `GET /api/v1/credits/export?format=&account=&kind=&from=&to=`: the whole statement as a file, newest first.
+///
+/// # Errors
+/// 401, 403, 422, 429.
+pub async fn export(
+    State(app): State<Arc<App>>,
+    ApiUser(caller): ApiUser,
+    Query(asked): Query<Asked>,
+) -> Result<Response, ApiError> {
+    file(&app, &caller.user, &asked).await
+}
+
+/// A statement as a file to be kept.
+///
+/// # Errors
+/// 422, 500, 503.
+pub async fn file(app: &Arc<App>, user: &User, asked: &Asked) -> Result<Response, ApiError> {
+    let (purse, filter) = (purse(asked)?, filter(asked)?);
+    let format = match asked.get("format") {
+        None => Format::Csv,
+        Some(name) => {
+            Format::from_name(name).ok_or_else(|| ApiError::invalid("format", "must be csv or json"))?
+        }
+    };
+    let name = format!("archipelago-{}-{}.{}", purse.name(), app.clock.now().date(), format.name());
+    let mut export = Export::new(purse.of(user), filter, format);
+    // At once, so that what is wrong from the beginning is answered as an error.
+    let first = export.part(app).await?;
+    let mut response = Response::new(body(Arc::clone(app), export, first));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(value) = HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")) {
+        headers.insert(header::CONTENT_DISPOSITION, value);
+    }
+    Ok(response)
+}
+
+/// The parts of a file, each read when the one before it is on its way.
+fn body(app: Arc<App>, export: Export, first: Option<String>) -> Body {
+    let parts = unfold((Some(export), first), move |(export, first)| {
+        let app = Arc::clone(&app);
+        async move {
+            let mut export = export?;
+            let part = match first {
+                Some(first) => Ok(Some(first)),
+                None => export.part(&app).await,
+            };
+            match part {
+                Ok(part) => Some((Ok(Bytes::from(part?)), (Some(export), None))),
+                Err(error) => {
+                    // A client that has half of the file must not take it for all: the connection breaks.
+                    match error {
+                        ExportError::Stopping => tracing::info!("an export was broken off by the restart"),
+                        ref error => tracing::error!(%error, "an export was broken off"),
+                    }
+                    Some((Err(error), (None, None)))
+                }
+            }
+        }
+    });
+    Body::from_stream(parts)
+}
+
+fn purse(asked: &Asked) -> Result<Purse, ApiError> {
+    match asked.get("account") {
+        None => Ok(Purse::Wallet),
+        Some(name) => {
+            Purse::from_name(name).ok_or_else(|| ApiError::invalid("account", "must be wallet or earnings"))
+        }
+    }
+}
+
+fn filter(asked: &Asked) -> Result<Filter, ApiError> {
+    let (from, to) = (time(asked, "from")?, time(asked, "to")?);
+    if from.zip(to).is_some_and(|(from, to)| from >= to) {
+        return Err(ApiError::invalid("to", "must be later than from"));
+    }
+    let kind = match asked.get("kind") {
+        None => None,
+        Some(name) => Some(kinds().find(|kind| kind.name() == name).ok_or_else(|| {
+            let names: Vec<&str> = kinds().map(TransferKind::name).collect();
+            ApiError::invalid("kind", format!("must be one of {}", names.join(", ")))
+        })?),
+    };
+    Ok(Filter { kind, from, to })
+}
+
+/// What a line of a user's statement may be for.
+pub fn kinds() -> impl Iterator<Item = TransferKind> {
+    TransferKind::all().filter(|kind| kind.moves() && *kind != TransferKind::Owed)
+}
+
+fn time(asked: &Asked, name: &str) -> Result<Option<Timestamp>, ApiError> {
+    let text = asked.get(name);
+    text.map(|text| text.parse().map_err(|error| ApiError::invalid(name, format!("{error}")))).transpose()
+}
