@@ -14,6 +14,7 @@
 //! * [`Db::read`] is the same on a read-only connection that never waits for the writer.
 
 mod checkpoint;
+mod copy;
 mod error;
 mod faults;
 mod memory;
@@ -27,6 +28,7 @@ mod work;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use copy::{Copied, CopyError, CopyProgress, CopyStep};
 pub use error::DbError;
 pub use faults::{FaultPoint, Faults};
 pub use migrate::{Migration, MigrationSet};

@@ -4,6 +4,7 @@
 
 #[macro_use]
 mod common;
+mod copy;
 mod postgres;
 mod proxy;
 mod sqlite;
