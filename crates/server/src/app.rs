@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use db::{Db, DbError, OpenOptions};
 use tokio::sync::{Notify, Semaphore, mpsc};
-use types::id::{IdGenerator, RequestId};
+use types::id::IdGenerator;
 use types::rng::{Random, SystemRandom};
 use types::time::{Clock, SystemClock};
 
@@ -177,9 +177,6 @@ impl App {
         metrics: Metrics,
     ) -> Result<(Arc<Self>, CommitQueue), StartError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let ids = IdGenerator::new(claim.node.number);
-        // Ids never go back: those to come are later than any this number was used for.
-        let _: RequestId = ids.next(claim.not_before);
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let sandbox_secret = secrets::new(&*random, "whsec_");
         let payments = Arc::new(SandboxPayments {
@@ -201,7 +198,7 @@ impl App {
             packages: config.packages()?,
             market: Marketplace::new(workloads(&db, &config).await?),
             mail: mail::from_config(&config),
-            ids,
+            ids: claim.ids(),
             node: claim.node,
             live: Live::new(config.low_balance()),
             limiter: Limiter::new(config.limits.requests_per_minute),

@@ -148,7 +148,7 @@ pub fn keep_node(app: &Arc<App>) {
 async fn keep(app: Arc<App>) {
     let takeover = Duration::from_secs(u64::from(app.config.coordinators.takeover_secs));
     // Three signs missed by our clock, and so that all is done within the time that is promised.
-    let (period, limit) = (takeover / 5, takeover * 3 / 5);
+    let (period, limit) = (takeover / 5, nodes::patience(&app.config.coordinators));
     let mut watch = Watch::new(app.node.number, limit, limit);
     loop {
         tokio::time::sleep(period).await;

@@ -143,7 +143,7 @@ pub async fn run(config: &Config, command: AdminCommand, json: bool) -> Result<(
     // The ids it makes must not be those of a coordinator beside it, so it has a number of its own, for as long as it runs.
     let claim = nodes::claim_for_command(&db, &SystemRandom, SystemClock.now()).await?;
     let done = perform(config, db.clone(), claim, command, json).await;
-    nodes::release(&db, claim.node).await?;
+    nodes::release(&db, claim.node, SystemClock.now()).await?;
     done
 }
 

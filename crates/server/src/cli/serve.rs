@@ -56,7 +56,7 @@ pub async fn run(mut config: Config, demo: bool) -> Result<(), StartError> {
     // With port 0 the system chooses one; links must name it.
     config.listen = listener.local_addr().unwrap_or(config.listen);
 
-    let claim = nodes::claim(&db, &config.data_dir, &SystemRandom, SystemClock.now()).await?;
+    let claim = nodes::claim(&db, &config, &SystemRandom, SystemClock.now()).await?;
     tracing::info!(node = claim.node.number, "this is coordinator {} of its database", claim.node.number);
     let (app, queue) = App::build(config, db, claim, demo, metrics).await?;
     tokio::spawn(supervise(jobs::commit::run(Arc::clone(&app), queue)));

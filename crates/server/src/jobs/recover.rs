@@ -78,11 +78,11 @@ pub async fn open_jobs(app: &App) -> Result<Vec<Job>, DbError> {
 /// # Errors
 /// A [`DbError`].
 pub async fn take_over(app: &App, stale: Stale) -> Result<Vec<Job>, DbError> {
-    let node = app.node;
+    let (node, patience) = (app.node, nodes::patience(&app.config.coordinators));
     let jobs = app
         .db
         .tx("take_over", async move |tx| {
-            if !nodes::store::owns(tx, node).await? || !nodes::store::free(tx, stale).await? {
+            if !nodes::store::owns(tx, node).await? || !nodes::store::free(tx, stale, patience).await? {
                 return Ok(None);
             }
             let jobs = store::open_of(tx, stale.number).await?;

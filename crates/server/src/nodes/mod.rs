@@ -3,6 +3,8 @@
 //! Guarantees:
 //!
 //! * two processes that live at the same time never have the same number, so they never make the same id;
+//! * nor does one that has a number after another, although its clock may have gone back meanwhile: it begins later than
+//!   the other can have come to ([`Claim::ids`]);
 //! * a process that has lost its number begins and ends no job any more: [`store::owns`] is asked in the transaction
 //!   itself (`jobs::commit`), so nothing depends on clocks or on the lost one noticing;
 //! * a coordinator that is started again on its data directory has its number, and with it its jobs, again at once;
@@ -21,10 +23,12 @@ use std::time::Duration;
 
 use db::{Db, DbError};
 use tokio::time::Instant;
+use types::id::{IdGenerator, RequestId};
 use types::rng::Random;
 use types::time::{MINUTE_MS, Timestamp};
 
 use crate::app::{App, StartError};
+use crate::config::{Config, Coordinators};
 use crate::secrets;
 
 /// How many numbers there are; they are ten bits of every id.
@@ -48,8 +52,19 @@ pub struct Node {
 pub struct Claim {
     /// The number.
     pub node: Node,
-    /// When whoever had it before was last heard of.
-    pub not_before: Timestamp,
+    /// What its ids must not be earlier than.
+    not_before: Timestamp,
+}
+
+impl Claim {
+    /// Makes ids that are later than any this number was used for.
+    #[must_use]
+    pub fn ids(&self) -> IdGenerator {
+        let ids = IdGenerator::new(self.node.number);
+        // Ids never go back, so those to come are later than this one.
+        let _: RequestId = ids.next(self.not_before);
+        ids
+    }
 }
 
 /// A number that was taken once.
@@ -60,6 +75,15 @@ pub struct Taken {
     run: i64,
     beat: i64,
     heartbeat_at: Timestamp,
+}
+
+impl Taken {
+    /// What ids with this number are certainly earlier than, whatever the clock of who had it did since. One that gave the
+    /// number back, or from whom it was taken, said so itself.
+    fn used_until(&self, patience: Duration) -> Timestamp {
+        let unheard = if self.run == 0 { Duration::ZERO } else { patience };
+        self.heartbeat_at.plus_millis(i64::try_from(unheard.as_millis()).unwrap_or(i64::MAX)).plus_millis(1)
+    }
 }
 
 /// A number whose process gives no sign of life.
@@ -83,18 +107,25 @@ pub enum Beat {
     },
 }
 
+/// For how long a coordinator may be silent before its jobs are taken over. Nor does one that is longer silent write anything,
+/// if it can help it: its ids are at most that much later than its last sign of life.
+#[must_use]
+pub fn patience(config: &Coordinators) -> Duration {
+    Duration::from_secs(u64::from(config.takeover_secs)) * 3 / 5
+}
+
 /// The number of the coordinator of this data directory: the one it had before, or a free one.
 ///
 /// # Errors
 /// A [`StartError`].
 pub async fn claim(
     db: &Db,
-    data_dir: &Path,
+    config: &Config,
     random: &dyn Random,
     now: Timestamp,
 ) -> Result<Claim, StartError> {
-    let instance = instance(data_dir, random)?;
-    claim_as(db, instance, run(random), false, now).await
+    let instance = instance(&config.data_dir, random)?;
+    claim_as(db, instance, run(random), false, (now, patience(&config.coordinators))).await
 }
 
 /// A number for a command that works beside the coordinators. To be [released](release).
@@ -103,7 +134,8 @@ pub async fn claim(
 /// A [`StartError`].
 pub async fn claim_for_command(db: &Db, random: &dyn Random, now: Timestamp) -> Result<Claim, StartError> {
     let instance = secrets::new(random, "command-");
-    claim_as(db, instance, run(random), true, now).await
+    // Those it may find silent have been so for longer than this.
+    claim_as(db, instance, run(random), true, (now, Duration::ZERO)).await
 }
 
 async fn claim_as(
@@ -111,14 +143,14 @@ async fn claim_as(
     instance: String,
     run: i64,
     from_the_top: bool,
-    now: Timestamp,
+    (now, patience): (Timestamp, Duration),
 ) -> Result<Claim, StartError> {
     let claim = db
         .tx("claim_node", async move |tx| {
             let taken = store::all(tx).await?;
             let Some(number) = choose(&taken, &instance, from_the_top, now) else { return Ok(None) };
             let before = taken.iter().find(|one| one.number == number);
-            let not_before = before.map_or(now, |one| one.heartbeat_at.max(now));
+            let not_before = before.map_or(now, |one| one.used_until(patience).max(now));
             let node = Node { number, run };
             store::claim(tx, node, &instance, not_before).await?;
             Ok::<_, DbError>(Some(Claim { node, not_before }))
@@ -176,8 +208,8 @@ pub fn become_another(data_dir: &Path) {
 ///
 /// # Errors
 /// A [`DbError`].
-pub async fn release(db: &Db, node: Node) -> Result<(), DbError> {
-    db.tx("release_node", async move |tx| store::release(tx, node).await).await
+pub async fn release(db: &Db, node: Node, now: Timestamp) -> Result<(), DbError> {
+    db.tx("release_node", async move |tx| store::release(tx, node, now).await).await
 }
 
 /// Gives a sign of life.
@@ -243,6 +275,8 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
+    use types::id::Id;
+
     use super::*;
 
     fn taken(number: u16, instance: &str, run: i64, beat: i64) -> Taken {
@@ -283,6 +317,45 @@ mod tests {
         assert_eq!(watch.look(&one(2), at(60)), []);
         assert_eq!(watch.look(&one(2), at(66)), []);
         assert_eq!(watch.look(&[taken(1, "other", 6, 2)], at(69)), [], "started again");
+    }
+
+    #[tokio::test]
+    async fn ids_never_repeat_though_the_clock_goes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::load(None, []).unwrap();
+        config.data_dir = folder.path().to_path_buf();
+        let db = crate::app::open_database(&config, db::OpenOptions::command()).await.unwrap();
+        let random = types::rng::SeededRandom::new(1);
+        let at = |seconds: i64| Timestamp::from_millis(1_800_000_000_000 + seconds * 1000);
+        let mut latest = RequestId::from_i64(0);
+        let mut makes = |claim: Claim, now| {
+            let ids = claim.ids();
+            for _ in 0..5 {
+                let id = ids.next(now);
+                assert!(id > latest, "{id} was made before");
+                latest = id;
+            }
+        };
+        // Killed just before it would have given a sign of life; started again with a clock that went back, twice.
+        let first = claim(&db, &config, &random, at(100)).await.unwrap();
+        makes(first, at(100));
+        makes(first, at(109));
+        for now in [50, 49] {
+            let again = claim(&db, &config, &random, at(now)).await.unwrap();
+            assert_eq!(again.node.number, first.node.number);
+            makes(again, at(now));
+        }
+        // A number that was given back, or taken away.
+        let last = claim(&db, &config, &random, at(200)).await.unwrap();
+        makes(last, at(209));
+        let stale = Stale { number: last.node.number, run: last.node.run, beat: 4 };
+        let patience = patience(&config.coordinators);
+        let freed = db.tx("free", async move |tx| store::free(tx, stale, patience).await).await.unwrap();
+        assert!(freed, "it had the number four times");
+        fs::remove_file(folder.path().join(INSTANCE)).unwrap();
+        let other = claim(&db, &config, &random, at(40)).await.unwrap();
+        assert_eq!(other.node.number, last.node.number);
+        makes(other, at(40));
     }
 
     #[test]

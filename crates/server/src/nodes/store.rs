@@ -1,5 +1,7 @@
 //! Statements about who runs.
 
+use std::time::Duration;
+
 use db::{DbError, Row, Tx, params};
 use types::time::Timestamp;
 
@@ -33,16 +35,21 @@ pub async fn beat(tx: &mut Tx<'_>, node: Node, now: Timestamp) -> Result<bool, D
     Ok(tx.execute(sql, &params![node.number, node.run, now]).await? == 1)
 }
 
-/// Takes the number from a process that has not given a sign of life since; answers whether that was so.
-pub async fn free(tx: &mut Tx<'_>, stale: Stale) -> Result<bool, DbError> {
-    let sql = "UPDATE coordinators SET instance = '', run = 0 WHERE node = $1 AND run = $2 AND beat = $3";
-    Ok(tx.execute(sql, &params![stale.number, stale.run, stale.beat]).await? == 1)
+/// Takes the number from a process that has not given a sign of life since; answers whether that was so. What it may have
+/// made since is earlier than `patience` after that sign.
+pub async fn free(tx: &mut Tx<'_>, stale: Stale, patience: Duration) -> Result<bool, DbError> {
+    let sql = "UPDATE coordinators SET instance = '', run = 0, heartbeat_at = heartbeat_at + $4
+               WHERE node = $1 AND run = $2 AND beat = $3";
+    let unheard = i64::try_from(patience.as_millis()).unwrap_or_default();
+    Ok(tx.execute(sql, &params![stale.number, stale.run, stale.beat, unheard]).await? == 1)
 }
 
 /// Gives the number back.
-pub async fn release(tx: &mut Tx<'_>, node: Node) -> Result<(), DbError> {
-    let sql = "UPDATE coordinators SET instance = '', run = 0 WHERE node = $1 AND run = $2";
-    tx.execute(sql, &params![node.number, node.run]).await.map(drop)
+pub async fn release(tx: &mut Tx<'_>, node: Node, now: Timestamp) -> Result<(), DbError> {
+    let sql = "UPDATE coordinators SET instance = '', run = 0,
+                 heartbeat_at = CASE WHEN heartbeat_at > $3 THEN heartbeat_at ELSE $3 END
+               WHERE node = $1 AND run = $2";
+    tx.execute(sql, &params![node.number, node.run, now]).await.map(drop)
 }
 
 fn read(row: &Row) -> Result<Taken, DbError> {

@@ -262,7 +262,7 @@ async fn a_coordinator_that_was_replaced_begins_and_ends_nothing() {
     assert_eq!(doubt.commit(doubt.open(&job, Some(&attempt)), &[]).await, Ok(Done::Written));
     let app = &doubt.inside.app;
     let now = app.clock.now();
-    let other = nodes::claim(&app.db, &app.config.data_dir, &types::rng::SystemRandom, now).await.unwrap();
+    let other = nodes::claim(&app.db, &app.config, &types::rng::SystemRandom, now).await.unwrap();
     assert_eq!(other.node.number, app.node.number, "started again on the same data directory");
     let another = (doubt.job(), doubt.attempt(1));
     for command in [doubt.open(&another.0, Some(&another.1)), doubt.finish(&job, &attempt)] {

@@ -40,7 +40,7 @@ impl Inside {
         config.database.url = database;
         let db = open_database(&config, options).await.unwrap();
         let now = SystemClock.now();
-        let claim = nodes::claim(&db, &config.data_dir, &SystemRandom, now).await.unwrap();
+        let claim = nodes::claim(&db, &config, &SystemRandom, now).await.unwrap();
         let (app, queue) = App::build(config, db, claim, false, Metrics::detached()).await.unwrap();
         Self { app, queue: Some(queue), _folder: folder }
     }
