@@ -34,8 +34,9 @@ const BACK: &str = "ROLLBACK TO work";
 pub struct Session {
     runtime: Runtime,
     target: Target,
-    /// What begins a transaction.
+    /// What begins a transaction, and what begins one in place of another.
     begin: String,
+    begin_anew: String,
     pub(super) link: Option<Link>,
     /// The server's process of the connection that was lost.
     predecessor: Option<Backend>,
@@ -57,6 +58,8 @@ enum Stage {
     Inside,
     /// Behind a savepoint.
     Saved,
+    /// In a transaction nobody wants any more.
+    Over,
 }
 
 /// What makes a whole transaction useless, not just the closure that met it. Nothing of it was kept.
@@ -103,6 +106,7 @@ impl Session {
         Ok(Self {
             runtime,
             target,
+            begin_anew: format!("ROLLBACK; {begin}"),
             begin,
             link: None,
             predecessor: None,
@@ -171,7 +175,7 @@ impl Session {
         }
         match self.stage {
             Stage::Outside => Ok(()),
-            Stage::Inside => self.roll_back(),
+            Stage::Inside | Stage::Over => self.roll_back(),
             Stage::Saved => self.batch(BACK),
         }
     }
@@ -187,6 +191,13 @@ impl Session {
         self.stage = Stage::Outside;
         self.wrote = false;
         Ok(())
+    }
+
+    /// Takes back all there is, but only when the next transaction begins, which has to be soon.
+    pub fn roll_back_later(&mut self) {
+        if self.stage != Stage::Outside {
+            self.stage = Stage::Over;
+        }
     }
 
     fn batch(&mut self, sql: &str) -> Result<(), Trouble> {
@@ -288,6 +299,7 @@ impl Session {
         let (beginning, then) = match self.stage {
             _ if !std::mem::take(&mut self.owed) => (None, self.stage),
             Stage::Outside => (Some(self.begin.as_str()), Stage::Inside),
+            Stage::Over => (Some(self.begin_anew.as_str()), Stage::Inside),
             Stage::Inside => (Some(SAVE), Stage::Saved),
             Stage::Saved => (Some(SAVE_AGAIN), Stage::Saved),
         };

@@ -331,6 +331,23 @@ async fn a_statement_takes_what_fits() {
     .unwrap();
 }
 
+/// An error behind the rows that were wanted is the closure's own, not its neighbours'.
+#[tokio::test]
+async fn an_error_behind_rows_nobody_wants_is_noticed() {
+    let db = Empty::postgres().with_table().await;
+    let stops = db.tx("stops", async |tx| {
+        tx.execute_one("INSERT INTO t VALUES (2, 1, NULL)", &[]).await?;
+        let sql = "SELECT 1000 / (9000 - n) FROM generate_series(1, 10000) n";
+        let stopped = tx.query_each(sql, &[], |_| Err(DbError::Other("enough".to_owned()))).await;
+        assert!(matches!(stopped, Err(DbError::Other(text)) if text.contains("division by zero")));
+        Ok::<_, DbError>(())
+    });
+    let (one, two, three) = tokio::join!(insert(&db, 1), stops, insert(&db, 3));
+    one.and(three).unwrap();
+    assert!(matches!(two, Err(DbError::Other(_))), "{two:?}");
+    assert_eq!(count(&db).await, 2);
+}
+
 #[tokio::test]
 async fn prepared_statements_do_not_pile_up() {
     let db = Empty::postgres().with_table().await;

@@ -19,6 +19,7 @@ on_every_engine! {
     a_reader_cannot_write,
     a_reader_sees_one_moment,
     a_reader_does_not_wait_for_the_writer,
+    a_reader_sees_what_was_answered_before,
     what_is_answered_survives_reopening,
     other_writers_are_noticed,
     two_processes_lose_no_update,
@@ -288,6 +289,28 @@ async fn a_reader_does_not_wait_for_the_writer(empty: Empty) {
     go_on.send(()).unwrap();
     writing.await.unwrap().unwrap();
     assert_eq!(count(&db).await, 1);
+}
+
+/// However many read at once.
+async fn a_reader_sees_what_was_answered_before(empty: Empty) {
+    let db = empty.with_table().await;
+    let tasks: Vec<_> = (0..60)
+        .map(|client| {
+            let db = db.clone();
+            tokio::spawn(async move {
+                for id in client * 100..client * 100 + 10 {
+                    insert(&db, id).await.unwrap();
+                    let sql = "SELECT id FROM t WHERE id = $1";
+                    let seen = db.read("seen", async move |tx| tx.query_opt(sql, &params![id]).await).await;
+                    assert!(seen.unwrap().is_some());
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(count(&db).await, 600);
 }
 
 async fn what_is_answered_survives_reopening(empty: Empty) {
