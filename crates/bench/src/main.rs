@@ -13,6 +13,7 @@ mod network;
 mod postgres;
 mod processes;
 mod report;
+mod simulate;
 mod stats;
 mod upstream;
 mod workloads;
@@ -46,6 +47,8 @@ enum Command {
     Ledger(ledger::Options),
     /// What a cycle of hold and settlement costs on an empty ledger and on one that has grown.
     Growth(growth::Options),
+    /// Everything that moves credits, step by step from a seed, with all that can go wrong.
+    Simulate(simulate::Options),
     /// The instant upstream, which the other commands start by themselves.
     #[command(hide = true)]
     Upstream,
@@ -70,6 +73,7 @@ fn run(command: Command) -> Result<()> {
             Command::Upstream => upstream::run().await,
             Command::Jobs(options) => unless_stopped(jobs::run(&options)).await,
             Command::Growth(options) => unless_stopped(growth::run(&options)).await,
+            Command::Simulate(options) => unless_stopped(simulate::run(&options)).await,
             Command::Ledger(options) => unless_stopped(ledger::run(&options)).await,
         }
     })

@@ -1,0 +1,128 @@
+//! The payment provider: outside of every process, so it forgets nothing when one is killed. Each question to it waits for its
+//! answer until the simulation delivers one, which may be late, an error, or never.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use server::mail::BoxFuture;
+use server::providers::{ProviderError, SignatureError};
+use server::purchases::provider::{
+    Checkout, CheckoutRequest, CheckoutState, Payment, PaymentProvider, ProviderEvent,
+};
+use tokio::sync::{Notify, oneshot};
+use types::money::Cents;
+
+/// The provider.
+#[derive(Debug, Default)]
+pub struct Shop {
+    state: Mutex<State>,
+    /// Told when somebody asks something.
+    pub asked: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    sessions: BTreeMap<String, Session>,
+    questions: VecDeque<Question>,
+}
+
+/// A checkout, as the provider remembers it.
+#[derive(Clone, Debug)]
+pub struct Session {
+    pub purchase: String,
+    pub amount: Cents,
+    pub currency: String,
+    pub payment: Payment,
+}
+
+/// A question that waits for its answer.
+#[derive(Debug)]
+pub enum Question {
+    /// To open a checkout.
+    Open(CheckoutRequest, oneshot::Sender<Result<Checkout, ProviderError>>),
+    /// How far one is.
+    Read(String, oneshot::Sender<Result<CheckoutState, ProviderError>>),
+}
+
+impl Shop {
+    /// The question that was asked last.
+    pub fn question(&self) -> Option<Question> {
+        self.lock().questions.pop_front()
+    }
+
+    /// Opens a checkout; asked again for the same purchase, it is the same one.
+    pub fn open_session(&self, request: &CheckoutRequest) -> Checkout {
+        let session = format!("cs_{}", request.purchase);
+        self.lock().sessions.entry(session.clone()).or_insert_with(|| Session {
+            purchase: request.purchase.clone(),
+            amount: request.amount,
+            currency: request.currency.clone(),
+            payment: Payment::Open,
+        });
+        Checkout { url: format!("https://shop.invalid/{session}"), session }
+    }
+
+    /// How far a checkout is.
+    pub fn state_of(&self, session: &str) -> Option<CheckoutState> {
+        let state = self.lock();
+        let known = state.sessions.get(session)?;
+        Some(CheckoutState {
+            payment: known.payment,
+            amount: known.amount,
+            currency: known.currency.clone(),
+            payment_ref: (known.payment == Payment::Paid).then(|| format!("pay_{session}")),
+        })
+    }
+
+    /// Somebody pays, or does not; `wrong` takes one cent less than was asked.
+    pub fn move_to(&self, session: &str, payment: Payment, wrong: bool) {
+        if let Some(known) = self.lock().sessions.get_mut(session) {
+            known.payment = payment;
+            if wrong {
+                known.amount = Cents::new(known.amount.get() - 1);
+            }
+        }
+    }
+
+    /// All checkouts there are.
+    pub fn sessions(&self) -> Vec<(String, Session)> {
+        self.lock().sessions.iter().map(|(name, session)| (name.clone(), session.clone())).collect()
+    }
+
+    fn ask(&self, question: Question) {
+        self.lock().questions.push_back(question);
+        self.asked.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PaymentProvider for Shop {
+    fn name(&self) -> &'static str {
+        "shop"
+    }
+
+    fn open<'a>(&'a self, request: &'a CheckoutRequest) -> BoxFuture<'a, Result<Checkout, ProviderError>> {
+        let (sender, answer) = oneshot::channel();
+        self.ask(Question::Open(request.clone(), sender));
+        Box::pin(async move { answer.await.unwrap_or_else(|_| Err(unreachable())) })
+    }
+
+    fn read<'a>(&'a self, session: &'a str) -> BoxFuture<'a, Result<CheckoutState, ProviderError>> {
+        let (sender, answer) = oneshot::channel();
+        self.ask(Question::Read(session.to_owned(), sender));
+        Box::pin(async move { answer.await.unwrap_or_else(|_| Err(unreachable())) })
+    }
+
+    fn webhook(&self, _signature: Option<&str>, _body: &[u8]) -> Result<ProviderEvent, SignatureError> {
+        // Signatures are not simulated: events are handed over where they come out of them.
+        Err(SignatureError::Missing)
+    }
+}
+
+/// What a question that is not answered is answered with.
+pub fn unreachable() -> ProviderError {
+    ProviderError::Unavailable("no answer".to_owned())
+}
