@@ -24,8 +24,9 @@ impl Meaning {
         match reported.code().code() {
             // Serialization failure and deadlock. Our writers come one after another, so it was somebody else.
             "40001" | "40P01" => Self::Again(DbError::Busy),
-            // A prepared statement is not there any more, or its tables have changed: prepare anew, on another connection.
-            "26000" => Self::Lost(reported.message().to_owned()),
+            // A prepared statement is not there any more, or its tables have changed, which COPY calls wrong data: prepare anew,
+            // on another connection.
+            "26000" | "22P03" => Self::Lost(reported.message().to_owned()),
             "0A000" if reported.message().contains("cached plan") => {
                 Self::Lost(reported.message().to_owned())
             }
@@ -75,5 +76,5 @@ pub fn with_causes(error: &tokio_postgres::Error) -> String {
 
 /// The transient error for a connection that cannot be had.
 pub fn unreachable(why: &str) -> DbError {
-    DbError::Unwritable(format!("the database server cannot be reached: {why}"))
+    DbError::Unwritable(format!("its server cannot be reached: {why}"))
 }

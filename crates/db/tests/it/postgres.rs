@@ -381,6 +381,16 @@ async fn a_table_may_change_under_its_statements() {
     assert!(all().await.unwrap().is_none());
     script(&db, "ALTER TABLE t ADD COLUMN more BIGINT NOT NULL DEFAULT 5").await.unwrap();
     assert_eq!(all().await.unwrap(), Some(5));
+    // What is sent as it is stored notices a narrower column in its own way.
+    let many = async |first: i64| {
+        let rows = move || (first..first + 100).map(|id| params![id, 1]);
+        db.tx("many", async move |tx| tx.execute_many("INSERT INTO t (id, n) VALUES ($1, $2)", rows()).await)
+            .await
+    };
+    many(1_000).await.unwrap();
+    script(&db, "ALTER TABLE t ALTER COLUMN n TYPE INTEGER").await.unwrap();
+    many(2_000).await.unwrap();
+    assert_eq!(count(&db).await, 201);
 }
 
 #[tokio::test]
