@@ -278,13 +278,13 @@ pub fn query_each(
     connection: &Connection,
     sql: &str,
     params: &[Param<'_>],
-    each: &mut dyn FnMut(&Row) -> bool,
+    each: &mut dyn FnMut(Row) -> bool,
 ) -> Result<(), DbError> {
     let mut statement = prepare(connection, sql)?;
     let columns = statement.column_count();
     let mut rows = statement.query(rusqlite::params_from_iter(params))?;
     while let Some(row) = rows.next()? {
-        if !each(&read_row(row, columns)?) {
+        if !each(read_row(row, columns)?) {
             return Ok(());
         }
     }

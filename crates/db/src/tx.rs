@@ -120,16 +120,25 @@ impl<'c> Tx<'c> {
         mut each: impl FnMut(&Row) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut refusal = None;
-        // Answers whether to go on.
-        let mut hand_over = |row: &Row| {
-            refusal = each(row).err();
+        let hand_over = |row: Row| {
+            refusal = each(&row).err();
             refusal.is_none()
         };
-        self.run(|connection| match connection {
-            Connection::Sqlite(connection) => sqlite::query_each(connection, sql, params, &mut hand_over),
-            Connection::Postgres(session) => session.query_each(sql, params, &mut hand_over),
-        })?;
+        self.take_each(sql, params, hand_over).await?;
         refusal.map_or(Ok(()), Err)
+    }
+
+    /// The same for one who keeps the rows; `each` answers whether it wants more.
+    pub(crate) async fn take_each(
+        &mut self,
+        sql: &str,
+        params: &[Param<'_>],
+        mut each: impl FnMut(Row) -> bool,
+    ) -> Result<(), DbError> {
+        self.run(|connection| match connection {
+            Connection::Sqlite(connection) => sqlite::query_each(connection, sql, params, &mut each),
+            Connection::Postgres(session) => session.query_each(sql, params, &mut each),
+        })
     }
 
     /// The first row a query gives, if any.

@@ -130,9 +130,17 @@ pub async fn open_database(config: &Config, options: OpenOptions) -> Result<Db, 
         })
     };
     let db = Db::open(&config.database_url()?, options).await.map_err(refused)?;
+    if db.is_unfinished_copy().await.map_err(refused)? {
+        return Err(StartError::Refused(format!(
+            "the database {place} is an unfinished copy of another one; run the same archipelago migrate --from … --to … again"
+        )));
+    }
     db.migrate(MIGRATIONS).await.map_err(refused)?;
     Ok(db)
 }
+
+/// In a data directory: locked while a server runs on it.
+pub const LOCK: &str = "archipelago.lock";
 
 /// Takes the data directory for this process alone. Keep what it answers.
 ///
@@ -140,22 +148,36 @@ pub async fn open_database(config: &Config, options: OpenOptions) -> Result<Db, 
 /// A [`StartError`] when another server has it, or it cannot be written.
 pub fn lock_data_dir(folder: &Path) -> Result<File, StartError> {
     make_folder(folder)?;
-    let path = folder.join("archipelago.lock");
+    lock_if_free(folder)?.ok_or_else(|| {
+        StartError::Refused(format!(
+            "another server is running on the data directory {}; stop it first, or give this one another --data",
+            folder.display()
+        ))
+    })
+}
+
+/// The same of a folder that is there; nothing when a server has it.
+///
+/// # Errors
+/// A [`StartError`] when it cannot be written.
+pub fn lock_if_free(folder: &Path) -> Result<Option<File>, StartError> {
+    let path = folder.join(LOCK);
     let file = File::create(&path)
         .map_err(|error| StartError::Refused(format!("{} cannot be written: {error}", path.display())))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(StartError::Refused(format!(
-            "another server is running on the data directory {}; stop it first, or give this one another --data",
-            folder.display()
-        ))),
+        Ok(()) => Ok(Some(file)),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
         Err(std::fs::TryLockError::Error(error)) => {
             Err(StartError::Refused(format!("{} cannot be locked: {error}", path.display())))
         }
     }
 }
 
-fn make_folder(folder: &Path) -> Result<(), StartError> {
+/// Makes a data directory, if it is not there.
+///
+/// # Errors
+/// A [`StartError`].
+pub fn make_folder(folder: &Path) -> Result<(), StartError> {
     // What is in it is nobody else's business: the database, and mails with sign-in links.
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
     made.map_err(|error| {

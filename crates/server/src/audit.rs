@@ -118,6 +118,29 @@ pub async fn run(db: &Db, progress: Arc<dyn Fn(&str) + Send + Sync>) -> Result<V
     .await
 }
 
+/// What must be the same in a database and its copy: how far the ledger has come, and what its accounts add up to.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Books {
+    head: [i64; 5],
+    accounts: [i64; 4],
+}
+
+/// The books of a database, at a glance.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn books(db: &Db) -> Result<Books, DbError> {
+    db.read("books", async |tx| {
+        let head = "SELECT batch, mark, folded, swept, high FROM ledger_head WHERE id = 1";
+        let sums = "SELECT count(*), CAST(sum(posted) AS BIGINT), CAST(sum(held) AS BIGINT), CAST(sum(debt) AS BIGINT)
+                    FROM ledger_accounts";
+        let (head, sums) = (tx.query_one(head, &[]).await?, tx.query_one(sums, &[]).await?);
+        let head = [head.get(0)?, head.get(1)?, head.get(2)?, head.get(3)?, head.get(4)?];
+        Ok(Books { head, accounts: [sums.get(0)?, sums.get(1)?, sums.get(2)?, sums.get(3)?] })
+    })
+    .await
+}
+
 /// Every open hold belongs to an attempt in progress of a job that has not ended (I7), at its frozen price (I5).
 async fn check_open(tx: &mut Tx<'_>, holds: &[Hold]) -> Result<Vec<Finding>, DbError> {
     let mut findings = Vec::new();

@@ -73,7 +73,7 @@ fn table(connection: &Connection, name: String) -> Result<Table, DbError> {
     };
     table.write_statements();
     sqlite::query_each(connection, &format!("SELECT * FROM {}", quoted(&table.name)), &[], &mut |row| {
-        table.seed.add(row);
+        table.seed.add(&row);
         true
     })?;
     Ok(table)

@@ -93,35 +93,20 @@ impl<'p> Pages<'p> {
     }
 }
 
-/// Why the reading of a page ends early.
-enum Halt {
-    Full,
-    Failed(DbError),
-}
-
-impl From<DbError> for Halt {
-    fn from(error: DbError) -> Self {
-        Self::Failed(error)
-    }
-}
-
 async fn read(tx: &mut Tx<'_>, table: &Table, after: Option<&[Value]>, limit: i64) -> Result<Page, DbError> {
     let sql = if after.is_some() { &table.next } else { &table.first };
     let mut params: Vec<Param<'_>> = after.unwrap_or_default().iter().map(Param::from).collect();
     params.push(Param::Int(limit));
     let mut page = Page::default();
     let mut bytes = Vec::new();
-    let read = tx.query_each(sql, &params, |row| {
-        page.digests.push(digest(row, &mut bytes));
-        page.rows.push(row.clone());
+    tx.take_each(sql, &params, |row| {
+        page.digests.push(digest(&row, &mut bytes));
+        page.rows.push(row);
         page.bytes += i64::try_from(bytes.len()).unwrap_or(i64::MAX);
-        if page.bytes < BYTES { Ok(()) } else { Err(Halt::Full) }
-    });
-    match read.await {
-        Ok(()) => {}
-        Err(Halt::Full) => page.full = true,
-        Err(Halt::Failed(error)) => return Err(error),
-    }
+        page.full = page.bytes >= BYTES;
+        !page.full
+    })
+    .await?;
     Ok(page)
 }
 

@@ -77,7 +77,7 @@ impl Session {
         &mut self,
         sql: &str,
         params: &[Param<'_>],
-        each: &mut dyn FnMut(&Row) -> bool,
+        each: &mut dyn FnMut(Row) -> bool,
     ) -> Result<(), DbError> {
         let statement = self.query_statement(sql, params)?;
         let params = params.iter().map(|&param| One(param));
@@ -85,7 +85,7 @@ impl Session {
         let mut wanted = true;
         // Those that are not wanted are on their way all the same, and so may be an error behind them.
         while let Some(row) = self.wait_for(async { rows.next().await.transpose() })? {
-            wanted = wanted && each(&value::read_row(&row, 0)?);
+            wanted = wanted && each(value::read_row(&row, 0)?);
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The command line: `archipelago serve | admin … | audit | migrate | config`.
 
 pub mod admin;
+pub mod migrate;
 pub mod serve;
 
 use std::io::{IsTerminal, Write};
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use db::OpenOptions;
+use ledger::audit::Finding;
 
 use crate::app::{StartError, open_database};
 use crate::audit;
@@ -54,10 +56,20 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Bring the database's schema up to date. `serve` does it by itself.
+    /// Bring the database's schema up to date, which `serve` does by itself; or, with --from and --to, copy everything in one
+    /// database into another, of whatever engine. Can be interrupted and run again.
     Migrate {
         #[command(flatten)]
         common: Common,
+        /// The database to copy: sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/NAME. No server may run on it.
+        #[arg(long, requires = "to")]
+        from: Option<String>,
+        /// Where to: an empty database, or one that a copy of the same was begun in.
+        #[arg(long, requires = "from")]
+        to: Option<String>,
+        /// Answer in JSON.
+        #[arg(long, requires = "from")]
+        json: bool,
     },
     /// Print the configuration in force.
     Config {
@@ -142,7 +154,10 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         }
         Command::Admin { common, command, json } => admin::run(&common.load()?, command, json).await,
         Command::Audit { common, json } => run_audit(&common.load()?, json).await,
-        Command::Migrate { common } => {
+        Command::Migrate { common, from: Some(from), to: Some(to), json } => {
+            migrate::run(&common.load()?, &from, &to, json).await
+        }
+        Command::Migrate { common, .. } => {
             open_database(&common.load()?, OpenOptions::command()).await?;
             print("The schema is up to date.")
         }
@@ -182,11 +197,16 @@ async fn run_audit(config: &Config, json: bool) -> Result<(), CliError> {
             writeln!(std::io::stderr(), "  checked in {seconds} s")?;
         }
     } else {
-        for finding in &findings {
-            print(&format!("{}: {}\n    {}", finding.invariant, finding.what, finding.meaning))?;
-        }
+        print_findings(&findings)?;
     }
     if findings.is_empty() { Ok(()) } else { Err(CliError::Findings(findings.len())) }
+}
+
+fn print_findings(findings: &[Finding]) -> Result<(), CliError> {
+    for finding in findings {
+        print(&format!("{}: {}\n    {}", finding.invariant, finding.what, finding.meaning))?;
+    }
+    Ok(())
 }
 
 fn render(config: &Config) -> String {

@@ -35,6 +35,10 @@ use crate::secrets;
 const NUMBERS: u16 = 1024;
 /// In the data directory: which coordinator this is.
 const INSTANCE: &str = "instance";
+/// How the names begin that commands have instead; they give no signs of life.
+const COMMAND: &str = "command-";
+/// How often signs of life are looked for by one who waits for them.
+const LOOK: Duration = Duration::from_millis(100);
 /// When every number is taken, one that was not heard of for so long by the clock is taken all the same.
 const FORGOTTEN_MS: i64 = 5 * MINUTE_MS;
 
@@ -133,7 +137,7 @@ pub async fn claim(
 /// # Errors
 /// A [`StartError`].
 pub async fn claim_for_command(db: &Db, random: &dyn Random, now: Timestamp) -> Result<Claim, StartError> {
-    let instance = secrets::new(random, "command-");
+    let instance = secrets::new(random, COMMAND);
     // Those it may find silent have been so for longer than this.
     claim_as(db, instance, run(random), true, (now, Duration::ZERO)).await
 }
@@ -183,13 +187,19 @@ fn run(random: &dyn Random) -> i64 {
     (i64::from_le_bytes(bytes) & i64::MAX).max(1)
 }
 
-/// Which coordinator this data directory belongs to.
+/// Which coordinator this data directory belongs to, if one has run on it.
+#[must_use]
+pub fn known_instance(data_dir: &Path) -> Option<String> {
+    let known = fs::read_to_string(data_dir.join(INSTANCE)).unwrap_or_default().trim().to_owned();
+    (!known.is_empty()).then_some(known)
+}
+
+/// The same, from now on if not before.
 fn instance(data_dir: &Path, random: &dyn Random) -> Result<String, StartError> {
-    let path = data_dir.join(INSTANCE);
-    let known = fs::read_to_string(&path).unwrap_or_default().trim().to_owned();
-    if !known.is_empty() {
+    if let Some(known) = known_instance(data_dir) {
         return Ok(known);
     }
+    let path = data_dir.join(INSTANCE);
     let new = secrets::new(random, "");
     fs::write(&path, format!("{new}\n"))
         .map_err(|error| StartError::Refused(format!("{} cannot be written: {error}", path.display())))?;
@@ -227,9 +237,40 @@ pub async fn beat_once(app: &App) -> Result<Beat, DbError> {
     if ours {
         return Ok(Beat::Ours(taken));
     }
-    let known = fs::read_to_string(app.config.data_dir.join(INSTANCE)).unwrap_or_default();
-    let twin = taken.iter().any(|one| one.number == node.number && one.instance == known.trim());
+    let known = known_instance(&app.config.data_dir).unwrap_or_default();
+    let twin = taken.iter().any(|one| one.number == node.number && one.instance == known);
     Ok(Beat::Lost { twin })
+}
+
+/// The number of a coordinator that gives a sign of life within `patience`, if one does. Those called `gone` are known not to
+/// run. When there are others, `waits` is told the number of one before they are waited for.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn alive(
+    db: &Db,
+    gone: &[String],
+    patience: Duration,
+    waits: impl Fn(u16),
+) -> Result<Option<u16>, DbError> {
+    let may_run =
+        |one: &Taken| one.run != 0 && !one.instance.starts_with(COMMAND) && !gone.contains(&one.instance);
+    let look = async || -> Result<Vec<Taken>, DbError> {
+        let taken = db.read("coordinators", async |tx| store::all(tx).await).await?;
+        Ok(taken.into_iter().filter(may_run).collect())
+    };
+    let before = look().await?;
+    let Some(first) = before.first() else { return Ok(None) };
+    waits(first.number);
+    let started = Instant::now();
+    while started.elapsed() < patience {
+        tokio::time::sleep(LOOK).await;
+        let silent = |one: &Taken| before.iter().any(|old| (old.run, old.beat) == (one.run, one.beat));
+        if let Some(lives) = look().await?.iter().find(|one| !silent(one)) {
+            return Ok(Some(lives.number));
+        }
+    }
+    Ok(None)
 }
 
 /// How long the others have been silent, by our own clock.

@@ -16,6 +16,7 @@ mod doubt;
 mod idempotency;
 mod input;
 mod limits;
+mod migrate;
 mod money;
 mod outage;
 mod pages;

@@ -1,5 +1,6 @@
 //! A server, its users and its Islands, in the words of the domain.
 
+pub mod browser;
 pub mod database;
 pub mod inside;
 pub mod island;
