@@ -108,6 +108,10 @@ impl World {
         if let Some(process) = process {
             self.put(process);
         }
+        let wrong = self.processes().flat_map(|one| one.drives.values()).find(|drive| !drive.charge_is_right);
+        if let Some(drive) = wrong {
+            return Err(format!("I6: the charge of {} is not what was delivered", drive.id()).into());
+        }
         self.check_balances(&accounts, &seen)?;
         self.check_caps(&caps, &seen, now.as_millis())?;
         self.check_jobs(&jobs, &seen)
@@ -121,7 +125,8 @@ impl World {
         if let Some(observer) = &self.watcher.observer {
             return Ok(observer.clone());
         }
-        let observer = Db::open(&self.place.url, db::OpenOptions { readers: 1, queue: 64, faults: None }).await?;
+        let observer =
+            Db::open(&self.place.url, db::OpenOptions { readers: 1, queue: 64, faults: None }).await?;
         self.watcher.observer = Some(observer.clone());
         Ok(observer)
     }
@@ -212,7 +217,11 @@ impl World {
         let told: (String, i64, i64, i64, Option<i64>, i64, i64) =
             (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?, row.get(7)?);
         if foretold != told {
-            return differs(&format!("job {id} (state, node, charge, attempts, end, outputs, running)"), foretold, told);
+            return differs(
+                &format!("job {id} (state, node, charge, attempts, end, outputs, running)"),
+                foretold,
+                told,
+            );
         }
         if job.charge > job.bid {
             return Err(format!("I5: job {id} was charged {} above its bid {}", job.charge, job.bid).into());
@@ -225,7 +234,11 @@ impl World {
             true => running.len() == holds && holds <= 1,
             false => running.is_empty(),
         };
-        if consistent { Ok(()) } else { Err(format!("I7: job {id} is {} and holds {holds}", job.state.name()).into()) }
+        if consistent {
+            Ok(())
+        } else {
+            Err(format!("I7: job {id} is {} and holds {holds}", job.state.name()).into())
+        }
     }
 
     fn running(&self, job: i64) -> Vec<i64> {
@@ -285,9 +298,18 @@ impl World {
         let told: [i64; 5] = [counts.get(0)?, counts.get(1)?, counts.get(2)?, counts.get(3)?, counts.get(4)?];
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         let model = &self.model;
-        let foretold =
-            [count(model.requests.len()), count(model.events.len()), model.grants, model.trades.0, model.trades.1];
-        if foretold == told { Ok(()) } else { differs("requests, events, grants, trades, cleared", foretold, told) }
+        let foretold = [
+            count(model.requests.len()),
+            count(model.events.len()),
+            model.grants,
+            model.trades.0,
+            model.trades.1,
+        ];
+        if foretold == told {
+            Ok(())
+        } else {
+            differs("requests, events, grants, trades, cleared", foretold, told)
+        }
     }
 
     /// Each attempt has one end, and so has its hold (I3).
@@ -312,15 +334,19 @@ impl World {
                 AttemptState::Released => end.is_some_and(|end| end.kind == TransferKind::Released),
             };
             if !as_it_must {
-                return Err(format!("I3: attempt {id} is {:?} and its hold ended as {end:?}", attempt.state).into());
+                return Err(
+                    format!("I3: attempt {id} is {:?} and its hold ended as {end:?}", attempt.state).into()
+                );
             }
             *charges.entry(attempt.job).or_default() += end.map_or(0, |end| end.amount);
         }
-        let wrong = charges.iter().find(|(job, charged)| {
-            self.model.jobs.get(job).is_none_or(|job| job.charge != **charged)
-        });
+        let wrong = charges
+            .iter()
+            .find(|(job, charged)| self.model.jobs.get(job).is_none_or(|job| job.charge != **charged));
         match wrong {
-            Some((job, charged)) => Err(format!("I3: the attempts of job {job} were charged {charged}").into()),
+            Some((job, charged)) => {
+                Err(format!("I3: the attempts of job {job} were charged {charged}").into())
+            }
             None if rows.len() == self.model.attempts.len() => Ok(()),
             None => differs("how many attempts there are", self.model.attempts.len(), rows.len()),
         }
@@ -375,7 +401,8 @@ impl World {
         let strays = &self.model.strays;
         let about_a_stray = |what: &str| {
             let hold = what.rsplit(' ').next().and_then(|id| id.parse().ok());
-            what.starts_with("an open hold belongs to no attempt") && hold.is_some_and(|id| strays.contains(&id))
+            what.starts_with("an open hold belongs to no attempt")
+                && hold.is_some_and(|id| strays.contains(&id))
         };
         if let Some(finding) = findings.iter().find(|finding| !about_a_stray(&finding.what)) {
             return Err(format!("the audit: {}: {}", finding.invariant, finding.what).into());

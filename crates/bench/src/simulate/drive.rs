@@ -25,6 +25,21 @@ pub struct Drive {
     pub stage: Stage,
     /// The client that waits for the job to be taken.
     pub client: Option<usize>,
+    /// Whether the program's rule of charges said what it must.
+    pub charge_is_right: bool,
+}
+
+impl Drive {
+    /// A job that is driven from here on.
+    pub const fn new(
+        live: Arc<LiveJob>,
+        job: Job,
+        wallet: AccountId,
+        cap: Option<i64>,
+        stage: Stage,
+    ) -> Self {
+        Self { live, job, wallet, cap, excluded: Vec::new(), stage, client: None, charge_is_right: true }
+    }
 }
 
 /// How far it is.
@@ -148,14 +163,14 @@ impl Drive {
 
     /// It waits no longer: nobody took it, or nobody wants it any more.
     pub fn give_up(&mut self, rules: Rules) -> Next {
-        let verdict =
-            if self.live.is_cancelled() { CANCELLED } else { broken(State::Timeout, "no_island") };
+        let verdict = if self.live.is_cancelled() { CANCELLED } else { broken(State::Timeout, "no_island") };
         self.finish(None, verdict, rules)
     }
 
     fn finish(&mut self, attempt: Option<Attempt>, verdict: Verdict, rules: Rules) -> Next {
         let price = attempt.as_ref().map_or(MicroCredits::ZERO, |attempt| attempt.price);
         let cost = charge(price, verdict.ending, self.live.has_output(), self.live.delivered());
+        self.charge_is_right = cost.get() == self.due(price.get(), verdict.ending);
         let kept = verdict.state == State::Completed || cost.is_positive();
         let finish = Finish {
             job: self.job.id,
@@ -172,6 +187,14 @@ impl Drive {
         };
         self.stage = Stage::Finishing(Box::new(finish.clone()), 0);
         Next::Send(Command::Finish(Box::new(finish)))
+    }
+
+    /// What a job costs, told once more (I6): its whole price when it was done, or cancelled after something had reached
+    /// whoever cancelled it; else nothing.
+    fn due(&self, price: i64, ending: Ending) -> i64 {
+        let given = self.live.has_output();
+        let paid = given && (ending == Ending::Complete || ending != Ending::Broken && self.live.delivered());
+        if paid { price } else { 0 }
     }
 
     /// The committer answered.

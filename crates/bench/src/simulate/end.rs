@@ -80,7 +80,8 @@ impl World {
     /// Whoever paid has the credits, and nobody else (I4).
     fn check_paid(&self) -> Result<()> {
         for (session, known) in self.shop.sessions() {
-            let purchase = self.model.purchase_by_session(&session).and_then(|id| self.model.purchases.get(&id));
+            let purchase =
+                self.model.purchase_by_session(&session).and_then(|id| self.model.purchases.get(&id));
             let granted = purchase.is_some_and(|one| one.state == State::Granted);
             let right = purchase.is_some_and(|one| one.amount == known.amount.get());
             if granted != (known.payment == Payment::Paid && right) {
@@ -90,4 +91,3 @@ impl World {
         Ok(())
     }
 }
-

@@ -133,9 +133,7 @@ impl World {
         };
         let job_id = JobId::from_i64(job);
         self.log.say(&format!("{}: {job_id} is wished to be cancelled: {answer:?}", process.name()));
-        let done = |answer: &std::result::Result<(), JobError>| {
-            answer.clone().map(|()| Done::Written)
-        };
+        let done = |answer: &std::result::Result<(), JobError>| answer.clone().map(|()| Done::Written);
         if !same(&done(&foretold), &done(&answer)) {
             differs("a wish to cancel", foretold, answer)?;
         }
@@ -153,7 +151,10 @@ impl World {
         elsewhere::cancel_wanted_once(&process.app).await?;
         let number = process.app.node.number;
         let wanted = |id: &JobId| {
-            self.model.jobs.get(&id.get()).is_some_and(|job| job.unwanted && job.is_open() && job.node == number)
+            self.model
+                .jobs
+                .get(&id.get())
+                .is_some_and(|job| job.unwanted && job.is_open() && job.node == number)
         };
         let foretold: Vec<JobId> =
             process.drives.keys().filter(|id| before.contains(id) || wanted(id)).copied().collect();
@@ -169,8 +170,7 @@ impl World {
     /// A process that is awake, with a job that is as wanted.
     fn take_job(&mut self, wanted: impl Fn(&Drive) -> bool) -> Option<(Process, JobId)> {
         let process = self.take(|one| !one.asleep && one.drives.values().any(&wanted))?;
-        let jobs: Vec<JobId> =
-            process.drives.values().filter(|drive| wanted(drive)).map(Drive::id).collect();
+        let jobs: Vec<JobId> = process.drives.values().filter(|drive| wanted(drive)).map(Drive::id).collect();
         match self.dice.pick(&jobs) {
             Some(&job) => Some((process, job)),
             None => {

@@ -32,7 +32,11 @@ impl Place {
         let mut named = tempfile::Builder::new();
         named.prefix("simulate_");
         let memory = Path::new("/dev/shm");
-        let folder = if memory.is_dir() { named.tempdir_in(memory).or_else(|_| named.tempdir()) } else { named.tempdir() }?;
+        let folder = if memory.is_dir() {
+            named.tempdir_in(memory).or_else(|_| named.tempdir())
+        } else {
+            named.tempdir()
+        }?;
         let url = match engine {
             Engine::Sqlite => format!("sqlite:{}", folder.path().join("archipelago.db").display()),
             Engine::Postgres => PgTemp::shared()?.fresh_database()?,

@@ -163,8 +163,8 @@ impl World {
             idempotency: request.idempotency.clone().map(|key| (key, format!("body {}", request.body))),
         };
         let live = Arc::new(LiveJob::new(&job, Arc::clone(&market.workload)));
-        let (excluded, stage, client) = (Vec::new(), Stage::Opening(attempt), Some(index));
-        Ok((Command::Open(Box::new(open)), Drive { live, job, wallet, cap, excluded, stage, client }))
+        let drive = Drive::new(live, job, wallet, cap, Stage::Opening(attempt));
+        Ok((Command::Open(Box::new(open)), Drive { client: Some(index), ..drive }))
     }
 
     /// The lowest price a job that waits could start at.
@@ -182,9 +182,8 @@ impl World {
         if self.dice.percent(20) {
             return None;
         }
-        let fits = |island: &&Island| {
-            island.online && island.ask <= job.bid.get() && !excluded.contains(&island.id)
-        };
+        let fits =
+            |island: &&Island| island.online && island.ask <= job.bid.get() && !excluded.contains(&island.id);
         let island = self.islands.iter().filter(fits).min_by_key(|island| island.ask)?;
         let own = self.people.get(island.owner).is_some_and(|owner| owner.user.id == job.user);
         let ask = MicroCredits::new(island.ask);
@@ -202,7 +201,9 @@ impl World {
 
     /// A committer takes what has queued up, or the first of it.
     pub async fn commit(&mut self) -> Result<bool> {
-        let Some(mut process) = self.take(|one| !one.asleep && !one.queue.is_empty()) else { return Ok(false) };
+        let Some(mut process) = self.take(|one| !one.asleep && !one.queue.is_empty()) else {
+            return Ok(false);
+        };
         let waiting = process.queue.len();
         let taken = if self.dice.percent(50) { waiting } else { 1 + self.dice.below(waiting) };
         let batch: Vec<Sent> = process.queue.drain(..taken).collect();
@@ -260,9 +261,13 @@ impl World {
         let Some(client) = client else { return Ok(()) };
         // The connection may break before the answer is through. Then the client asks again, or gives up.
         let lost = self.dice.percent(20);
-        self.log.say(&format!("{}: the client of {job} is {}", process.name(), if lost { "cut off" } else { "told" }));
-        let given_up = lost
-            && process.drives.get(&job).is_some_and(|drive| drive.job.origin == Origin::Request);
+        self.log.say(&format!(
+            "{}: the client of {job} is {}",
+            process.name(),
+            if lost { "cut off" } else { "told" }
+        ));
+        let given_up =
+            lost && process.drives.get(&job).is_some_and(|drive| drive.job.origin == Origin::Request);
         if given_up && let Some(drive) = process.drives.get(&job) {
             drive.live.cancel();
         }
@@ -326,7 +331,12 @@ pub fn in_words(command: &Command) -> String {
         Command::Suspend(suspend) => format!("suspend {} after {}", suspend.job, suspend.attempt),
         Command::Finish(finish) => {
             let attempt = finish.attempt.as_ref().map(|attempt| attempt.id);
-            format!("finish {} as {} after {attempt:?} for {}", finish.job, finish.state.name(), finish.charge)
+            format!(
+                "finish {} as {} after {attempt:?} for {}",
+                finish.job,
+                finish.state.name(),
+                finish.charge
+            )
         }
     }
 }

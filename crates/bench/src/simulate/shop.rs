@@ -29,7 +29,6 @@ struct State {
 /// A checkout, as the provider remembers it.
 #[derive(Clone, Debug)]
 pub struct Session {
-    pub purchase: String,
     pub amount: Cents,
     pub currency: String,
     pub payment: Payment,
@@ -54,7 +53,6 @@ impl Shop {
     pub fn open_session(&self, request: &CheckoutRequest) -> Checkout {
         let session = format!("cs_{}", request.purchase);
         self.lock().sessions.entry(session.clone()).or_insert_with(|| Session {
-            purchase: request.purchase.clone(),
             amount: request.amount,
             currency: request.currency.clone(),
             payment: Payment::Open,

@@ -113,8 +113,7 @@ impl World {
                 taken.drive.give_up_waiting(&taken.place);
                 let recover::Waits { drive, .. } = taken;
                 let jobs::drive::Drive { live, job, wallet, cap, .. } = drive;
-                let (excluded, stage, client) = (Vec::new(), Stage::Waiting, None);
-                process.drives.insert(job.id, Drive { live, job, wallet, cap, excluded, stage, client });
+                process.drives.insert(job.id, Drive::new(live, job, wallet, cap, Stage::Waiting));
                 Ok(true)
             }
             (Ok(None), Ok(())) if !waits => Ok(true),
@@ -124,7 +123,12 @@ impl World {
     }
 
     /// A job is ended by whoever finds it; told whether that is known to be done.
-    fn foretell_end(&mut self, process: &Process, job: &jobs::Job, fates: &mut Fates) -> std::result::Result<(), ()> {
+    fn foretell_end(
+        &mut self,
+        process: &Process,
+        job: &jobs::Job,
+        fates: &mut Fates,
+    ) -> std::result::Result<(), ()> {
         let state = match (job.state, job.origin) {
             (State::Pending, Origin::Request) => State::Cancelled,
             (State::Pending, _) => State::Timeout,
@@ -206,7 +210,8 @@ impl World {
     pub async fn beat_in_time(&mut self, at_once: bool) -> Result<()> {
         for slot in 0..self.slots.len() {
             let now = self.elapsed;
-            let due = |one: &Process| !one.asleep && !one.replaced && (at_once || now - one.beat_at > BEAT_MS);
+            let due =
+                |one: &Process| !one.asleep && !one.replaced && (at_once || now - one.beat_at > BEAT_MS);
             if let Some(mut process) = self.slots[slot].process.take() {
                 if due(&process) {
                     self.beat_of(&mut process).await?;
@@ -255,7 +260,8 @@ impl World {
 
     /// The jobs of a silent coordinator are taken over, unless it gave a sign of life since, or another was first.
     pub async fn take_over(&mut self) -> Result<bool> {
-        let Some(mut process) = self.take(|one| !one.asleep && !one.replaced && !one.silent.is_empty()) else {
+        let Some(mut process) = self.take(|one| !one.asleep && !one.replaced && !one.silent.is_empty())
+        else {
             return Ok(false);
         };
         let suspect = process.silent.remove(0);

@@ -186,7 +186,13 @@ impl World {
             let owner = self.dice.below(self.people.len());
             let earnings = self.people[owner].user.earnings;
             let ask = self.price();
-            self.islands.push(Island { id: app.ids.next(app.clock.now()), owner, earnings, ask, online: true });
+            self.islands.push(Island {
+                id: app.ids.next(app.clock.now()),
+                owner,
+                earnings,
+                ask,
+                online: true,
+            });
         }
         self.put(process);
         Ok(())
@@ -231,7 +237,12 @@ impl World {
 
     /// Maybe breaks one of the next transactions; answers what will become of them.
     pub fn break_something(&self, saboteur: &Saboteur) -> Fates {
-        let points = [FaultPoint::BeforeBegin, FaultPoint::BeforeCommit, FaultPoint::AfterCommit, FaultPoint::AfterCommit];
+        let points = [
+            FaultPoint::BeforeBegin,
+            FaultPoint::BeforeCommit,
+            FaultPoint::AfterCommit,
+            FaultPoint::AfterCommit,
+        ];
         self.break_at(saboteur, &points, &[0, 0, 0, 1, 2])
     }
 

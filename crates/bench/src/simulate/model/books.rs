@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use ledger::{Applied, Command, HoldState, Limits, Outcome, Refusal, TransferKind, system};
+use ledger::{Applied, Command, HoldState, Limits, Outcome, Refusal, TransferKind};
 use types::id::Id;
 use types::money::MicroCredits;
 
@@ -208,11 +208,6 @@ impl Draft<'_> {
         Changes { now: self.now, new: self.new }
     }
 
-    /// What is available in an account.
-    pub fn available(&self, account: i64) -> i64 {
-        self.now.available(account)
-    }
-
     /// Applies a command.
     pub fn apply(&mut self, command: &Command) -> Outcome {
         match *command {
@@ -258,8 +253,11 @@ impl Draft<'_> {
             (None, None) => None,
         };
         if let Some((account, amount, cap)) = first {
-            let fields =
-                [("account", account == hold.account), ("amount", amount == hold.amount), ("cap", cap == hold.cap)];
+            let fields = [
+                ("account", account == hold.account),
+                ("amount", amount == hold.amount),
+                ("cap", cap == hold.cap),
+            ];
             return again(&fields);
         }
         self.may_spend(hold.account, hold.amount)?;
@@ -293,7 +291,10 @@ impl Draft<'_> {
         self.end_hold(id, charge);
         let kind = TransferKind::Job;
         let held = Some(hold.amount);
-        self.post(id, Moved { kind, from: hold.account, to: Some(to), amount: charge, fee, held, cap: hold.cap });
+        self.post(
+            id,
+            Moved { kind, from: hold.account, to: Some(to), amount: charge, fee, held, cap: hold.cap },
+        );
         self.repay(hold.account);
         NEWLY
     }
@@ -431,7 +432,7 @@ const fn ended_as(moved: &Moved) -> Option<HoldState> {
     }
 }
 
-/// The account a wallet's debt is kept in.
-pub fn is_debt(account: i64) -> bool {
-    account < 0 && system::name(types::id::AccountId::from_i64(account)).is_none()
+/// Whether an account is where a wallet's debt is kept.
+pub const fn is_debt(account: i64) -> bool {
+    account < 0
 }

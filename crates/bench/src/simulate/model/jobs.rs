@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ledger::{Period, Refusal};
 use server::jobs::command::{Command, Finish, Open};
 use server::jobs::commit::{Asked, Done};
-use server::jobs::{JobError, Origin, State};
+use server::jobs::{JobError, State};
 use types::id::{Id, JobId, TransferId};
 use types::money::MicroCredits;
 
@@ -19,13 +19,10 @@ pub type Requests = BTreeMap<(i64, String), (String, i64)>;
 #[derive(Clone, Debug)]
 pub struct Job {
     pub user: i64,
-    pub key: Option<i64>,
     pub node: u16,
     pub state: State,
-    pub origin: Origin,
     pub bid: i64,
     pub created_at: i64,
-    pub deadline: i64,
     pub ended_at: Option<i64>,
     pub attempts: i64,
     pub charge: i64,
@@ -130,13 +127,17 @@ impl Model {
             if let Some(movement) = movement(&asked.command)
                 && let Err(refusal) = draft.apply(&movement)
             {
-                *answer = Some(Err(as_job_error(refusal)));
+                *answer = Some(Err(as_job_error(&refusal)));
             }
         }
         let changes = draft.changes();
         repeats_of_refused(&mut answers, batch);
-        let written: Vec<&Command> =
-            batch.iter().zip(&answers).filter(|(_, answer)| answer.is_none()).map(|(one, _)| &one.command).collect();
+        let written: Vec<&Command> = batch
+            .iter()
+            .zip(&answers)
+            .filter(|(_, answer)| answer.is_none())
+            .map(|(one, _)| &one.command)
+            .collect();
         if self.is_poisoned(&written) {
             return Transaction::Poisoned;
         }
@@ -145,7 +146,7 @@ impl Model {
         }
         self.books.keep(changes);
         for command in written {
-            self.write(command, who);
+            self.write(command);
         }
         if fate == Fate::KeptUntold {
             return Transaction::Failed(JobError::InDoubt);
@@ -260,13 +261,11 @@ impl Model {
                     self.jobs.get(&suspend.job.get()).is_some_and(|job| job.state == State::Running);
                 !running || !runs(suspend.attempt.get())
             }
-            Command::Finish(finish) => {
-                finish.attempt.as_ref().is_some_and(|attempt| !runs(attempt.id.get()))
-            }
+            Command::Finish(finish) => finish.attempt.as_ref().is_some_and(|attempt| !runs(attempt.id.get())),
         })
     }
 
-    fn write(&mut self, command: &Command, who: Committer) {
+    fn write(&mut self, command: &Command) {
         self.touched.insert(command.job().get());
         match command {
             Command::Open(open) => self.write_open(open),
@@ -279,7 +278,7 @@ impl Model {
                     job.state = State::Pending;
                 }
             }
-            Command::Finish(finish) => self.write_finish(finish, who),
+            Command::Finish(finish) => self.write_finish(finish),
         }
     }
 
@@ -290,13 +289,10 @@ impl Model {
             id,
             Job {
                 user: job.user.get(),
-                key: job.key.map(Id::get),
                 node: job.node,
                 state: State::Pending,
-                origin: job.origin,
                 bid: job.bid.get(),
                 created_at: job.created_at.as_millis(),
-                deadline: job.deadline.as_millis(),
                 ended_at: None,
                 attempts: 0,
                 charge: 0,
@@ -328,7 +324,7 @@ impl Model {
         }
     }
 
-    fn write_finish(&mut self, finish: &Finish, _who: Committer) {
+    fn write_finish(&mut self, finish: &Finish) {
         if let Some(attempt) = &finish.attempt {
             let settled = finish.charge.is_positive() || finish.state == State::Completed;
             let state = if settled { AttemptState::Settled } else { AttemptState::Released };
@@ -379,18 +375,19 @@ fn movement(command: &Command) -> Option<ledger::Command> {
 fn repeats_of_refused(answers: &mut [Option<Answer>], batch: &[Asked]) {
     for index in 0..answers.len() {
         let Some(Some(Ok(Done::Replayed(first)))) = answers.get(index) else { continue };
-        let refused = batch.iter().zip(answers.iter()).find_map(|(asked, answer)| match (&asked.command, answer) {
-            (Command::Open(open), Some(Err(error))) if open.job.id == *first => Some(error.clone()),
-            _ => None,
-        });
+        let refused =
+            batch.iter().zip(answers.iter()).find_map(|(asked, answer)| match (&asked.command, answer) {
+                (Command::Open(open), Some(Err(error))) if open.job.id == *first => Some(error.clone()),
+                _ => None,
+            });
         if let Some(error) = refused {
             answers[index] = Some(Err(error));
         }
     }
 }
 
-fn as_job_error(refusal: Refusal) -> JobError {
-    match refusal {
+fn as_job_error(refusal: &Refusal) -> JobError {
+    match *refusal {
         Refusal::InsufficientCredits { required, available } => {
             JobError::InsufficientCredits { required, available, reason: "balance" }
         }

@@ -45,7 +45,11 @@ impl Model {
             State::Created => one.created_at > since,
             _ => false,
         };
-        self.purchases.iter().filter(|(_, one)| one.session.is_some() && open(one)).map(|(id, _)| *id).collect()
+        self.purchases
+            .iter()
+            .filter(|(_, one)| one.session.is_some() && open(one))
+            .map(|(id, _)| *id)
+            .collect()
     }
 
     /// Whether what the provider says is what was to be paid.
