@@ -209,8 +209,17 @@ impl World {
         let batch: Vec<Sent> = process.queue.drain(..taken).collect();
         let asked: Vec<Asked> = batch.iter().map(|sent| sent.asked.clone()).collect();
         let mut fates = self.break_something(&process.saboteur);
-        let foretold = self.model.commit(&asked, process.committer(), &mut fates);
-        let answers = commit_batch(&process.app, asked).await;
+        let (foretold, answers) = match asked.as_slice() {
+            [one] if !one.doubtful && self.dice.percent(30) => {
+                // By the whole way: through the queue, and asking again until it is known what became of it.
+                let foretold = self.model.commit_for_certain(one.clone(), process.committer(), &mut fates);
+                (vec![foretold], vec![process.app.committer.commit(one.command.clone()).await])
+            }
+            _ => {
+                let foretold = self.model.commit(&asked, process.committer(), &mut fates);
+                (foretold, commit_batch(&process.app, asked).await)
+            }
+        };
         self.answered(&mut process, batch, (foretold, answers))?;
         self.put(process);
         Ok(true)

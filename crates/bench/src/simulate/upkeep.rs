@@ -160,15 +160,10 @@ impl World {
             finish_reason: None,
             error: None,
         }));
-        let mut asked = Asked { command, doubtful: false };
-        loop {
-            let answers = self.model.commit(std::slice::from_ref(&asked), process.committer(), fates);
-            match answers.into_iter().next() {
-                Some(Err(JobError::InDoubt)) => asked.doubtful = true,
-                Some(Err(JobError::Unavailable(_))) if asked.doubtful => {}
-                Some(Ok(_) | Err(JobError::Ended)) => return Ok(()),
-                _ => return Err(()),
-            }
+        let asked = Asked { command, doubtful: false };
+        match self.model.commit_for_certain(asked, process.committer(), fates) {
+            Ok(_) | Err(JobError::Ended) => Ok(()),
+            Err(_) => Err(()),
         }
     }
 

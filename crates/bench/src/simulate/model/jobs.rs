@@ -114,6 +114,18 @@ impl Model {
         }
     }
 
+    /// A command that is asked for until it is known what became of it.
+    pub fn commit_for_certain(&mut self, mut asked: Asked, who: Committer, fates: &mut Fates) -> Answer {
+        loop {
+            let answer = self.commit(std::slice::from_ref(&asked), who, fates).pop();
+            match answer {
+                Some(Err(JobError::InDoubt)) => asked.doubtful = true,
+                Some(Err(JobError::Unavailable(_))) if asked.doubtful => {}
+                answer => return answer.unwrap_or(Err(JobError::Internal)),
+            }
+        }
+    }
+
     fn transaction(&mut self, batch: &[Asked], who: Committer, fate: Fate) -> Transaction {
         if fate == Fate::NotBegun {
             return Transaction::Failed(UNWRITABLE);
