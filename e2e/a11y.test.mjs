@@ -160,7 +160,27 @@ the.test("pages in use", async ({ server, person }) => {
       await page.getByRole("button", { name: "Create key" }).click();
       await heading(page, "API key “laptop”");
     },
-    "/settings": () => page.goto("/settings"),
+    "/settings, a key that was refused": async () => {
+      await page.goto("/settings");
+      await page.getByRole("textbox", { name: "Name", exact: true }).fill("ci");
+      await page.getByText("Spending limits").click();
+      await page.getByLabel("Per day").fill("5");
+      await page.getByLabel("Per week").fill("4");
+      await page.getByRole("button", { name: "Create key" }).click();
+      await sees(page.getByRole("alert"), /^No key was made/);
+    },
+    "/settings": async () => {
+      await page.getByLabel("Per week").fill("5");
+      await page.getByRole("button", { name: "Create key" }).click();
+      await page.goto("/settings");
+      await page.getByText("0.00 of 5.00 this week").waitFor();
+    },
+    "/settings/keys/…": async () => {
+      await page.getByRole("link", { name: "Edit ci" }).click();
+      await heading(page, "API key “ci”");
+    },
+    "/credits, filtered": () => page.goto("/credits?kind=job"),
+    "/credits, filtered backwards": () => page.goto("/credits?from=2026-01-02&until=2026-01-01"),
     "/quickstart": () => page.goto("/quickstart"),
     "/docs": () => page.goto("/docs"),
     "no such page": () => page.goto("/nowhere"),
@@ -232,6 +252,30 @@ the.test("by keyboard alone: a chat", async ({ person }) => {
   await page.keyboard.press("Enter");
   await costs(answers(page), "Palma demo", 2);
   await sees(page.getByRole("article").first(), /First line\nsecond line/);
+});
+
+the.test("by keyboard alone: a key with limits", async ({ person }) => {
+  const browser = await person("taste@example.org");
+  const page = await browser.newPage();
+  await page.goto("/settings#keys");
+  const name = page.getByRole("region", { name: "API keys" }).getByLabel("Name", { exact: true });
+  await name.focus();
+  await page.keyboard.type("ci");
+  await tabTo(page, /^summary: Spending limits/, 5);
+  assert.equal(await page.getByLabel("Per day").isVisible(), false);
+  await page.keyboard.press("Enter");
+  await page.keyboard.press("Tab");
+  await page.keyboard.type("2.5");
+  await page.keyboard.press("Enter");
+  await heading(page, "API key “ci”");
+  await page.getByRole("link", { name: "Edit ci" }).focus();
+  await page.keyboard.press("Enter");
+  await page.getByLabel("Per day").focus();
+  await page.keyboard.press("Control+A");
+  await page.keyboard.type("3");
+  await tabTo(page, /^button: Save/, 5);
+  await page.keyboard.press("Enter");
+  await page.getByText("0.00 of 3.00 today").waitFor();
 });
 
 the.test("works without scripts where that makes sense", async ({ person }) => {

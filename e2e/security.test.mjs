@@ -9,13 +9,14 @@ import { world } from "./support/world.mjs";
 const the = world({ browser: false });
 
 const SIGNED_IN_PAGES = [
-  "/chat", "/chat/con_0000000000001", "/image", "/credits", "/credits/return?purchase=pur_0000000000001", "/quickstart",
+  "/chat", "/chat/con_0000000000001", "/image", "/credits", "/credits/return?purchase=pur_0000000000001",
+  "/credits/export?format=csv", "/settings/keys/key_0000000000001", "/quickstart",
   "/islands", "/settings", "/verify", "/verify/return",
 ];
 const FORMS = [
   "/logout", "/chat/con_0000000000001/delete", "/credits/buy", "/verify/start", "/islands/tokens",
   "/islands/tokens/isl_0000000000001/revoke", "/islands/earnings/move", "/settings/profile", "/settings/keys",
-  "/settings/keys/key_0000000000001/revoke", "/settings/sessions/end",
+  "/settings/keys/key_0000000000001", "/settings/keys/key_0000000000001/revoke", "/settings/sessions/end",
 ];
 const SCRIPTS = [
   "/app/chat", "/app/chat/answers/msg_0000000000001/again", "/app/image", "/app/jobs/job_0000000000001/cancel",
@@ -233,7 +234,13 @@ the.test("what belongs to another is not there", async ({ server }) => {
   const into = { workload: "llm-chat", message: "Hello", conversation_id: asked.conversation_id };
   await hasStatus(await eve.json("/app/chat", into), 404, "a message into another's conversation");
   await hasStatus(await eve.form(`/chat/${asked.conversation_id}/delete`), 404, "delete");
+  await hasStatus(await ana.get(`/settings/keys/${key}`), 200, "her key");
+  await hasStatus(await eve.get(`/settings/keys/${key}`), 404, "look at a key");
+  await hasStatus(await eve.form(`/settings/keys/${key}`, { name: "taken" }), 404, "change a key");
   await hasStatus(await eve.form(`/settings/keys/${key}/revoke`), 404, "revoke a key");
+  const hers = await hasStatus(await ana.get("/credits/export?format=json"), 200, "her statement");
+  const eves = await hasStatus(await eve.get("/credits/export?format=json"), 200, "another's statement");
+  assert.deepEqual([JSON.parse(hers).length, JSON.parse(eves).length], [3, 1]);
   await hasStatus(await eve.form(`/islands/tokens/${island}/revoke`), 404, "revoke a token");
   for (const path of ["/chat", "/credits", "/settings", "/islands", "/image"]) {
     const page = await (await eve.get(path)).text();

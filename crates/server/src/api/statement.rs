@@ -22,7 +22,7 @@ use super::jobs::amount;
 use crate::accounts::User;
 use crate::app::App;
 use crate::credits::export::{Entry, Export, ExportError, Format};
-use crate::credits::{self, Purse};
+use crate::credits::{self, Account};
 use crate::error::ApiError;
 use crate::jobs::submit::charged_by;
 
@@ -47,7 +47,7 @@ pub async fn transactions(
 ) -> Result<Response, ApiError> {
     let (limit, _) = page(&asked)?;
     let from = asked.get("cursor").map(|text| text.parse().map_err(StatementError::from)).transpose()?;
-    let account = purse(&asked)?.of(&caller.user);
+    let account = which(&asked)?.of(&caller.user);
     let page = credits::statement(&app, account, filter(&asked)?, from, limit).await?;
     let charged = charged_by(&app, &page.lines).await?;
     let data = page.lines.iter().map(|line| Entry::new(line, charged.get(&line.transfer))).collect();
@@ -64,8 +64,8 @@ pub async fn balance(
     ApiUser(caller): ApiUser,
     Query(asked): Query<Asked>,
 ) -> Result<Json<Value>, ApiError> {
-    let (purse, now) = (purse(&asked)?, app.clock.now());
-    let account = purse.of(&caller.user);
+    let (which, now) = (which(&asked)?, app.clock.now());
+    let account = which.of(&caller.user);
     let (at, posted, held, debt) = match time(&asked, "at")? {
         Some(at) if at > now => return Err(ApiError::invalid("at", "must not be in the future")),
         Some(at) => {
@@ -79,7 +79,7 @@ pub async fn balance(
     };
     let available = held.and_then(|held| posted.minus(held).ok());
     Ok(Json(json!({"data": {
-        "account": purse.name(), "at": at,
+        "account": which.name(), "at": at,
         "balance": amount(Some(posted)), "balance_micros": posted.get(),
         "held": amount(held), "held_micros": held.map(MicroCredits::get),
         "available": amount(available), "available_micros": available.map(MicroCredits::get),
@@ -104,15 +104,15 @@ pub async fn export(
 /// # Errors
 /// 422, 500, 503.
 pub async fn file(app: &Arc<App>, user: &User, asked: &Asked) -> Result<Response, ApiError> {
-    let (purse, filter) = (purse(asked)?, filter(asked)?);
+    let (account, filter) = (which(asked)?, filter(asked)?);
     let format = match asked.get("format") {
         None => Format::Csv,
         Some(name) => {
             Format::from_name(name).ok_or_else(|| ApiError::invalid("format", "must be csv or json"))?
         }
     };
-    let name = format!("archipelago-{}-{}.{}", purse.name(), app.clock.now().date(), format.name());
-    let mut export = Export::new(purse.of(user), filter, format);
+    let name = format!("archipelago-{}-{}.{}", account.name(), app.clock.now().date(), format.name());
+    let mut export = Export::new(account.of(user), filter, format);
     // At once, so that what is wrong from the beginning is answered as an error.
     let first = export.part(app).await?;
     let mut response = Response::new(body(Arc::clone(app), export, first));
@@ -151,11 +151,11 @@ fn body(app: Arc<App>, export: Export, first: Option<String>) -> Body {
     Body::from_stream(parts)
 }
 
-fn purse(asked: &Asked) -> Result<Purse, ApiError> {
+fn which(asked: &Asked) -> Result<Account, ApiError> {
     match asked.get("account") {
-        None => Ok(Purse::Wallet),
+        None => Ok(Account::Wallet),
         Some(name) => {
-            Purse::from_name(name).ok_or_else(|| ApiError::invalid("account", "must be wallet or earnings"))
+            Account::from_name(name).ok_or_else(|| ApiError::invalid("account", "must be wallet or earnings"))
         }
     }
 }

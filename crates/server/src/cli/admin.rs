@@ -16,7 +16,7 @@ use crate::accounts::api_keys::{self, KeyError, KeyRequest, LimitChange, Scopes}
 use crate::accounts::{self, NewUser, User, normalise_email};
 use crate::app::{App, open_database};
 use crate::config::Config;
-use crate::credits::Purse;
+use crate::credits::Account;
 use crate::credits::export::{Export, Format};
 use crate::nodes::{self, Claim};
 use crate::{credits, identity, islands, telemetry};
@@ -295,13 +295,13 @@ async fn create_token(app: &App, email: &str, name: &str) -> Answer {
 /// Writes a statement as it is read: it may be longer than what fits into memory.
 async fn statement(app: &App, wanted: &StatementArgs, json: bool) -> Result<(), CliError> {
     let refused = |text: &str| CliError::Refused(text.to_owned());
-    let purse =
-        Purse::from_name(&wanted.account).ok_or_else(|| refused("--account must be wallet or earnings"))?;
+    let account =
+        Account::from_name(&wanted.account).ok_or_else(|| refused("--account must be wallet or earnings"))?;
     let otherwise = if json { "json" } else { "csv" };
     let format = Format::from_name(wanted.format.as_deref().unwrap_or(otherwise))
         .ok_or_else(|| refused("--format must be csv or json"))?;
     let user = user(app, &wanted.email).await?;
-    let mut export = Export::new(purse.of(&user), Filter::default(), format);
+    let mut export = Export::new(account.of(&user), Filter::default(), format);
     let mut out = std::io::stdout().lock();
     while let Some(part) = export
         .part(app)

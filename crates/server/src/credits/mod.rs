@@ -74,18 +74,18 @@ pub async fn statement(
 
 /// The account of a user that is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purse {
+pub enum Account {
     /// Their spendable credits.
     Wallet,
     /// What their Islands earned.
     Earnings,
 }
 
-impl Purse {
+impl Account {
     /// From what a caller wrote.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Wallet, Self::Earnings].into_iter().find(|purse| purse.name() == name)
+        [Self::Wallet, Self::Earnings].into_iter().find(|account| account.name() == name)
     }
 
     /// As written in the API.

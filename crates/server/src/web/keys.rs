@@ -7,14 +7,14 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use ledger::{Period, Usage};
 use pages::settings::{Key, KeyDraft, KeyRow, LimitField, LimitUse};
-use pages::{Flash, Nav};
+use pages::{Flash, Nav, When};
 use types::id::ApiKeyId;
 use types::money::MicroCredits;
 
 use super::Page;
 use super::error::capitalised;
 use super::forms::{Form, Posted};
-use super::frame::{frame, when};
+use super::frame::{day, frame, when};
 use super::session::{Named, SignedIn};
 use crate::accounts::api_keys::{self, KeyChange, KeyError, KeyInUse, LimitChange, Scopes};
 use crate::accounts::sessions::Session;
@@ -151,9 +151,7 @@ fn name_error(error: &KeyError) -> Option<String> {
 /// The fields of limits as they were sent.
 fn fields(form: &Form, one: Option<&KeyInUse>, error: Option<&KeyError>) -> Vec<LimitField> {
     let wrong = |period: Period| match error {
-        Some(KeyError::Limit(wrong, why)) if *wrong == period => {
-            Some(format!("{}.", capitalised(&why.to_string())))
-        }
+        Some(KeyError::Limit(wrong, why)) if *wrong == period => Some(capitalised(&why.to_string())),
         _ => None,
     };
     let field = |(period, name, label, _): (Period, &str, &str, &str)| LimitField {
@@ -192,7 +190,7 @@ pub fn row(one: &KeyInUse) -> KeyRow {
         scopes: key.scopes.words().join(", "),
         uses: LIMITS.into_iter().filter_map(limited).collect(),
         spent: one.cap.spent.display_grouped(),
-        created: when(key.created_at),
+        created: When { text: day(key.created_at), ..when(key.created_at) },
         last_used: key.last_used_at.map(when),
     }
 }
