@@ -3,20 +3,35 @@
 use std::collections::HashMap;
 
 use db::{Db, DbError, OpenOptions, params};
+use ledger::statement::Filter;
 use ledger::{Command, TransferKind, system};
 use reqwest::Response;
 use serde_json::{Value, json};
+use server::credits::export::{Export, Format};
 use tokio::time::timeout;
 use types::id::{AccountId, IdGenerator};
 use types::money::MicroCredits;
 use types::time::{Clock, SystemClock, Timestamp};
 
+use crate::world::inside::Inside;
 use crate::world::{PATIENCE, User, World};
 
 const STATEMENT: &str = "/api/v1/credits/transactions";
 const EXPORT: &str = "/api/v1/credits/export";
 /// More than three pages of an export.
 const MANY: usize = 1700;
+
+/// A grant of one credit.
+fn grant(ids: &IdGenerator, now: Timestamp, to: AccountId, note: &str) -> Command {
+    Command::Transfer {
+        id: ids.next(now),
+        kind: TransferKind::Grant,
+        from: system::grants(),
+        to,
+        amount: MicroCredits::new(1_000_000),
+        note: Some(note.to_owned()),
+    }
+}
 
 impl World {
     /// Moves credits as another process would, at a time.
@@ -40,15 +55,8 @@ impl World {
     async fn grant_many(&self, to: &User, lines: usize, note: &str) {
         let ids = IdGenerator::new(900);
         let now = SystemClock.now();
-        let grant = |to| Command::Transfer {
-            id: ids.next(now),
-            kind: TransferKind::Grant,
-            from: system::grants(),
-            to,
-            amount: MicroCredits::new(1_000_000),
-            note: Some(note.to_owned()),
-        };
-        self.move_credits(now, |wallet| (0..lines).map(|_| grant(wallet)).collect(), to).await;
+        self.move_credits(now, |wallet| (0..lines).map(|_| grant(&ids, now, wallet, note)).collect(), to)
+            .await;
     }
 
     async fn exports_open(&self) -> String {
@@ -378,6 +386,28 @@ async fn a_long_file_is_whole_while_rows_arrive_and_slow_readers_keep_nobody_wai
     let freed = timeout(PATIENCE, async { while world.exports_open().await != "0" {} });
     freed.await.expect("what was open is closed");
     world.finish().await;
+}
+
+/// Memory holds one page of a file, however long the file is.
+#[tokio::test]
+async fn a_file_is_written_in_parts_of_a_page() {
+    let inside = Inside::open(OpenOptions::server()).await;
+    let ana = inside.user("ana").await;
+    let (app, wallet, now) = (&inside.app, ana.wallet, inside.app.clock.now());
+    let ids = IdGenerator::new(900);
+    let grants: Vec<Command> = (0..1700).map(|_| grant(&ids, now, wallet, "x")).collect();
+    app.db.tx("grants", async move |tx| ledger::submit(tx, &grants, now).await).await.unwrap();
+    for format in [Format::Csv, Format::Json] {
+        let mut file = Export::new(wallet, Filter::default(), format);
+        let (mut parts, mut lines) = (0, 0);
+        while let Some(part) = file.part(app).await.unwrap() {
+            parts += 1;
+            lines += part.lines().filter(|line| line.contains("grant")).count();
+            assert!((1..=501).contains(&part.lines().count()), "{} lines at once", part.lines().count());
+        }
+        assert_eq!((parts, lines), (4, 1700), "{format:?}");
+    }
+    inside.finish().await;
 }
 
 /// A file that cannot be ended is broken off: no client takes half of it for all.
