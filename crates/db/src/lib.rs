@@ -32,7 +32,7 @@ pub use copy::{Copied, CopyError, CopyProgress, CopyStep};
 pub use error::DbError;
 pub use faults::{FaultPoint, Faults};
 pub use migrate::{Migration, MigrationSet};
-pub use tx::Tx;
+pub use tx::{Question, Tx};
 pub use value::{FromValue, Param, Row, Value};
 
 /// A database. Cheap to clone; all clones are the same one.

@@ -21,13 +21,33 @@ pub(crate) enum Connection<'c> {
     Postgres(&'c mut postgres::Session),
 }
 
+/// A question that was asked with [`Tx::ask_many`], for [`Tx::answer`].
+pub struct Question<T> {
+    answer: Answer,
+    read: Read<T>,
+}
+
+/// Makes of the rows what is wanted.
+type Read<T> = Box<dyn FnOnce(Vec<Option<Row>>) -> Result<T, DbError>>;
+
+impl<T> std::fmt::Debug for Question<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Question")
+    }
+}
+
+enum Answer {
+    Here(Vec<Option<Row>>),
+    Coming(postgres::Coming),
+}
+
 impl<'c> Tx<'c> {
     pub(crate) fn new(connection: Connection<'c>, memory: &'c mut Memory) -> Self {
         Self { connection, memory, failed: None }
     }
 
     /// The error that ended the transaction, if one did.
-    pub(crate) fn failure(&self) -> Option<DbError> {
+    fn failure(&self) -> Option<DbError> {
         self.failed.as_ref().map(DbError::duplicate)
     }
 
@@ -69,12 +89,16 @@ impl<'c> Tx<'c> {
     /// Runs a statement that must touch exactly one row.
     ///
     /// # Errors
-    /// [`DbError::RowCount`] if it touched another number of rows, and any other [`DbError`].
+    /// [`DbError::RowCount`] if it touched another number of rows, and any other [`DbError`]. Where the answer takes a
+    /// while the statement may only have been sent: what went wrong is then the error of a later one, or of the
+    /// transaction.
     pub async fn execute_one(&mut self, sql: &str, params: &[Param<'_>]) -> Result<(), DbError> {
-        let touched = self.execute(sql, params).await?;
-        self.run(|_| match touched {
-            1 => Ok(()),
-            touched => Err(DbError::RowCount { expected: 1, touched, sql: sql.to_owned() }),
+        self.run(|connection| match connection {
+            Connection::Sqlite(connection) => match sqlite::execute(connection, sql, params)? {
+                1 => Ok(()),
+                touched => Err(DbError::RowCount { expected: 1, touched, sql: sql.to_owned() }),
+            },
+            Connection::Postgres(session) => session.execute_one(sql, params),
         })
     }
 
@@ -86,7 +110,7 @@ impl<'c> Tx<'c> {
     ///
     /// # Errors
     /// [`DbError::RowCount`] if one touched no row or several (the numbers in it are of that row or of the whole vector),
-    /// and any other [`DbError`].
+    /// and any other [`DbError`]; perhaps later, as with [`Self::execute_one`].
     pub async fn execute_many<'p, R: AsRef<[Param<'p>]>>(
         &mut self,
         sql: &str,
@@ -173,6 +197,42 @@ impl<'c> Tx<'c> {
         })
     }
 
+    /// Asks what [`Self::query_many`] asks, for an answer that is wanted later. Questions asked one after another and then
+    /// answered wait for the database once, where each by itself would wait.
+    ///
+    /// `read` makes of the rows what is wanted, in the order of the rows of parameters.
+    ///
+    /// # Errors
+    /// A [`DbError`], perhaps later.
+    pub async fn ask_many<'p, T, R: AsRef<[Param<'p>]>>(
+        &mut self,
+        sql: &str,
+        rows: impl IntoIterator<Item = R>,
+        read: impl FnOnce(Vec<Option<Row>>) -> Result<T, DbError> + 'static,
+    ) -> Result<Question<T>, DbError> {
+        let answer = self.run(|connection| match connection {
+            Connection::Sqlite(connection) => sqlite::query_many(connection, sql, rows).map(Answer::Here),
+            Connection::Postgres(session) => session.ask_many(sql, rows).map(Answer::Coming),
+        })?;
+        Ok(Question { answer, read: Box::new(read) })
+    }
+
+    /// The answer to a question asked in this transaction.
+    ///
+    /// # Errors
+    /// [`DbError::RowCount`] if there are several rows for one row of parameters, and any other [`DbError`].
+    pub async fn answer<T>(&mut self, asked: Question<T>) -> Result<T, DbError> {
+        let Question { answer, read } = asked;
+        self.run(|connection| {
+            let rows = match (answer, connection) {
+                (Answer::Here(rows), _) => rows,
+                (Answer::Coming(question), Connection::Postgres(session)) => session.answer(question)?,
+                (Answer::Coming(_), Connection::Sqlite(_)) => return Err(DbError::Closed),
+            };
+            read(rows)
+        })
+    }
+
     /// Runs several statements without parameters, as migrations have them.
     ///
     /// # Errors
@@ -181,6 +241,14 @@ impl<'c> Tx<'c> {
         self.run(|connection| match connection {
             Connection::Sqlite(connection) => sqlite::execute_script(connection, sql),
             Connection::Postgres(session) => session.execute_script(sql),
+        })
+    }
+
+    /// Waits until everything that was sent has been done; answers the error that ended the transaction, if one did.
+    pub(crate) fn settle(&mut self) -> Result<(), DbError> {
+        self.run(|connection| match connection {
+            Connection::Sqlite(_) => Ok(()),
+            Connection::Postgres(session) => session.settle(),
         })
     }
 

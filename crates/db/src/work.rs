@@ -119,7 +119,7 @@ where
         let result = match polled {
             // After a statement that failed an engine may have taken back what came before it, so that a closure which
             // goes on as if nothing were would keep half of what it believes.
-            Ok(Poll::Ready(Ok(value))) => tx.failure().map_or(Ok(value), |error| Err(E::from(error))),
+            Ok(Poll::Ready(Ok(value))) => tx.settle().map(|()| value).map_err(E::from),
             Ok(Poll::Ready(result)) => result,
             Ok(Poll::Pending) => Err(E::from(DbError::Waited)),
             Err(_) => Err(E::from(DbError::Panicked)),

@@ -31,7 +31,7 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { at_once: 512, bytes_per_account: 128, least_bytes: 16 << 20, most_bytes: 512 << 20 }
+        Self { at_once: 16, bytes_per_account: 128, least_bytes: 16 << 20, most_bytes: 512 << 20 }
     }
 }
 

@@ -83,7 +83,7 @@ pub struct Backend {
 
 /// An open connection.
 pub struct Link {
-    pub client: Client,
+    pub client: Arc<Client>,
     pub backend: Backend,
     pub statements: Cache<Statement>,
     pub vectors: Cache<Prepared>,
@@ -154,7 +154,13 @@ impl Target {
             // If that is not allowed, the server's own timeout ends it.
             let _ = client.query(END_PREDECESSOR, &[pid, since]).await;
         }
-        Ok(Link { client, backend, statements: Cache::default(), vectors: Cache::default(), driver })
+        Ok(Link {
+            client: Arc::new(client),
+            backend,
+            statements: Cache::default(),
+            vectors: Cache::default(),
+            driver,
+        })
     }
 }
 

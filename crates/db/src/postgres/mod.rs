@@ -24,6 +24,7 @@ use crate::{DbError, OpenOptions};
 
 use connect::{Role, Target};
 pub use session::Session;
+pub use statements::Coming;
 use writer::Writer;
 
 /// The lock every writer takes. A number nobody else is likely to use; it counts within one database.

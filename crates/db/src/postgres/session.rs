@@ -1,8 +1,13 @@
 //! One thread's connection and the transaction on it.
 //!
-//! Every function here blocks its thread until the server has answered. What opens a transaction or a savepoint is not
-//! sent by itself but in front of the statement that needs it, without waiting between the two; so it costs no round trip.
+//! What asks for rows blocks its thread until the server has answered. What opens a transaction or a savepoint is not sent by
+//! itself but in front of the statement that needs it, without waiting between the two; so it costs no round trip. And what
+//! only writes is sent without waiting at all: its answer is taken when the next one is waited for, at the latest when the
+//! closure is done. So a closure waits once for each of its questions, however much it writes between them.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
@@ -26,6 +31,10 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// What is said of a server that does not answer in time.
 const SILENT: &str = "it does not answer";
 
+/// Most that is sent before an answer is waited for: statements, and bytes.
+const UNANSWERED: usize = 64;
+const UNANSWERED_BYTES: usize = 1 << 20;
+
 const SAVE: &str = "SAVEPOINT work";
 const SAVE_AGAIN: &str = "RELEASE work; SAVEPOINT work";
 const BACK: &str = "ROLLBACK TO work";
@@ -35,9 +44,12 @@ pub struct Session {
     runtime: Runtime,
     target: Target,
     /// What begins a transaction, and what begins one in place of another.
-    begin: String,
-    begin_anew: String,
+    begin: Arc<str>,
+    begin_anew: Arc<str>,
     pub(super) link: Option<Link>,
+    /// What was sent and not answered yet, in order.
+    sent: Vec<Sent>,
+    sent_bytes: usize,
     /// The server's process of the connection that was lost.
     predecessor: Option<Backend>,
     /// Whether the last attempt to connect failed.
@@ -48,6 +60,25 @@ pub struct Session {
     /// Whether anything in this transaction may have changed the database.
     pub(super) wrote: bool,
     trouble: Option<Trouble>,
+}
+
+/// Something that was sent, and the server's answer to come.
+struct Sent {
+    answer: Answer,
+    what: What,
+}
+
+/// How many rows were touched.
+type Answer = Pin<Box<dyn Future<Output = Result<u64, Error>>>>;
+
+/// What was sent.
+pub(super) enum What {
+    /// What opens a transaction or a savepoint.
+    Beginning,
+    /// A statement that must touch so many rows.
+    Change { sql: Arc<str>, rows: usize },
+    /// A query, which puts its rows where they are wanted.
+    Query,
 }
 
 /// How far the transaction on a connection has got.
@@ -106,9 +137,11 @@ impl Session {
         Ok(Self {
             runtime,
             target,
-            begin_anew: format!("ROLLBACK; {begin}"),
-            begin,
+            begin_anew: format!("ROLLBACK; {begin}").into(),
+            begin: begin.into(),
             link: None,
+            sent: Vec::new(),
+            sent_bytes: 0,
             predecessor: None,
             away: true,
             stage: Stage::Outside,
@@ -169,6 +202,7 @@ impl Session {
 
     /// Takes back the work of the closure that was entered last.
     pub fn take_back(&mut self) -> Result<(), Trouble> {
+        self.forget_sent();
         if std::mem::take(&mut self.owed) {
             // It sent nothing.
             return Ok(());
@@ -184,6 +218,7 @@ impl Session {
     pub fn roll_back(&mut self) -> Result<(), Trouble> {
         self.owed = false;
         self.trouble = None;
+        self.forget_sent();
         if self.stage == Stage::Outside {
             return Ok(());
         }
@@ -195,6 +230,7 @@ impl Session {
 
     /// Takes back all there is, but only when the next transaction begins, which has to be soon.
     pub fn roll_back_later(&mut self) {
+        self.forget_sent();
         if self.stage != Stage::Outside {
             self.stage = Stage::Over;
         }
@@ -267,6 +303,7 @@ impl Session {
         self.stage = Stage::Outside;
         self.owed = false;
         self.wrote = false;
+        self.forget_sent();
         self.trouble = Some(Trouble::Again(unreachable(why)));
     }
 
@@ -291,38 +328,119 @@ impl Session {
         limit: Duration,
         step: impl AsyncFnOnce(&Client) -> Result<R, Error>,
     ) -> Result<R, DbError> {
-        if let Some(Trouble::Again(error) | Trouble::NotNow(error) | Trouble::Refused(error)) = &self.trouble
-        {
-            return Err(error.duplicate());
-        }
-        let Some(link) = &self.link else { return Err(unreachable("there is no connection")) };
-        let (beginning, then) = match self.stage {
-            _ if !std::mem::take(&mut self.owed) => (None, self.stage),
-            Stage::Outside => (Some(self.begin.as_str()), Stage::Inside),
-            Stage::Over => (Some(self.begin_anew.as_str()), Stage::Inside),
-            Stage::Inside => (Some(SAVE), Stage::Saved),
-            Stage::Saved => (Some(SAVE_AGAIN), Stage::Saved),
-        };
+        self.check_trouble()?;
+        self.begin_if_owed()?;
+        let client = self.client()?;
+        let sent = self.take_sent();
         let answered = self.runtime.block_on(async {
-            let begun = async {
-                match beginning {
-                    Some(sql) => link.client.batch_execute(sql).await,
-                    None => Ok(()),
-                }
-            };
             // In this order, so that the server gets them in this order.
-            timeout(limit, async { tokio::join!(biased; begun, step(&link.client)) }).await
+            timeout(limit, async { tokio::join!(biased; answers(sent), step(&client)) }).await
         });
-        self.stage = then;
         match answered {
             Ok((Ok(()), answer)) => answer.map_err(|error| self.failed(Meaning::of(&error))),
-            Ok((Err(error), _)) => {
-                let error = self.failed(Meaning::of(&error));
-                self.trouble.get_or_insert_with(|| Trouble::NotNow(error.duplicate()));
-                Err(error)
-            }
+            Ok((Err(failure), _)) => Err(self.sent_failed(failure)),
             Err(_) => Err(self.failed(Meaning::Lost(SILENT.to_owned()))),
         }
+    }
+
+    /// Sends something behind what is owed, and does not wait for the answer. `bytes` is about how much is sent.
+    pub(super) fn send<F>(
+        &mut self,
+        step: impl FnOnce(Arc<Client>) -> F,
+        what: What,
+        bytes: usize,
+    ) -> Result<(), DbError>
+    where
+        F: Future<Output = Result<u64, Error>> + 'static,
+    {
+        self.check_trouble()?;
+        self.begin_if_owed()?;
+        let answer = Box::pin(step(self.client()?));
+        self.wrote |= matches!(what, What::Change { .. });
+        self.push(answer, what);
+        self.sent_bytes += bytes;
+        if self.sent.len() >= UNANSWERED || self.sent_bytes >= UNANSWERED_BYTES {
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the answers to everything that was sent.
+    pub fn settle(&mut self) -> Result<(), DbError> {
+        self.check_trouble()?;
+        let sent = self.take_sent();
+        if sent.is_empty() {
+            return Ok(());
+        }
+        let limit = self.patience();
+        match self.runtime.block_on(async { timeout(limit, answers(sent)).await }) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(failure)) => Err(self.sent_failed(failure)),
+            Err(_) => Err(self.failed(Meaning::Lost(SILENT.to_owned()))),
+        }
+    }
+
+    fn check_trouble(&self) -> Result<(), DbError> {
+        match &self.trouble {
+            Some(Trouble::Again(error) | Trouble::NotNow(error) | Trouble::Refused(error)) => {
+                Err(error.duplicate())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn client(&self) -> Result<Arc<Client>, DbError> {
+        let link = self.link.as_ref().ok_or_else(|| unreachable("there is no connection"))?;
+        Ok(Arc::clone(&link.client))
+    }
+
+    /// Sends what opens the transaction or the savepoint of the closure that was entered last.
+    fn begin_if_owed(&mut self) -> Result<(), DbError> {
+        let client = self.client()?;
+        if !std::mem::take(&mut self.owed) {
+            return Ok(());
+        }
+        let (sql, then) = match self.stage {
+            Stage::Outside => (Arc::clone(&self.begin), Stage::Inside),
+            Stage::Over => (Arc::clone(&self.begin_anew), Stage::Inside),
+            Stage::Inside => (SAVE.into(), Stage::Saved),
+            Stage::Saved => (SAVE_AGAIN.into(), Stage::Saved),
+        };
+        self.stage = then;
+        let answer = async move { client.batch_execute(&sql).await.map(|()| 0) };
+        self.push(Box::pin(answer), What::Beginning);
+        Ok(())
+    }
+
+    fn push(&mut self, mut answer: Answer, what: What) {
+        // A request is on its way once its future has been polled. Whoever waits for the answer polls it again.
+        let early = answer.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let answer = match early {
+            Poll::Ready(answer) => Box::pin(std::future::ready(answer)),
+            Poll::Pending => answer,
+        };
+        self.sent.push(Sent { answer, what });
+    }
+
+    fn take_sent(&mut self) -> Vec<Sent> {
+        self.sent_bytes = 0;
+        std::mem::take(&mut self.sent)
+    }
+
+    /// Nobody wants these answers any more: what was sent is taken back, or the connection is gone.
+    fn forget_sent(&mut self) {
+        drop(self.take_sent());
+    }
+
+    fn sent_failed(&mut self, (what, error): Failure) -> DbError {
+        let error = match error {
+            Ok(touched) => return wrong_count(&what, touched),
+            Err(error) => self.failed(Meaning::of(&error)),
+        };
+        if matches!(what, What::Beginning) {
+            self.trouble.get_or_insert_with(|| Trouble::NotNow(error.duplicate()));
+        }
+        error
     }
 
     /// Waits for something the server is sending already.
@@ -355,4 +473,33 @@ impl Session {
             }
         }
     }
+}
+
+/// What failed, and how: with an error, or by touching a wrong number of rows.
+type Failure = (What, Result<u64, Error>);
+
+/// Waits for the answers to what was sent, in order; answers the first failure.
+async fn answers(sent: Vec<Sent>) -> Result<(), Failure> {
+    let mut first = Ok(());
+    for Sent { answer, what } in sent {
+        let answer = answer.await;
+        let expected = match (&what, &answer) {
+            (What::Beginning | What::Query, Ok(_)) => true,
+            (What::Change { rows, .. }, Ok(touched)) => usize::try_from(*touched) == Ok(*rows),
+            (_, Err(_)) => false,
+        };
+        // Those behind it fail because it did.
+        if !expected && first.is_ok() {
+            first = Err((what, answer));
+        }
+    }
+    first
+}
+
+fn wrong_count(what: &What, touched: u64) -> DbError {
+    let (sql, expected) = match what {
+        What::Beginning | What::Query => (String::new(), 0),
+        What::Change { sql, rows } => (sql.as_ref().to_owned(), *rows),
+    };
+    DbError::RowCount { expected, touched: usize::try_from(touched).unwrap_or(usize::MAX), sql }
 }

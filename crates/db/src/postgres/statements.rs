@@ -1,21 +1,33 @@
 //! What a closure can do on a connection.
 
+use std::cell::RefCell;
 use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio_postgres::Statement;
 use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Row as Received, Statement};
 
 use super::connect::Prepared;
 use super::copy::{Copy, WORTH_IT};
-use super::session::Session;
-use super::value::{self, Column, One};
+use super::session::{Session, What};
+use super::value::{self, Column, Encoded, One};
 use super::vector::{self, PlainInsert};
 use crate::{DbError, Param, Row};
 
 /// How long a script may take; an index on a large table takes its time.
 const SCRIPT_ANSWER: Duration = Duration::from_secs(6 * 3600);
+
+/// A query whose answer is on its way.
+pub struct Coming {
+    sql: Arc<str>,
+    /// For how many rows of parameters.
+    keys: usize,
+    received: Rc<RefCell<Vec<Received>>>,
+}
 
 impl Session {
     pub fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<usize, DbError> {
@@ -30,6 +42,21 @@ impl Session {
         count(touched)
     }
 
+    /// Sends a statement that must touch exactly one row, without waiting for the answer.
+    pub fn execute_one(&mut self, sql: &str, params: &[Param<'_>]) -> Result<(), DbError> {
+        let statement = self.statement(sql, params)?;
+        if !statement.columns().is_empty() {
+            return Err(DbError::answers_rows(sql));
+        }
+        let params = params.iter().zip(statement.params());
+        let params: Vec<_> =
+            params.map(|(&param, ty)| Encoded::new(&One(param), ty)).collect::<Result<_, _>>()?;
+        let bytes = params.iter().map(Encoded::len).sum();
+        let step = async move |client: Arc<Client>| client.execute_raw(&statement, params).await;
+        self.send(step, What::Change { sql: sql.into(), rows: 1 }, bytes)
+    }
+
+    /// Sends a statement for many rows of parameters, each of which must touch one row, without waiting for the answer.
     pub fn execute_many<'p, R: AsRef<[Param<'p>]>>(
         &mut self,
         sql: &str,
@@ -37,26 +64,23 @@ impl Session {
     ) -> Result<(), DbError> {
         let rows: Vec<_> = rows.into_iter().collect();
         let rows: Vec<&[Param<'p>]> = rows.iter().map(AsRef::as_ref).collect();
-        let Some(first) = rows.first() else { return Ok(()) };
+        if rows.is_empty() {
+            return Ok(());
+        }
         let prepared = self.vector(sql, &rows)?;
         if prepared.answers {
             return Err(DbError::answers_rows(sql));
         }
-        let touched = match &prepared.copy {
-            Some(copy) if rows.len() >= WORTH_IT && copy.takes(&rows) => {
-                let pieces = copy.encode(&rows)?;
-                self.ask(async |client| copy.send(client, pieces).await)?
-            }
-            _ => {
-                let columns = (0..first.len()).map(|column| Column { rows: &rows, column });
-                self.ask(async |client| client.execute_raw(&prepared.statement, columns).await)?
-            }
-        };
-        self.wrote |= touched > 0;
-        match count(touched)? {
-            touched if touched == rows.len() => Ok(()),
-            touched => Err(DbError::RowCount { expected: rows.len(), touched, sql: sql.to_owned() }),
+        let wanted = rows.len();
+        if let Some(copy) = prepared.copy.filter(|copy| wanted >= WORTH_IT && copy.takes(&rows)) {
+            let pieces = copy.encode(&rows)?;
+            let bytes = pieces.iter().map(Bytes::len).sum();
+            let step = async move |client: Arc<Client>| copy.send(&client, pieces).await;
+            return self.send(step, What::Change { sql: sql.into(), rows: wanted }, bytes);
         }
+        let (columns, bytes) = encode(&rows, prepared.statement.params())?;
+        let step = async move |client: Arc<Client>| client.execute_raw(&prepared.statement, columns).await;
+        self.send(step, What::Change { sql: sql.into(), rows: wanted }, bytes)
     }
 
     pub fn query(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
@@ -95,29 +119,50 @@ impl Session {
         sql: &str,
         rows: impl IntoIterator<Item = R>,
     ) -> Result<Vec<Option<Row>>, DbError> {
+        let coming = self.ask_many(sql, rows)?;
+        self.answer(coming)
+    }
+
+    /// Sends a query for many rows of parameters, without waiting for the answer.
+    pub fn ask_many<'p, R: AsRef<[Param<'p>]>>(
+        &mut self,
+        sql: &str,
+        rows: impl IntoIterator<Item = R>,
+    ) -> Result<Coming, DbError> {
         let rows: Vec<_> = rows.into_iter().collect();
         let rows: Vec<&[Param<'p>]> = rows.iter().map(AsRef::as_ref).collect();
-        let Some(first) = rows.first() else { return Ok(Vec::new()) };
+        let received = Rc::default();
+        if rows.is_empty() {
+            return Ok(Coming { sql: sql.into(), keys: 0, received });
+        }
         let prepared = self.vector(sql, &rows)?;
         if !prepared.answers {
             return Err(DbError::Other(format!("this statement answers no rows: {sql}")));
         }
-        let columns = (0..first.len()).map(|column| Column { rows: &rows, column });
-        let received = self.ask(async |client| {
-            let mut received = pin!(client.query_raw(&prepared.statement, columns).await?);
-            let mut answers = Vec::with_capacity(rows.len());
-            while let Some(row) = received.next().await {
-                answers.push(row?);
+        let (columns, bytes) = encode(&rows, prepared.statement.params())?;
+        let place = Rc::clone(&received);
+        let step = async move |client: Arc<Client>| {
+            let mut rows = pin!(client.query_raw(&prepared.statement, columns).await?);
+            while let Some(row) = rows.next().await {
+                place.borrow_mut().push(row?);
             }
-            Ok(answers)
-        })?;
-        let mut answers: Vec<Option<Row>> = rows.iter().map(|_| None).collect();
-        for row in received {
+            Ok(0)
+        };
+        self.send(step, What::Query, bytes)?;
+        Ok(Coming { sql: sql.into(), keys: rows.len(), received })
+    }
+
+    /// Waits for the answer to a query that was sent.
+    pub fn answer(&mut self, coming: Coming) -> Result<Vec<Option<Row>>, DbError> {
+        self.settle()?;
+        let Coming { sql, keys, received } = coming;
+        let mut answers: Vec<Option<Row>> = (0..keys).map(|_| None).collect();
+        for row in received.take() {
             let number: i64 = row.try_get(0).map_err(|error| DbError::Other(error.to_string()))?;
             let place = usize::try_from(number - 1).ok().and_then(|position| answers.get_mut(position));
             let answer = value::read_row(&row, 1)?;
             if place.is_none_or(|place| place.replace(answer).is_some()) {
-                return Err(DbError::RowCount { expected: 1, touched: 2, sql: sql.to_owned() });
+                return Err(DbError::RowCount { expected: 1, touched: 2, sql: sql.as_ref().to_owned() });
             }
         }
         Ok(answers)
@@ -198,6 +243,14 @@ impl Session {
         let types = look.columns().iter().map(|column| column.type_().clone());
         Ok(Copy { statement, columns: places.into_iter().zip(types).collect() })
     }
+}
+
+/// The columns of these rows as arrays for the server, and how many bytes they have.
+fn encode(rows: &[&[Param<'_>]], types: &[Type]) -> Result<(Vec<Encoded>, usize), DbError> {
+    let columns = types.iter().enumerate().map(|(column, ty)| Encoded::new(&Column { rows, column }, ty));
+    let columns: Vec<Encoded> = columns.collect::<Result<_, _>>()?;
+    let bytes = columns.iter().map(Encoded::len).sum();
+    Ok((columns, bytes))
 }
 
 fn begins_with(sql: &str, word: &str) -> bool {

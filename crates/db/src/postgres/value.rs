@@ -4,7 +4,7 @@
 //! in the embedded engine. Where there was nothing to go by the server chooses, from what the parameter stands beside; so
 //! types are looked at before anything is sent, and numbers are written as wide as they are wanted.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio_postgres::Row as Received;
 use tokio_postgres::types::{FromSql, IsNull, Kind, ToSql, Type, to_sql_checked};
 
@@ -118,6 +118,41 @@ impl ToSql for Column<'_, '_> {
         for param in self.params() {
             write_with_length(param, element, out)?;
         }
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+/// A parameter as the server wants it, so that what it was made of need not be kept until it is sent.
+#[derive(Debug)]
+pub struct Encoded(Option<Bytes>);
+
+impl Encoded {
+    /// What `param` is as type `ty`.
+    pub fn new(param: &impl ToSql, ty: &Type) -> Result<Self, DbError> {
+        let mut bytes = BytesMut::new();
+        match param.to_sql(ty, &mut bytes) {
+            Ok(IsNull::Yes) => Ok(Self(None)),
+            Ok(IsNull::No) => Ok(Self(Some(bytes.freeze()))),
+            Err(error) => Err(DbError::Other(format!("a parameter cannot be written: {error}"))),
+        }
+    }
+
+    /// How many bytes it has.
+    pub fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, Bytes::len)
+    }
+}
+
+impl ToSql for Encoded {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Failure> {
+        let Some(bytes) = &self.0 else { return Ok(IsNull::Yes) };
+        out.extend_from_slice(bytes);
         Ok(IsNull::No)
     }
 

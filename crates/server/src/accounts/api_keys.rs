@@ -282,7 +282,8 @@ pub async fn create(
 /// what the caller was let in by may be out of date.
 async fn may_manage(tx: &mut Tx<'_>, by: Option<ApiKeyId>, now: Timestamp) -> Result<(), KeyError> {
     let Some(by) = by else { return Ok(()) };
-    if !store::revoked(tx, &[by]).await?.is_empty() {
+    let revoked = store::ask_revoked(tx, &[by]).await?;
+    if !tx.answer(revoked).await?.is_empty() {
         return Err(KeyError::Revoked);
     }
     if ledger::cap(tx, by.get(), now).await?.limits.is_none() { Ok(()) } else { Err(KeyError::Limited) }

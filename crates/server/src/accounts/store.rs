@@ -1,6 +1,8 @@
 //! Statements about users, links, sessions and keys.
 
-use db::{DbError, Row, Tx, params};
+use std::collections::HashSet;
+
+use db::{DbError, Question, Row, Tx, params};
 use types::id::{ApiKeyId, UserId};
 use types::time::Timestamp;
 
@@ -166,11 +168,13 @@ pub async fn revoke_key(
     Ok(tx.execute(sql, &params![id, user, now]).await? == 1)
 }
 
-/// Which of these keys are revoked. Asked in the transaction that spends.
-pub async fn revoked(tx: &mut Tx<'_>, keys: &[ApiKeyId]) -> Result<Vec<ApiKeyId>, DbError> {
+/// Which of these keys are revoked. Question in the transaction that spends.
+pub async fn ask_revoked(tx: &mut Tx<'_>, keys: &[ApiKeyId]) -> Result<Question<HashSet<ApiKeyId>>, DbError> {
     let sql = "SELECT id FROM api_keys WHERE id = $1 AND revoked_at IS NOT NULL";
-    let rows = tx.query_many(sql, keys.iter().map(|&key| params![key])).await?;
-    rows.iter().flatten().map(|row| row.get(0)).collect()
+    tx.ask_many(sql, keys.iter().map(|&key| params![key]), |rows| {
+        rows.iter().flatten().map(|row| row.get(0)).collect()
+    })
+    .await
 }
 
 pub async fn touch_keys(tx: &mut Tx<'_>, used: &[(ApiKeyId, Timestamp)]) -> Result<(), DbError> {

@@ -1,6 +1,8 @@
 //! Statements about verifications.
 
-use db::{DbError, Row, Tx, params};
+use std::collections::HashSet;
+
+use db::{DbError, Question, Row, Tx, params};
 use types::id::{UserId, VerificationId};
 use types::time::Timestamp;
 
@@ -17,11 +19,13 @@ pub async fn state(tx: &mut Tx<'_>, user: UserId) -> Result<Verification, DbErro
     })
 }
 
-/// Which of these users are verified. Asked in the transaction that spends.
-pub async fn verified_of(tx: &mut Tx<'_>, users: &[UserId]) -> Result<Vec<UserId>, DbError> {
+/// Which of these users are verified. Question in the transaction that spends.
+pub async fn ask_verified(tx: &mut Tx<'_>, users: &[UserId]) -> Result<Question<HashSet<UserId>>, DbError> {
     let sql = "SELECT user_id FROM verifications WHERE user_id = $1 AND state = 'verified'";
-    let rows = tx.query_many(sql, users.iter().map(|&user| params![user])).await?;
-    rows.iter().flatten().map(|row| row.get(0)).collect()
+    tx.ask_many(sql, users.iter().map(|&user| params![user]), |rows| {
+        rows.iter().flatten().map(|row| row.get(0)).collect()
+    })
+    .await
 }
 
 /// For each user whose verification was decided whether it succeeded.

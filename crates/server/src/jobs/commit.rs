@@ -18,10 +18,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use db::{DbError, Tx};
+use db::{DbError, Question, Tx};
 use ledger::{Pace, Period, Refusal};
 use tokio::sync::{mpsc, oneshot};
-use types::id::{AccountId, AttemptId, Id, JobId, TransferId, UserId};
+use types::id::{AccountId, ApiKeyId, AttemptId, Id, JobId, TransferId, UserId};
 use types::time::{SECOND_MS, Timestamp};
 
 use super::command::{Command, Open};
@@ -195,13 +195,18 @@ async fn write(
 ) -> Result<(Vec<Result<Done, JobError>>, Vec<ledger::Balance>), DbError> {
     let commands: Vec<&Command> = batch.iter().map(|asked| &asked.command).collect();
     let mut decided = find_written(tx, batch).await?;
-    if !nodes::store::owns(tx, node).await? {
+    // All that is to be known is asked at once.
+    let owns = nodes::store::ask_owns(tx, node).await?;
+    let spenders = Spenders::ask(tx, &commands).await?;
+    let repeats = Repeats::ask(tx, &commands).await?;
+    let openness = Openness::ask(tx, &commands, node).await?;
+    if !tx.answer(owns).await? {
         let replaced = |one: Option<_>| one.unwrap_or(Err(JobError::Replaced));
         return Ok((decided.into_iter().map(replaced).collect(), Vec::new()));
     }
-    refuse_spenders(tx, &commands, &mut decided).await?;
-    find_repeated(tx, &commands, &mut decided).await?;
-    refuse_ended(tx, &commands, node, &mut decided).await?;
+    spenders.refuse(tx, &mut decided).await?;
+    repeats.find(tx, &mut decided).await?;
+    openness.refuse_ended(tx, &mut decided).await?;
     refuse_waiting_paupers(tx, &commands, &mut decided).await?;
 
     let mut moves = Vec::new();
@@ -323,55 +328,80 @@ fn refused(refusal: Refusal, asked: &ledger::Command) -> JobError {
 }
 
 /// I11, asked in the transaction that spends: verified, and with a key that still is one.
-async fn refuse_spenders(
-    tx: &mut Tx<'_>,
-    commands: &[&Command],
-    decided: &mut Decided,
-) -> Result<(), DbError> {
-    let spenders: Vec<_> = commands.iter().map(|command| command.spender()).collect();
-    let users: HashSet<UserId> = spenders.iter().flatten().map(|(user, _)| *user).collect();
-    let keys: HashSet<_> = spenders.iter().flatten().filter_map(|(_, key)| *key).collect();
-    let users: Vec<UserId> = users.into_iter().collect();
-    let keys: Vec<_> = keys.into_iter().collect();
-    let verified: HashSet<UserId> = identity::store::verified_of(tx, &users).await?.into_iter().collect();
-    let revoked: HashSet<_> = accounts::store::revoked(tx, &keys).await?.into_iter().collect();
-    for (decided, spender) in decided.iter_mut().zip(&spenders).filter(|(decided, _)| decided.is_none()) {
-        let Some((user, key)) = spender else { continue };
-        if key.is_some_and(|key| revoked.contains(&key)) {
-            *decided = Some(Err(JobError::KeyRevoked));
-        } else if !verified.contains(user) {
-            *decided = Some(Err(JobError::Unverified));
-        }
+struct Spenders {
+    /// Who spends, with which key, by each command.
+    of: Vec<Option<(UserId, Option<ApiKeyId>)>>,
+    verified: Question<HashSet<UserId>>,
+    revoked: Question<HashSet<ApiKeyId>>,
+}
+
+impl Spenders {
+    async fn ask(tx: &mut Tx<'_>, commands: &[&Command]) -> Result<Self, DbError> {
+        let of: Vec<_> = commands.iter().map(|command| command.spender()).collect();
+        let users: HashSet<UserId> = of.iter().flatten().map(|(user, _)| *user).collect();
+        let keys: HashSet<ApiKeyId> = of.iter().flatten().filter_map(|(_, key)| *key).collect();
+        let verified = identity::store::ask_verified(tx, &Vec::from_iter(users)).await?;
+        let revoked = accounts::store::ask_revoked(tx, &Vec::from_iter(keys)).await?;
+        Ok(Self { of, verified, revoked })
     }
-    Ok(())
+
+    async fn refuse(self, tx: &mut Tx<'_>, decided: &mut Decided) -> Result<(), DbError> {
+        let verified = tx.answer(self.verified).await?;
+        let revoked = tx.answer(self.revoked).await?;
+        for (decided, spender) in decided.iter_mut().zip(self.of).filter(|(decided, _)| decided.is_none()) {
+            let Some((user, key)) = spender else { continue };
+            if key.is_some_and(|key| revoked.contains(&key)) {
+                *decided = Some(Err(JobError::KeyRevoked));
+            } else if !verified.contains(&user) {
+                *decided = Some(Err(JobError::Unverified));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// I9: a request that was taken before gets its first job; another request with its key is refused.
-async fn find_repeated(tx: &mut Tx<'_>, commands: &[&Command], decided: &mut Decided) -> Result<(), DbError> {
-    let requests: Vec<(usize, UserId, &str, &str, JobId)> = commands
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| decided[*index].is_none())
-        .filter_map(|(index, command)| match command {
+struct Repeats<'a> {
+    /// Command, user, key, fingerprint and job of each request that may be repeated.
+    requests: Vec<(usize, UserId, &'a str, &'a str, JobId)>,
+    before: Question<Vec<Option<(String, JobId)>>>,
+}
+
+impl<'a> Repeats<'a> {
+    async fn ask(tx: &mut Tx<'_>, commands: &[&'a Command]) -> Result<Self, DbError> {
+        let of = |(index, command): (usize, &&'a Command)| match command {
             Command::Open(open) => {
                 let (key, hash) = open.idempotency.as_ref()?;
                 Some((index, open.job.user, key.as_str(), hash.as_str(), open.job.id))
             }
             _ => None,
-        })
-        .collect();
-    let keys: Vec<(UserId, &str)> = requests.iter().map(|(_, user, key, ..)| (*user, *key)).collect();
-    let before = store::repeated_many(tx, &keys).await?;
-    let mut first: HashMap<(UserId, &str), (String, JobId)> =
-        keys.into_iter().zip(before).filter_map(|(key, taken)| Some((key, taken?))).collect();
-    for (index, user, key, hash, job) in requests {
-        match first.get(&(user, key)) {
-            Some((first_hash, job)) if first_hash == hash => decided[index] = Some(Ok(Done::Replayed(*job))),
-            Some(_) => decided[index] = Some(Err(JobError::KeyTaken)),
-            None => drop(first.insert((user, key), (hash.to_owned(), job))),
-        }
+        };
+        let requests: Vec<_> = commands.iter().enumerate().filter_map(of).collect();
+        let keys: Vec<(UserId, &str)> = requests.iter().map(|(_, user, key, ..)| (*user, *key)).collect();
+        let before = store::ask_repeated(tx, &keys).await?;
+        Ok(Self { requests, before })
     }
-    Ok(())
+
+    async fn find(self, tx: &mut Tx<'_>, decided: &mut Decided) -> Result<(), DbError> {
+        let before = tx.answer(self.before).await?;
+        let mut first: HashMap<(UserId, &str), (String, JobId)> = HashMap::new();
+        for ((index, user, key, hash, job), before) in self.requests.into_iter().zip(before) {
+            if let Some(before) = before {
+                first.insert((user, key), before);
+            }
+            if decided[index].is_some() {
+                continue;
+            }
+            match first.get(&(user, key)) {
+                Some((first_hash, job)) if first_hash == hash => {
+                    decided[index] = Some(Ok(Done::Replayed(*job)));
+                }
+                Some(_) => decided[index] = Some(Err(JobError::KeyTaken)),
+                None => drop(first.insert((user, key), (hash.to_owned(), job))),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A repeat of a request that was refused in this very batch gets the refusal: there is no job to answer with.
@@ -395,27 +425,31 @@ fn refuse_repeats_of_refused(commands: &[&Command], decided: &mut Decided) {
 
 /// A job that has ended, or is another coordinator's, does not begin or end here, whatever this process believes (I3). Of
 /// two commands about one job in a batch only the first can be right.
-async fn refuse_ended(
-    tx: &mut Tx<'_>,
-    commands: &[&Command],
-    node: Node,
-    decided: &mut Decided,
-) -> Result<(), DbError> {
-    let asked: Vec<(usize, JobId)> = commands
-        .iter()
-        .enumerate()
-        .filter(|(index, command)| decided[*index].is_none() && !matches!(command, Command::Open(_)))
-        .map(|(index, command)| (index, command.job()))
-        .collect();
-    let ids: Vec<JobId> = asked.iter().map(|(_, job)| *job).collect();
-    let open = store::still_open(tx, node, &ids).await?;
-    let mut seen = HashSet::new();
-    for ((index, job), open) in asked.into_iter().zip(open) {
-        if !seen.insert(job) || !open {
-            decided[index] = Some(Err(JobError::Ended));
-        }
+struct Openness {
+    /// The commands that are about a job that is there.
+    of: Vec<(usize, JobId)>,
+    open: Question<Vec<bool>>,
+}
+
+impl Openness {
+    async fn ask(tx: &mut Tx<'_>, commands: &[&Command], node: Node) -> Result<Self, DbError> {
+        let about = commands.iter().enumerate().filter(|(_, command)| !matches!(command, Command::Open(_)));
+        let of: Vec<(usize, JobId)> = about.map(|(index, command)| (index, command.job())).collect();
+        let ids: Vec<JobId> = of.iter().map(|(_, job)| *job).collect();
+        let open = store::ask_still_open(tx, node, &ids).await?;
+        Ok(Self { of, open })
     }
-    Ok(())
+
+    async fn refuse_ended(self, tx: &mut Tx<'_>, decided: &mut Decided) -> Result<(), DbError> {
+        let open = tx.answer(self.open).await?;
+        let mut seen = HashSet::new();
+        for ((index, job), open) in self.of.into_iter().zip(open) {
+            if decided[index].is_none() && (!seen.insert(job) || !open) {
+                decided[index] = Some(Err(JobError::Ended));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A job that would wait is refused when there are not even credits for the lowest price it could start at.

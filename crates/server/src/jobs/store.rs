@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use db::{DbError, Row, Tx, params};
+use db::{DbError, Question, Row, Tx, params};
 use types::id::{AttemptId, Id, JobId, UserId};
 use types::time::Timestamp;
 
@@ -105,7 +105,7 @@ async fn end_attempts(tx: &mut Tx<'_>, commands: &[&Command], now: Timestamp) ->
 
 async fn begin_jobs(tx: &mut Tx<'_>, commands: &[&Command]) -> Result<(), DbError> {
     let sql = "UPDATE jobs SET state = 'running', started_at = coalesce(started_at, $2), attempts = $3, island_id = $4
-               WHERE id = $1 AND state IN ('pending', 'running')";
+               WHERE id = $1 AND completed_at IS NULL";
     let rows = commands.iter().filter_map(|command| match command {
         Command::Begin(begin) => {
             Some(params![begin.job, begin.at, begin.attempt.number, begin.attempt.island])
@@ -116,7 +116,7 @@ async fn begin_jobs(tx: &mut Tx<'_>, commands: &[&Command]) -> Result<(), DbErro
 }
 
 async fn suspend_jobs(tx: &mut Tx<'_>, commands: &[&Command]) -> Result<(), DbError> {
-    let sql = "UPDATE jobs SET state = 'pending' WHERE id = $1 AND state = 'running'";
+    let sql = "UPDATE jobs SET state = 'pending' WHERE id = $1 AND completed_at IS NULL";
     let rows = commands.iter().filter_map(|command| match command {
         Command::Suspend(suspend) => Some(params![suspend.job]),
         _ => None,
@@ -133,7 +133,7 @@ async fn finish_jobs(tx: &mut Tx<'_>, commands: &[&Command]) -> Result<(), DbErr
     };
     let sql = "UPDATE jobs SET state = $2, completed_at = $3, charge = $4, prompt_tokens = $5, completion_tokens = $6,
                  finish_reason = $7, error_code = $8, error = $9
-               WHERE id = $1 AND state IN ('pending', 'running')";
+               WHERE id = $1 AND completed_at IS NULL";
     let rows = finishes().map(|finish: &Finish| {
         let error = finish.error.as_ref();
         params![
@@ -163,23 +163,36 @@ pub async fn repeated(tx: &mut Tx<'_>, user: UserId, key: &str) -> Result<Option
 }
 
 /// The same for many.
-pub async fn repeated_many(
+pub async fn ask_repeated(
     tx: &mut Tx<'_>,
     keys: &[(UserId, &str)],
-) -> Result<Vec<Option<(String, JobId)>>, DbError> {
-    let rows = tx.query_many(REPEATED, keys.iter().map(|&(user, key)| params![user, key])).await?;
-    rows.iter().map(|row| row.as_ref().map(read_repeated).transpose()).collect()
+) -> Result<Question<Vec<Option<(String, JobId)>>>, DbError> {
+    tx.ask_many(REPEATED, keys.iter().map(|&(user, key)| params![user, key]), |rows| {
+        rows.iter().map(|row| row.as_ref().map(read_repeated).transpose()).collect()
+    })
+    .await
 }
 
 fn read_repeated(row: &Row) -> Result<(String, JobId), DbError> {
     Ok((row.get(0)?, JobId::from_i64(row.get::<Option<i64>>(1)?.unwrap_or_default())))
 }
 
-/// For each job whether it has not ended and is this coordinator's.
-pub async fn still_open(tx: &mut Tx<'_>, node: Node, jobs: &[JobId]) -> Result<Vec<bool>, DbError> {
-    let sql = "SELECT 1 FROM jobs WHERE id = $1 AND node = $2 AND state IN ('pending', 'running')";
-    let rows = tx.query_many(sql, jobs.iter().map(|&job| params![job, node.number])).await?;
-    Ok(rows.iter().map(Option::is_some).collect())
+/// For each job whether it has not ended and is this coordinator's. Only the key is looked for: a condition on the state
+/// would let a database choose the index of open jobs, where jobs that have just ended lie about.
+pub async fn ask_still_open(
+    tx: &mut Tx<'_>,
+    node: Node,
+    jobs: &[JobId],
+) -> Result<Question<Vec<bool>>, DbError> {
+    let sql = "SELECT node, completed_at FROM jobs WHERE id = $1";
+    tx.ask_many(sql, jobs.iter().map(|&job| params![job]), move |rows| {
+        let open = |row: &Option<Row>| match row {
+            Some(row) => Ok(read_node(row, 0)? == node.number && row.get::<Option<Timestamp>>(1)?.is_none()),
+            None => Ok(false),
+        };
+        rows.iter().map(open).collect()
+    })
+    .await
 }
 
 /// For each job that is there how far it is, and when it ended.

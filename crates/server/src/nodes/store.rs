@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use db::{DbError, Row, Tx, params};
+use db::{DbError, Question, Row, Tx, params};
 use types::time::Timestamp;
 
 use super::{Node, Stale, Taken};
@@ -21,10 +21,17 @@ pub async fn claim(tx: &mut Tx<'_>, node: Node, instance: &str, now: Timestamp) 
     tx.execute_one(sql, &params![node.number, instance, node.run, now]).await
 }
 
-/// Whether the process still has its number. Asked in every transaction that begins or ends jobs.
-pub async fn owns(tx: &mut Tx<'_>, node: Node) -> Result<bool, DbError> {
+/// Whether the process still has its number. Question in every transaction that begins or ends jobs.
+pub async fn ask_owns(tx: &mut Tx<'_>, node: Node) -> Result<Question<bool>, DbError> {
     let sql = "SELECT 1 FROM coordinators WHERE node = $1 AND run = $2";
-    Ok(tx.query_opt(sql, &params![node.number, node.run]).await?.is_some())
+    let rows = [params![node.number, node.run]];
+    tx.ask_many(sql, rows, |rows| Ok(rows.iter().any(Option::is_some))).await
+}
+
+/// The same at once.
+pub async fn owns(tx: &mut Tx<'_>, node: Node) -> Result<bool, DbError> {
+    let asked = ask_owns(tx, node).await?;
+    tx.answer(asked).await
 }
 
 /// A sign of life; answers whether the process still has its number.
