@@ -126,7 +126,21 @@ impl Db {
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
-        self.inner.queues.write(name, work).await
+        self.inner.queues.write(name, false, work).await
+    }
+
+    /// Like [`Self::tx`], in a transaction that begins with `work`: it never joins one in progress. For work that decides
+    /// what to do when it runs, and so can wait in the queue while the one before it is being committed.
+    ///
+    /// # Errors
+    /// Those of [`Self::tx`].
+    pub async fn tx_anew<T, E, F>(&self, name: &'static str, work: F) -> Result<T, E>
+    where
+        F: AsyncFn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
+        self.inner.queues.write(name, true, work).await
     }
 
     /// Runs `work` on a read-only snapshot.

@@ -11,7 +11,7 @@ use rusqlite::{CachedStatement, Connection, OpenFlags};
 
 use crate::checkpoint::Checkpoints;
 use crate::memory::Memory;
-use crate::work::{GROUP, Message, Queues, Work, lock, record_group, spawn};
+use crate::work::{GROUP, Inbox, Message, Queues, Work, lock, record_group, spawn};
 use crate::{DbError, FaultPoint, Faults, OpenOptions, Param, Row, Tx, Value, tx};
 
 const STATEMENT_CACHE: usize = 256;
@@ -46,10 +46,10 @@ pub fn open(path: &Path, options: OpenOptions) -> Result<Queues, DbError> {
     // Opening a read-only file succeeds; find out now, not at the first purchase.
     connection.execute_batch("BEGIN IMMEDIATE; PRAGMA user_version = 1; COMMIT")?;
 
-    let (queues, writer_end, reader_end) = Queues::new(options.queue);
+    let (queues, mut writer_end, reader_end) = Queues::new(options.queue);
     let checkpoints = Checkpoints::start(path, &mut connection)?;
     let mut writer = Writer { connection, checkpoints, memory: Memory::default(), faults: options.faults };
-    spawn("db-writer", move || writer.run(&writer_end))?;
+    spawn("db-writer", move || writer.run(&mut writer_end))?;
 
     let reader_end = Arc::new(Mutex::new(reader_end));
     for _ in 0..options.readers.max(1) {
@@ -72,8 +72,8 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(&mut self, queue: &mpsc::Receiver<Message>) {
-        while let Ok(message) = queue.recv() {
+    fn run(&mut self, queue: &mut Inbox) {
+        while let Some(message) = queue.wait() {
             match message {
                 Message::Work(work) => self.write_group(work, queue),
                 Message::ForeignWrites(answer) => drop(answer.send(data_version(&self.connection))),
@@ -82,7 +82,7 @@ impl Writer {
     }
 
     /// Runs `first` and whatever else is waiting in one transaction.
-    fn write_group(&mut self, first: Box<dyn Work>, queue: &mpsc::Receiver<Message>) {
+    fn write_group(&mut self, first: Box<dyn Work>, queue: &mut Inbox) {
         if let Err(error) = self.begin() {
             tracing::error!(%error, "a transaction could not begin");
             return first.answer(Err(&error));
@@ -91,10 +91,10 @@ impl Writer {
         let mut group = vec![self.perform(first, Place::First)];
         let mut asked = Vec::new();
         while group.len() < GROUP && !self.connection.is_autocommit() {
-            match queue.try_recv() {
-                Ok(Message::Work(work)) => group.push(self.perform(work, Place::Further)),
-                Ok(Message::ForeignWrites(answer)) => asked.push(answer),
-                Err(_) => break,
+            match queue.joining() {
+                Some(Message::Work(work)) => group.push(self.perform(work, Place::Further)),
+                Some(Message::ForeignWrites(answer)) => asked.push(answer),
+                None => break,
             }
         }
         record_group(group.len());

@@ -22,6 +22,9 @@ pub trait Work: Send {
     /// Runs it. Answers whether what it did is to be kept.
     fn run(&mut self, tx: &mut Tx<'_>) -> bool;
 
+    /// Whether it wants a transaction that begins with it; what waited before it is committed first.
+    fn begins(&self) -> bool;
+
     /// Replaces what the last run answered: nothing it did is kept.
     fn fail(&mut self, error: DbError);
 
@@ -35,6 +38,33 @@ pub enum Message {
     Work(Box<dyn Work>),
     /// A question of [`crate::Db::foreign_writes`].
     ForeignWrites(oneshot::Sender<Result<i64, DbError>>),
+}
+
+/// The writer's end of its queue.
+pub struct Inbox {
+    queue: mpsc::Receiver<Message>,
+    /// What was taken out of the queue and belongs to the next transaction.
+    kept: Option<Message>,
+}
+
+impl Inbox {
+    /// What begins the next transaction; nothing when nobody can send any more.
+    pub fn wait(&mut self) -> Option<Message> {
+        self.kept.take().or_else(|| self.queue.recv().ok())
+    }
+
+    /// What is waiting and may join the transaction in progress.
+    pub fn joining(&mut self) -> Option<Message> {
+        if self.kept.is_some() {
+            return None;
+        }
+        let message = self.queue.try_recv().ok()?;
+        if matches!(&message, Message::Work(work) if work.begins()) {
+            self.kept = Some(message);
+            return None;
+        }
+        Some(message)
+    }
 }
 
 /// The way to an engine's threads.
@@ -51,19 +81,21 @@ impl std::fmt::Debug for Queues {
 
 impl Queues {
     /// Queues of which each holds at most `length`, and their far ends.
-    pub fn new(length: usize) -> (Self, mpsc::Receiver<Message>, mpsc::Receiver<Box<dyn Work>>) {
+    pub fn new(length: usize) -> (Self, Inbox, mpsc::Receiver<Box<dyn Work>>) {
         let (writer, writer_end) = mpsc::sync_channel(length);
         let (readers, reader_end) = mpsc::sync_channel(length);
-        (Self { writer: Mutex::new(writer), readers: Mutex::new(readers) }, writer_end, reader_end)
+        let inbox = Inbox { queue: writer_end, kept: None };
+        (Self { writer: Mutex::new(writer), readers: Mutex::new(readers) }, inbox, reader_end)
     }
 
-    pub async fn write<T, E, F>(&self, name: &'static str, work: F) -> Result<T, E>
+    /// `begins`: see [`Work::begins`].
+    pub async fn write<T, E, F>(&self, name: &'static str, begins: bool, work: F) -> Result<T, E>
     where
         F: AsyncFn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
-        let (package, answer) = package(name, work);
+        let (package, answer) = package(name, begins, work);
         lock(&self.writer).try_send(Message::Work(package)).map_err(|error| E::from(refused(&error)))?;
         answer.await.unwrap_or_else(|_| Err(E::from(DbError::Closed)))
     }
@@ -74,7 +106,7 @@ impl Queues {
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
-        let (package, answer) = package(name, work);
+        let (package, answer) = package(name, false, work);
         lock(&self.readers).try_send(package).map_err(|error| E::from(refused(&error)))?;
         answer.await.unwrap_or_else(|_| Err(E::from(DbError::Closed)))
     }
@@ -89,19 +121,24 @@ impl Queues {
 /// What a closure answered, or that it has not run.
 struct Package<T, E, F> {
     name: &'static str,
+    begins: bool,
     work: F,
     result: Option<Result<T, E>>,
     answer: oneshot::Sender<Result<T, E>>,
 }
 
-fn package<T, E, F>(name: &'static str, work: F) -> (Box<dyn Work>, oneshot::Receiver<Result<T, E>>)
+fn package<T, E, F>(
+    name: &'static str,
+    begins: bool,
+    work: F,
+) -> (Box<dyn Work>, oneshot::Receiver<Result<T, E>>)
 where
     F: AsyncFn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
     T: Send + 'static,
     E: From<DbError> + Send + 'static,
 {
     let (sender, answer) = oneshot::channel();
-    (Box::new(Package { name, work, result: None, answer: sender }), answer)
+    (Box::new(Package { name, begins, work, result: None, answer: sender }), answer)
 }
 
 impl<T, E, F> Work for Package<T, E, F>
@@ -129,6 +166,10 @@ where
         let keep = result.is_ok();
         self.result = Some(result);
         keep
+    }
+
+    fn begins(&self) -> bool {
+        self.begins
     }
 
     fn fail(&mut self, error: DbError) {

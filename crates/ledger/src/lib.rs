@@ -51,7 +51,7 @@ use db::{Migration, MigrationSet};
 pub use fold::{Pace, fold, is_folded};
 pub use reading::{balance, balances, cap, caps, holds_expired, open_holds};
 pub use store::{open_account, open_accounts, open_cap};
-pub use submit::{Submitted, submit, submit_at};
+pub use submit::{Beginning, Submitted, begin, submit, submit_at};
 
 /// The ledger's tables.
 pub const MIGRATIONS: MigrationSet = MigrationSet {

@@ -14,7 +14,7 @@ use types::id::{AccountId, TransferId};
 use crate::Account;
 use crate::books::{Books, Fold, Known, Open};
 use crate::journal::{self, Changes};
-use crate::store::{self, Head};
+use crate::store::{self, Entry, Head};
 
 /// Most accounts remembered, about a hundred bytes each.
 const MOST_ACCOUNTS: usize = 12_000_000;
@@ -50,6 +50,11 @@ pub(crate) struct Memory {
 /// The memory of this connection, as of this transaction, to write by.
 pub(crate) async fn recall(tx: &mut Tx<'_>) -> Result<Memory, DbError> {
     let head = store::head(tx).await?;
+    recall_at(tx, head).await
+}
+
+/// The same, when the head of this transaction is known.
+pub(crate) async fn recall_at(tx: &mut Tx<'_>, head: Head) -> Result<Memory, DbError> {
     let Some(memory) = tx.take_memo::<Memory>() else { return build(tx, head).await };
     if memory.head == head && !memory.for_reading {
         return Ok(memory);
@@ -125,16 +130,16 @@ impl Memory {
             if entries.is_empty() {
                 return Ok(false);
             }
-            for (batch, bytes) in entries {
+            for Entry { batch, changes, .. } in entries {
                 if batch != at + 1 {
                     return Ok(false);
                 }
                 at = batch;
                 if self.journal.back().is_none_or(|&(newest, _)| newest < batch) {
-                    self.journal.push_back((batch, bytes.len()));
-                    self.journal_bytes += bytes.len();
+                    self.journal.push_back((batch, changes.len()));
+                    self.journal_bytes += changes.len();
                 }
-                self.apply(batch, journal::unpack(&bytes)?);
+                self.apply(batch, journal::unpack(&changes)?);
             }
         }
         Ok(true)

@@ -1,6 +1,6 @@
 //! The ledger's statements.
 
-use db::{DbError, Param, Row, Tx, params};
+use db::{DbError, Param, Question, Row, Tx, params};
 use types::id::{AccountId, TransferId};
 use types::time::Timestamp;
 
@@ -11,6 +11,7 @@ use crate::{Account, AccountKind, Cap, Hold, TransferKind, system};
 /// How much of the journal is read at a time.
 const JOURNAL_PAGE: i64 = 16;
 
+const HEAD: &str = "SELECT batch, mark, folded, swept, high FROM ledger_head WHERE id = $1";
 const ACCOUNT: &str = "SELECT id, kind, posted, held, debt, entries, head, version, frozen
     FROM ledger_accounts WHERE id = $1";
 const CAP: &str = "SELECT id, limit_total, limit_day, limit_week, limit_month, held, spent,
@@ -94,8 +95,19 @@ pub async fn open_cap(tx: &mut Tx<'_>, id: i64, limits: Limits) -> Result<(), Db
 }
 
 pub(crate) async fn head(tx: &mut Tx<'_>) -> Result<Head, DbError> {
-    let row =
-        tx.query_one("SELECT batch, mark, folded, swept, high FROM ledger_head WHERE id = 1", &[]).await?;
+    read_head(&tx.query_one(HEAD, &params![1]).await?)
+}
+
+/// [`head`], to be answered later.
+pub(crate) async fn ask_head(tx: &mut Tx<'_>) -> Result<Question<Head>, DbError> {
+    tx.ask_many(HEAD, [params![1]], |rows| {
+        let row = rows.first().and_then(Option::as_ref);
+        row.map_or_else(|| Err(DbError::Other("the ledger has no head".to_owned())), read_head)
+    })
+    .await
+}
+
+fn read_head(row: &Row) -> Result<Head, DbError> {
     Ok(Head {
         batch: row.get(0)?,
         mark: row.get(1)?,
@@ -127,11 +139,18 @@ pub(crate) async fn journal_mark(tx: &mut Tx<'_>, batch: i64) -> Result<Option<i
     row.map(|row| row.get(0)).transpose()
 }
 
-/// The next batches after one, with what they changed.
-pub(crate) async fn journal_after(tx: &mut Tx<'_>, batch: i64) -> Result<Vec<(i64, Vec<u8>)>, DbError> {
-    let sql = "SELECT batch, changes FROM ledger_journal WHERE batch > $1 ORDER BY batch LIMIT $2";
+/// A batch in the journal.
+pub(crate) struct Entry {
+    pub batch: i64,
+    pub mark: i64,
+    pub changes: Vec<u8>,
+}
+
+/// The next batches after one.
+pub(crate) async fn journal_after(tx: &mut Tx<'_>, batch: i64) -> Result<Vec<Entry>, DbError> {
+    let sql = "SELECT batch, mark, changes FROM ledger_journal WHERE batch > $1 ORDER BY batch LIMIT $2";
     let rows = tx.query(sql, &params![batch, JOURNAL_PAGE]).await?;
-    rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
+    rows.iter().map(|row| Ok(Entry { batch: row.get(0)?, mark: row.get(1)?, changes: row.get(2)? })).collect()
 }
 
 pub(crate) async fn journal_sizes(tx: &mut Tx<'_>) -> Result<Vec<(i64, usize)>, DbError> {

@@ -1,6 +1,6 @@
 //! The one way credits move: know, decide, write.
 
-use db::{DbError, Tx};
+use db::{DbError, Question, Tx};
 use sha2::{Digest, Sha256};
 use types::id::{AccountId, Id, TransferId};
 use types::time::Timestamp;
@@ -8,6 +8,7 @@ use types::time::Timestamp;
 use crate::books::{Books, Known};
 use crate::fold::Pace;
 use crate::memory::{self, Memory};
+use crate::store::Head;
 use crate::{Balance, Command, Outcome, journal, store, system};
 
 /// What became of a batch.
@@ -39,10 +40,50 @@ pub async fn submit_at(
     now: Timestamp,
     pace: &Pace,
 ) -> Result<Submitted, DbError> {
-    if commands.is_empty() {
-        return Ok(Submitted { outcomes: Vec::new(), balances: Vec::new() });
+    let beginning = begin(tx).await?;
+    beginning.submit(tx, commands, now, pace).await
+}
+
+/// What [`submit_at`] asks of the database first, asked already: for one who asks other things at the same time. Nothing else
+/// may be submitted in the transaction before it is used.
+#[derive(Debug)]
+pub struct Beginning(Question<Head>);
+
+/// Begins a [`submit_at`].
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn begin(tx: &mut Tx<'_>) -> Result<Beginning, DbError> {
+    store::ask_head(tx).await.map(Beginning)
+}
+
+impl Beginning {
+    /// [`submit_at`].
+    ///
+    /// # Errors
+    /// A [`DbError`].
+    pub async fn submit(
+        self,
+        tx: &mut Tx<'_>,
+        commands: &[Command],
+        now: Timestamp,
+        pace: &Pace,
+    ) -> Result<Submitted, DbError> {
+        if commands.is_empty() {
+            return Ok(Submitted { outcomes: Vec::new(), balances: Vec::new() });
+        }
+        let head = tx.answer(self.0).await?;
+        let memory = memory::recall_at(tx, head).await?;
+        apply(tx, memory, commands, (now, pace)).await
     }
-    let mut memory = memory::recall(tx).await?;
+}
+
+async fn apply(
+    tx: &mut Tx<'_>,
+    mut memory: Memory,
+    commands: &[Command],
+    (now, pace): (Timestamp, &Pace),
+) -> Result<Submitted, DbError> {
     memory.books.begin(memory.head.batch + 1, now);
     learn(tx, &mut memory, commands, now).await?;
 

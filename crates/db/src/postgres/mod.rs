@@ -39,7 +39,7 @@ fn begin_writing() -> String {
 const BEGIN_READING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 pub async fn open(url: &str, options: OpenOptions) -> Result<Queues, DbError> {
-    let (queues, writer_end, reader_end) = Queues::new(options.queue);
+    let (queues, mut writer_end, reader_end) = Queues::new(options.queue);
     let target = Target::parse(url, Role::Writer)?;
     let (sender, opened) = oneshot::channel();
     spawn("db-writer", move || {
@@ -48,7 +48,7 @@ pub async fn open(url: &str, options: OpenOptions) -> Result<Queues, DbError> {
         match writer {
             Ok(mut writer) => {
                 let _ = sender.send(Ok(()));
-                writer.run(&writer_end);
+                writer.run(&mut writer_end);
             }
             Err(error) => drop(sender.send(Err(error))),
         }

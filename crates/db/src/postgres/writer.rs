@@ -10,20 +10,20 @@
 //! a crash: it may then belong to a later transaction of somebody else.) These rows also tell
 //! whether another process has written.
 
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use super::session::{Ended, Session, Trouble};
 use crate::memory::Memory;
-use crate::work::{GROUP, Message, Work, record_group};
+use crate::work::{GROUP, Inbox, Message, Work, record_group};
 use crate::{DbError, FaultPoint, Faults, Tx, params, tx};
 
 /// How often a group is run before those in it are told that it does not work.
 const TRIES: usize = 5;
 /// For how long the outcome of a commit is asked for.
-const ASKING: Duration = Duration::from_secs(30);
+const ASKING: Duration = Duration::from_secs(5);
 
 const TABLE: &str = "CREATE TABLE db_writers (
     id BIGINT PRIMARY KEY,
@@ -67,12 +67,12 @@ struct Group {
 
 impl Group {
     /// Takes in what waits, without running it.
-    fn collect(&mut self, queue: &mpsc::Receiver<Message>) {
+    fn collect(&mut self, queue: &mut Inbox) {
         while self.works.len() < GROUP {
-            match queue.try_recv() {
-                Ok(Message::Work(work)) => self.works.push(work),
-                Ok(Message::ForeignWrites(answer)) => self.asked.push(answer),
-                Err(_) => return,
+            match queue.joining() {
+                Some(Message::Work(work)) => self.works.push(work),
+                Some(Message::ForeignWrites(answer)) => self.asked.push(answer),
+                None => return,
             }
         }
     }
@@ -97,8 +97,8 @@ impl Writer {
         Ok(Self { session, memory: Memory::default(), faults, id, number: 0 })
     }
 
-    pub fn run(&mut self, queue: &mpsc::Receiver<Message>) {
-        while let Ok(message) = queue.recv() {
+    pub fn run(&mut self, queue: &mut Inbox) {
+        while let Some(message) = queue.wait() {
             match message {
                 Message::Work(work) => self.write_group(work, queue),
                 Message::ForeignWrites(answer) => drop(answer.send(self.foreign_writes())),
@@ -108,7 +108,7 @@ impl Writer {
     }
 
     /// Runs `first` and whatever else is waiting in one transaction, more than once if need be.
-    fn write_group(&mut self, first: Box<dyn Work>, queue: &mpsc::Receiver<Message>) {
+    fn write_group(&mut self, first: Box<dyn Work>, queue: &mut Inbox) {
         let mut group = Group { works: vec![first], asked: Vec::new() };
         let mark = self.memory.mark();
         let mut result = Err(DbError::Busy);
@@ -148,7 +148,7 @@ impl Writer {
         }
     }
 
-    fn attempt(&mut self, group: &mut Group, queue: &mpsc::Receiver<Message>) -> Result<(), Trouble> {
+    fn attempt(&mut self, group: &mut Group, queue: &mut Inbox) -> Result<(), Trouble> {
         self.session.connect().map_err(Trouble::NotNow)?;
         self.fault(FaultPoint::BeforeBegin)?;
         let mut next = 0;
@@ -160,10 +160,10 @@ impl Writer {
             if group.works.len() >= GROUP {
                 break;
             }
-            match queue.try_recv() {
-                Ok(Message::Work(work)) => group.works.push(work),
-                Ok(Message::ForeignWrites(answer)) => group.asked.push(answer),
-                Err(_) => break,
+            match queue.joining() {
+                Some(Message::Work(work)) => group.works.push(work),
+                Some(Message::ForeignWrites(answer)) => group.asked.push(answer),
+                None => break,
             }
         }
         self.commit()

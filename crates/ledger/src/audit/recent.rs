@@ -6,7 +6,8 @@ use db::{DbError, Tx};
 use types::id::{AccountId, Id, TransferId};
 
 use super::{Finding, Findings, accounts, transfers};
-use crate::journal::{self, Changes};
+use crate::journal;
+use crate::store::Entry;
 use crate::{Account, reading, store, submit};
 
 /// How far the incremental audit has come.
@@ -53,21 +54,21 @@ pub async fn recent(tx: &mut Tx<'_>, from: Option<Position>) -> Result<Recent, D
         if entries.is_empty() {
             break;
         }
-        for (batch, bytes) in entries {
-            let next = Position { batch, mark: submit::mark(at.mark, &bytes) };
-            let stored = store::journal_mark(tx, batch).await?;
+        let mut transfers = BTreeSet::new();
+        for Entry { batch, mark, changes } in entries {
             if batch != at.batch + 1 {
                 done.skipped += batch - at.batch - 1;
-            } else if stored != Some(next.mark) {
+            } else if mark != submit::mark(at.mark, &changes) {
                 findings.add("I12", CHAIN, CHAIN_MEANING, &format!("batch {batch}"));
             }
-            at = Position { batch, mark: stored.unwrap_or(next.mark) };
-            let changes = journal::unpack(&bytes)?;
+            at = Position { batch, mark };
+            let changes = journal::unpack(&changes)?;
             done.batches += 1;
             done.transfers += u64::try_from(changes.transfers.len()).unwrap_or(0);
-            check_transfers(tx, &changes, &mut findings).await?;
+            transfers.extend(changes.transfers);
             newest.extend(changes.accounts.into_iter().map(|account| (account.id, account)));
         }
+        check_transfers(tx, transfers, &mut findings).await?;
     }
     done.skipped += head.batch - at.batch;
     check_accounts(tx, newest.into_values().collect(), &mut findings).await?;
@@ -75,8 +76,11 @@ pub async fn recent(tx: &mut Tx<'_>, from: Option<Position>) -> Result<Recent, D
     Ok(done)
 }
 
-async fn check_transfers(tx: &mut Tx<'_>, changes: &Changes, findings: &mut Findings) -> Result<(), DbError> {
-    let ids: BTreeSet<TransferId> = changes.transfers.iter().copied().collect();
+async fn check_transfers(
+    tx: &mut Tx<'_>,
+    ids: BTreeSet<TransferId>,
+    findings: &mut Findings,
+) -> Result<(), DbError> {
     let ids: Vec<TransferId> = ids.into_iter().collect();
     for some in ids.chunks(1024) {
         findings.0.extend(transfers::links_of(tx, some).await?);
@@ -127,14 +131,13 @@ pub(super) async fn journal(tx: &mut Tx<'_>) -> Result<Vec<Finding>, DbError> {
         if entries.is_empty() {
             break;
         }
-        for (batch, bytes) in entries {
-            let stored = store::journal_mark(tx, batch).await?.unwrap_or_default();
+        for Entry { batch, mark, changes } in entries {
             let follows =
-                at.is_none_or(|at| at.batch + 1 == batch && submit::mark(at.mark, &bytes) == stored);
+                at.is_none_or(|at| at.batch + 1 == batch && submit::mark(at.mark, &changes) == mark);
             if !follows {
                 findings.add("I12", CHAIN, CHAIN_MEANING, &format!("batch {batch}"));
             }
-            at = Some(Position { batch, mark: stored });
+            at = Some(Position { batch, mark });
         }
     }
     if at.is_some_and(|at| at != Position { batch: head.batch, mark: head.mark }) {

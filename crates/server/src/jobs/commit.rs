@@ -15,12 +15,13 @@
 //! (2 more statements): what is there was kept, what is not there is tried anew. Nothing is answered before that is known.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use db::{DbError, Question, Tx};
 use ledger::{Pace, Period, Refusal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use types::id::{AccountId, ApiKeyId, AttemptId, Id, JobId, TransferId, UserId};
 use types::time::{SECOND_MS, Timestamp};
 
@@ -35,6 +36,8 @@ use crate::{accounts, identity};
 const BATCH: usize = 512;
 /// Most commands waiting; beyond that callers are told that the server is busy.
 pub const QUEUE: usize = 8192;
+/// One transaction is written while the next waits behind it.
+const IN_FLIGHT: usize = 2;
 /// How long to wait before asking again what became of a command in doubt: from this to that.
 const DOUBT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// How long after the longest possible run a hold that nobody ended may be expired.
@@ -53,8 +56,10 @@ pub enum Done {
 #[derive(Debug)]
 pub struct Queued {
     asked: Asked,
-    answer: oneshot::Sender<Result<Done, JobError>>,
+    answer: Answer,
 }
+
+type Answer = oneshot::Sender<Result<Done, JobError>>;
 
 /// A command, and what whoever sends it knows of it.
 #[derive(Clone, Debug)]
@@ -130,42 +135,106 @@ impl Committer {
 }
 
 /// Empties the queue until it is closed.
-pub async fn run(app: Arc<App>, mut queue: mpsc::Receiver<Queued>) {
-    let mut taken = Vec::with_capacity(BATCH);
-    while queue.recv_many(&mut taken, BATCH).await > 0 {
-        let (asked, answers): (Vec<_>, Vec<_>) = taken.drain(..).map(|one| (one.asked, one.answer)).unzip();
-        metrics::histogram!("archipelago_jobs_batch_size")
-            .record(u32::try_from(asked.len()).unwrap_or(u32::MAX));
-        let results = commit_batch(&app, asked).await;
-        for (answer, result) in answers.into_iter().zip(results) {
-            // The one who asked may be gone; what is written stands.
-            let _ = answer.send(result);
-        }
+///
+/// While a transaction is being made durable the next one waits behind it already, so that no time passes between the two.
+/// What it writes is decided when it begins: everything that has queued up by then.
+pub async fn run(app: Arc<App>, queue: mpsc::Receiver<Queued>) {
+    let queue = Arc::new(Mutex::new(queue));
+    let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
+    while let Ok(permit) = Arc::clone(&in_flight).acquire_owned().await {
+        let Some(first) = poll_fn(|context| lock(&queue).poll_recv(context)).await else { break };
+        let (app, queue) = (Arc::clone(&app), Arc::clone(&queue));
+        tokio::spawn(async move {
+            let batch = Batch { taken: Mutex::new(Taken::of(first)), queue: Some(queue) };
+            let batch = Arc::new(batch);
+            let results = commit(&app, &batch).await;
+            let answers = std::mem::take(&mut lock(&batch.taken).answers);
+            metrics::histogram!("archipelago_jobs_batch_size")
+                .record(u32::try_from(answers.len()).unwrap_or(u32::MAX));
+            for (answer, result) in answers.into_iter().zip(results) {
+                // The one who asked may be gone; what is written stands.
+                let _ = answer.send(result);
+            }
+            drop(permit);
+        });
+    }
+    // Those in flight are finished.
+    let _ = in_flight.acquire_many(u32::try_from(IN_FLIGHT).unwrap_or(1)).await;
+}
+
+/// Commits these commands: one answer for each, in order.
+pub async fn commit_batch(app: &App, batch: Vec<Asked>) -> Vec<Result<Done, JobError>> {
+    let taken = Taken { asked: batch.into_iter().map(Arc::new).collect(), answers: Vec::new() };
+    commit(app, &Arc::new(Batch { taken: Mutex::new(taken), queue: None })).await
+}
+
+/// The commands of a transaction.
+struct Batch {
+    taken: Mutex<Taken>,
+    /// Where more of them come from.
+    queue: Option<Arc<Mutex<mpsc::Receiver<Queued>>>>,
+}
+
+#[derive(Default)]
+struct Taken {
+    asked: Vec<Arc<Asked>>,
+    answers: Vec<Answer>,
+}
+
+impl Taken {
+    fn of(first: Queued) -> Self {
+        let mut taken = Self::default();
+        taken.push(first);
+        taken
+    }
+
+    fn push(&mut self, Queued { asked, answer }: Queued) {
+        self.asked.push(Arc::new(asked));
+        self.answers.push(answer);
     }
 }
 
-/// Commits what has queued up: one answer for each command, in order.
-pub async fn commit_batch(app: &App, batch: Vec<Asked>) -> Vec<Result<Done, JobError>> {
-    let batch = Arc::new(batch);
-    match transaction(app, Arc::clone(&batch)).await {
-        Ok(results) => results,
-        Err(error) if batch.len() == 1 || !may_be_of_one(&error) => {
-            let error = JobError::from(error);
-            batch.iter().map(|_| Err(error.clone())).collect()
-        }
-        Err(error) => {
-            tracing::error!(%error, batch = batch.len(), "a batch failed; trying its commands one by one");
-            let mut results = Vec::with_capacity(batch.len());
-            for asked in batch.iter() {
-                let alone = transaction(app, Arc::new(vec![asked.clone()])).await;
-                results.push(match alone {
-                    Ok(mut results) => results.pop().unwrap_or(Err(JobError::Internal)),
-                    Err(error) => Err(JobError::from(error)),
-                });
+impl Batch {
+    /// Takes in what has queued up, on the thread that writes. If the transaction runs again, it takes in more.
+    fn gather(&self) -> Vec<Arc<Asked>> {
+        let mut taken = lock(&self.taken);
+        if let Some(queue) = &self.queue {
+            let mut queue = lock(queue);
+            while taken.asked.len() < BATCH
+                && let Ok(queued) = queue.try_recv()
+            {
+                taken.push(queued);
             }
-            results
         }
+        taken.asked.clone()
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn commit(app: &App, batch: &Arc<Batch>) -> Vec<Result<Done, JobError>> {
+    let error = match transaction(app, Arc::clone(batch)).await {
+        Ok(results) => return results,
+        Err(error) => error,
+    };
+    let asked = lock(&batch.taken).asked.clone();
+    if asked.len() == 1 || !may_be_of_one(&error) {
+        let error = JobError::from(error);
+        return asked.iter().map(|_| Err(error.clone())).collect();
+    }
+    tracing::error!(%error, batch = asked.len(), "a batch failed; trying its commands one by one");
+    let mut results = Vec::with_capacity(asked.len());
+    for asked in asked {
+        let taken = Taken { asked: vec![asked], answers: Vec::new() };
+        let alone = transaction(app, Arc::new(Batch { taken: Mutex::new(taken), queue: None })).await;
+        results.push(match alone {
+            Ok(mut results) => results.pop().unwrap_or(Err(JobError::Internal)),
+            Err(error) => Err(JobError::from(error)),
+        });
+    }
+    results
 }
 
 /// Whether one command may be to blame, so that the others would be written without it.
@@ -173,11 +242,15 @@ const fn may_be_of_one(error: &DbError) -> bool {
     !error.is_transient() && !matches!(error, DbError::Unknown(_) | DbError::Closed)
 }
 
-async fn transaction(app: &App, batch: Arc<Vec<Asked>>) -> Result<Vec<Result<Done, JobError>>, DbError> {
-    let (now, node, pace) = (app.clock.now(), app.node, app.pace);
-    let doubtful = batch.iter().any(|asked| asked.doubtful);
-    let (results, balances) =
-        app.db.tx("jobs", async move |tx| write(tx, &batch, node, (now, &pace)).await).await?;
+async fn transaction(app: &App, batch: Arc<Batch>) -> Result<Vec<Result<Done, JobError>>, DbError> {
+    let (clock, node, pace) = (Arc::clone(&app.clock), app.node, app.pace);
+    let work = async move |tx: &mut Tx<'_>| {
+        let batch = batch.gather();
+        let doubtful = batch.iter().any(|asked| asked.doubtful);
+        let (results, balances) = write(tx, &batch, node, (clock.now(), &pace)).await?;
+        Ok::<_, DbError>((results, balances, doubtful))
+    };
+    let (results, balances, doubtful) = app.db.tx_anew("jobs", work).await?;
     app.live.balances(&balances);
     if doubtful {
         // Of what a transaction in doubt has changed nobody was told.
@@ -189,7 +262,7 @@ async fn transaction(app: &App, batch: Arc<Vec<Asked>>) -> Result<Vec<Result<Don
 /// One batch: find out who may do what, move the credits, write the rows.
 async fn write(
     tx: &mut Tx<'_>,
-    batch: &[Asked],
+    batch: &[Arc<Asked>],
     node: Node,
     (now, pace): (Timestamp, &Pace),
 ) -> Result<(Vec<Result<Done, JobError>>, Vec<ledger::Balance>), DbError> {
@@ -200,6 +273,7 @@ async fn write(
     let spenders = Spenders::ask(tx, &commands).await?;
     let repeats = Repeats::ask(tx, &commands).await?;
     let openness = Openness::ask(tx, &commands, node).await?;
+    let ledger = ledger::begin(tx).await?;
     if !tx.answer(owns).await? {
         let replaced = |one: Option<_>| one.unwrap_or(Err(JobError::Replaced));
         return Ok((decided.into_iter().map(replaced).collect(), Vec::new()));
@@ -218,7 +292,7 @@ async fn write(
             moves.extend(wanted);
         }
     }
-    let submitted = ledger::submit_at(tx, &moves, now, pace).await?;
+    let submitted = ledger.submit(tx, &moves, now, pace).await?;
     for ((index, outcome), asked) in mover.into_iter().zip(submitted.outcomes).zip(&moves) {
         if let Err(refusal) = outcome {
             decided[index] = Some(Err(refused(refusal, asked)));
@@ -244,7 +318,7 @@ async fn write(
 /// Which of the doubtful commands were written after all, told by what they would have left.
 async fn find_written(
     tx: &mut Tx<'_>,
-    batch: &[Asked],
+    batch: &[Arc<Asked>],
 ) -> Result<Vec<Option<Result<Done, JobError>>>, DbError> {
     let mut decided = vec![None; batch.len()];
     let doubtful: Vec<(usize, &Command)> = batch
