@@ -49,6 +49,11 @@ pub const MIGRATIONS: &[MigrationSet] = &[
                 sqlite: include_str!("../migrations/sqlite/0003_limits.sql"),
                 postgres: include_str!("../migrations/postgres/0003_limits.sql"),
             },
+            Migration {
+                name: "room for the end of an attempt",
+                sqlite: include_str!("../migrations/sqlite/0004_room.sql"),
+                postgres: include_str!("../migrations/postgres/0004_room.sql"),
+            },
         ],
     },
 ];

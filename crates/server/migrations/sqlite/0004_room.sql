@@ -1,0 +1,1 @@
+-- Only PostgreSQL is told to leave room for the second version of a row.
