@@ -1,5 +1,6 @@
 //! Several transactions that share one commit: what a busy server does all the time. One of them may fail, which must take back
-//! nothing of its neighbours; the commit may fail, or its answer be lost, which happens to all of them.
+//! nothing of its neighbours; the commit may fail, or its answer be lost, which happens to all of them. A batch of commands
+//! waits behind them for a transaction of its own.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -46,15 +47,12 @@ impl World {
         let Some(mut process) = self.take(Process::serves) else { return Ok(false) };
         let mut parts: Vec<Part> = (0..2 + self.dice.below(4)).map(|_| self.part(&process)).collect();
         if !process.queue.is_empty() {
-            // Last, because what spoils it is tried again by itself, after the others are done.
             parts.push(Part::Batch(process.queue.drain(..).collect()));
         }
         // Not at the beginning: each would then be tried by itself, in an order nobody has chosen.
-        let points: &[FaultPoint] = match parts.last() {
-            Some(Part::Batch(_)) => &[FaultPoint::AfterCommit],
-            _ => &[FaultPoint::BeforeCommit, FaultPoint::AfterCommit],
-        };
-        let mut fates = self.break_at(&process.saboteur, points, &[0]);
+        let points = [FaultPoint::BeforeCommit, FaultPoint::AfterCommit];
+        let numbers: &[u32] = if matches!(parts.last(), Some(Part::Batch(_))) { &[0, 1] } else { &[0] };
+        let mut fates = self.break_at(&process.saboteur, &points, numbers);
         let fate = fates.next();
         let foretold = self.foretell_together(&process, &parts, fate, &mut fates);
         self.forget_ended_strays();
@@ -82,7 +80,7 @@ impl World {
         fate: Fate,
         fates: &mut Fates,
     ) -> Vec<Said> {
-        let before = (fate == Fate::NotKept).then(|| self.model.clone());
+        let mut before = (fate == Fate::NotKept).then(|| self.model.clone());
         let tried = if before.is_some() { Fate::KeptUntold } else { fate };
         let now = process.now();
         let told = |told| if tried != fate && told == Told::Unknown { Told::Unwritable } else { told };
@@ -103,8 +101,12 @@ impl World {
                 }
                 Part::InVain(_) => Said::Told(fate.told_refusal()),
                 Part::Batch(batch) => {
+                    // What came before it is over.
+                    if let Some(before) = before.take() {
+                        self.model = before;
+                    }
                     let asked: Vec<Asked> = batch.iter().map(|sent| sent.asked.clone()).collect();
-                    Said::Answers(self.model.commit_with(&asked, process.committer(), fate, fates))
+                    Said::Answers(self.model.commit(&asked, process.committer(), fates))
                 }
             });
         }
@@ -126,7 +128,7 @@ impl World {
     }
 }
 
-/// Runs them all in one transaction: the first of it waits until the others have queued up.
+/// Runs them all in one transaction, but for the batch: the first of it waits until the others have queued up.
 async fn run_together(process: &Process, parts: &[Part]) -> Vec<Said> {
     let (open, gate) = mpsc::channel::<()>();
     let gate = Mutex::new(gate);

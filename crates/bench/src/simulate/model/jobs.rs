@@ -92,17 +92,6 @@ impl Model {
     /// A batch of commands: one answer for each.
     pub fn commit(&mut self, batch: &[Asked], who: Committer, fates: &mut Fates) -> Vec<Answer> {
         let fate = fates.next();
-        self.commit_with(batch, who, fate, fates)
-    }
-
-    /// The same, in a transaction whose fate is known.
-    pub fn commit_with(
-        &mut self,
-        batch: &[Asked],
-        who: Committer,
-        fate: Fate,
-        fates: &mut Fates,
-    ) -> Vec<Answer> {
         match self.transaction(batch, who, fate) {
             Transaction::Answered(answers) => answers,
             Transaction::Failed(error) => batch.iter().map(|_| Err(error.clone())).collect(),
