@@ -8,6 +8,7 @@ mod connect;
 mod copy;
 mod errors;
 mod reader;
+mod sent;
 mod session;
 mod statements;
 mod tls;

@@ -5,9 +5,7 @@
 //! only writes is sent without waiting at all: its answer is taken when the next one is waited for, at the latest when the
 //! closure is done. So a closure waits once for each of its questions, however much it writes between them.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
@@ -16,6 +14,7 @@ use tokio_postgres::{Client, Error};
 
 use super::connect::{Backend, Link, Role, Target};
 use super::errors::{Meaning, may_pass, unreachable, with_causes};
+use super::sent::{Failure, Sent, What};
 use crate::{DbError, params};
 
 /// How long the server may take for one step. It allows itself less, so when this is over it is gone.
@@ -31,10 +30,6 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// What is said of a server that does not answer in time.
 const SILENT: &str = "it does not answer";
 
-/// Most that is sent before an answer is waited for: statements, and bytes.
-const UNANSWERED: usize = 64;
-const UNANSWERED_BYTES: usize = 1 << 20;
-
 const SAVE: &str = "SAVEPOINT work";
 const SAVE_AGAIN: &str = "RELEASE work; SAVEPOINT work";
 const BACK: &str = "ROLLBACK TO work";
@@ -47,9 +42,7 @@ pub struct Session {
     begin: Arc<str>,
     begin_anew: Arc<str>,
     pub(super) link: Option<Link>,
-    /// What was sent and not answered yet, in order.
-    sent: Vec<Sent>,
-    sent_bytes: usize,
+    sent: Sent,
     /// The server's process of the connection that was lost.
     predecessor: Option<Backend>,
     /// Whether the last attempt to connect failed.
@@ -60,25 +53,6 @@ pub struct Session {
     /// Whether anything in this transaction may have changed the database.
     pub(super) wrote: bool,
     trouble: Option<Trouble>,
-}
-
-/// Something that was sent, and the server's answer to come.
-struct Sent {
-    answer: Answer,
-    what: What,
-}
-
-/// How many rows were touched.
-type Answer = Pin<Box<dyn Future<Output = Result<u64, Error>>>>;
-
-/// What was sent.
-pub(super) enum What {
-    /// What opens a transaction or a savepoint.
-    Beginning,
-    /// A statement that must touch so many rows.
-    Change { sql: Arc<str>, rows: usize },
-    /// A query, which puts its rows where they are wanted.
-    Query,
 }
 
 /// How far the transaction on a connection has got.
@@ -140,8 +114,7 @@ impl Session {
             begin_anew: format!("ROLLBACK; {begin}").into(),
             begin: begin.into(),
             link: None,
-            sent: Vec::new(),
-            sent_bytes: 0,
+            sent: Sent::default(),
             predecessor: None,
             away: true,
             stage: Stage::Outside,
@@ -202,7 +175,7 @@ impl Session {
 
     /// Takes back the work of the closure that was entered last.
     pub fn take_back(&mut self) -> Result<(), Trouble> {
-        self.forget_sent();
+        self.sent.forget();
         if std::mem::take(&mut self.owed) {
             // It sent nothing.
             return Ok(());
@@ -218,7 +191,7 @@ impl Session {
     pub fn roll_back(&mut self) -> Result<(), Trouble> {
         self.owed = false;
         self.trouble = None;
-        self.forget_sent();
+        self.sent.forget();
         if self.stage == Stage::Outside {
             return Ok(());
         }
@@ -230,7 +203,7 @@ impl Session {
 
     /// Takes back all there is, but only when the next transaction begins, which has to be soon.
     pub fn roll_back_later(&mut self) {
-        self.forget_sent();
+        self.sent.forget();
         if self.stage != Stage::Outside {
             self.stage = Stage::Over;
         }
@@ -303,7 +276,7 @@ impl Session {
         self.stage = Stage::Outside;
         self.owed = false;
         self.wrote = false;
-        self.forget_sent();
+        self.sent.forget();
         self.trouble = Some(Trouble::Again(unreachable(why)));
     }
 
@@ -331,10 +304,10 @@ impl Session {
         self.check_trouble()?;
         self.begin_if_owed()?;
         let client = self.client()?;
-        let sent = self.take_sent();
+        let sent = self.sent.take();
         let answered = self.runtime.block_on(async {
             // In this order, so that the server gets them in this order.
-            timeout(limit, async { tokio::join!(biased; answers(sent), step(&client)) }).await
+            timeout(limit, async { tokio::join!(biased; sent.answers(), step(&client)) }).await
         });
         match answered {
             Ok((Ok(()), answer)) => answer.map_err(|error| self.failed(Meaning::of(&error))),
@@ -357,23 +330,19 @@ impl Session {
         self.begin_if_owed()?;
         let answer = Box::pin(step(self.client()?));
         self.wrote |= matches!(what, What::Change { .. });
-        self.push(answer, what);
-        self.sent_bytes += bytes;
-        if self.sent.len() >= UNANSWERED || self.sent_bytes >= UNANSWERED_BYTES {
-            self.settle()?;
-        }
-        Ok(())
+        self.sent.push(answer, what, bytes);
+        if self.sent.is_much() { self.settle() } else { Ok(()) }
     }
 
     /// Waits for the answers to everything that was sent.
     pub fn settle(&mut self) -> Result<(), DbError> {
         self.check_trouble()?;
-        let sent = self.take_sent();
+        let sent = self.sent.take();
         if sent.is_empty() {
             return Ok(());
         }
         let limit = self.patience();
-        match self.runtime.block_on(async { timeout(limit, answers(sent)).await }) {
+        match self.runtime.block_on(async { timeout(limit, sent.answers()).await }) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(failure)) => Err(self.sent_failed(failure)),
             Err(_) => Err(self.failed(Meaning::Lost(SILENT.to_owned()))),
@@ -408,33 +377,14 @@ impl Session {
         };
         self.stage = then;
         let answer = async move { client.batch_execute(&sql).await.map(|()| 0) };
-        self.push(Box::pin(answer), What::Beginning);
+        self.sent.push(Box::pin(answer), What::Beginning, 0);
         Ok(())
     }
 
-    fn push(&mut self, mut answer: Answer, what: What) {
-        // A request is on its way once its future has been polled. Whoever waits for the answer polls it again.
-        let early = answer.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        let answer = match early {
-            Poll::Ready(answer) => Box::pin(std::future::ready(answer)),
-            Poll::Pending => answer,
-        };
-        self.sent.push(Sent { answer, what });
-    }
-
-    fn take_sent(&mut self) -> Vec<Sent> {
-        self.sent_bytes = 0;
-        std::mem::take(&mut self.sent)
-    }
-
-    /// Nobody wants these answers any more: what was sent is taken back, or the connection is gone.
-    fn forget_sent(&mut self) {
-        drop(self.take_sent());
-    }
-
+    /// Notes what it means that something failed that was sent.
     fn sent_failed(&mut self, (what, error): Failure) -> DbError {
         let error = match error {
-            Ok(touched) => return wrong_count(&what, touched),
+            Ok(touched) => return what.wrong_count(touched),
             Err(error) => self.failed(Meaning::of(&error)),
         };
         if matches!(what, What::Beginning) {
@@ -473,33 +423,4 @@ impl Session {
             }
         }
     }
-}
-
-/// What failed, and how: with an error, or by touching a wrong number of rows.
-type Failure = (What, Result<u64, Error>);
-
-/// Waits for the answers to what was sent, in order; answers the first failure.
-async fn answers(sent: Vec<Sent>) -> Result<(), Failure> {
-    let mut first = Ok(());
-    for Sent { answer, what } in sent {
-        let answer = answer.await;
-        let expected = match (&what, &answer) {
-            (What::Beginning | What::Query, Ok(_)) => true,
-            (What::Change { rows, .. }, Ok(touched)) => usize::try_from(*touched) == Ok(*rows),
-            (_, Err(_)) => false,
-        };
-        // Those behind it fail because it did.
-        if !expected && first.is_ok() {
-            first = Err((what, answer));
-        }
-    }
-    first
-}
-
-fn wrong_count(what: &What, touched: u64) -> DbError {
-    let (sql, expected) = match what {
-        What::Beginning | What::Query => (String::new(), 0),
-        What::Change { sql, rows } => (sql.as_ref().to_owned(), *rows),
-    };
-    DbError::RowCount { expected, touched: usize::try_from(touched).unwrap_or(usize::MAX), sql }
 }

@@ -13,7 +13,8 @@ use tokio_postgres::{Client, Row as Received, Statement};
 
 use super::connect::Prepared;
 use super::copy::{Copy, WORTH_IT};
-use super::session::{Session, What};
+use super::sent::What;
+use super::session::Session;
 use super::value::{self, Column, Encoded, One};
 use super::vector::{self, PlainInsert};
 use crate::{DbError, Param, Row};

@@ -14,6 +14,9 @@ on_every_engine! {
     neighbours_in_a_group_do_not_disturb_each_other,
     those_who_wait_share_a_commit,
     a_statement_that_failed_ends_its_closure,
+    a_statement_that_fails_after_all_others_spoils_its_closure_only,
+    questions_asked_together_are_answered_in_any_order,
+    work_that_begins_a_transaction_joins_none,
     memos_stay_on_their_connection,
     memos_of_work_that_was_taken_back_are_dropped,
     a_reader_cannot_write,
@@ -179,6 +182,93 @@ async fn a_statement_that_failed_ends_its_closure(empty: Empty) {
     assert!(matches!(missing, Err(DbError::RowCount { expected: 1, touched: 0, .. })), "{missing:?}");
     assert_eq!(count(&db).await, 4);
     assert_eq!(number(&db, "SELECT max(n) FROM t").await, 1);
+}
+
+/// Nobody asks for the answers of these statements before the closure ends.
+async fn a_statement_that_fails_after_all_others_spoils_its_closure_only(empty: Empty) {
+    let db = empty.with_table().await;
+    insert(&db, 1).await.unwrap();
+    let insert_many = "INSERT INTO t (id, n, name) VALUES ($1, $2, NULL)";
+    let late = db.tx("late", async |tx| {
+        tx.execute_one("UPDATE t SET n = 9 WHERE id = 1", &[]).await?;
+        tx.execute_many(insert_many, (10..300).map(|id| params![id, 1])).await?;
+        tx.execute_many(insert_many, [params![1, 1]]).await
+    });
+    let miscounted = db.tx("miscounted", async |tx| {
+        tx.execute_many("UPDATE t SET n = 9 WHERE id = $1", [params![1], params![7]]).await
+    });
+    let (before, late, between, miscounted, after) =
+        tokio::join!(insert(&db, 2), late, insert(&db, 3), miscounted, insert(&db, 4));
+    assert!(before.is_ok() && between.is_ok() && after.is_ok());
+    assert!(matches!(late, Err(DbError::Unique(_))), "{late:?}");
+    assert!(matches!(miscounted, Err(DbError::RowCount { touched: 0 | 1, .. })), "{miscounted:?}");
+    assert_eq!(number(&db, "SELECT sum(n) FROM t").await, 4);
+}
+
+async fn questions_asked_together_are_answered_in_any_order(empty: Empty) {
+    let db = empty.with_table().await;
+    insert(&db, 1).await.unwrap();
+    db.tx("asks", async |tx| {
+        let ids = |rows: Vec<Option<db::Row>>| {
+            rows.iter().map(|row| row.as_ref().map(|row| row.get::<i64>(0)).transpose()).collect()
+        };
+        let select = "SELECT id FROM t WHERE id = $1";
+        let nobody = tx.ask_many(select, Vec::<[db::Param<'_>; 1]>::new(), |rows| Ok(rows.len())).await?;
+        let before = tx.ask_many(select, [params![1], params![2]], ids).await?;
+        tx.execute_one("INSERT INTO t VALUES (2, 1, NULL)", &[]).await?;
+        let after = tx.ask_many(select, [params![2], params![1]], ids).await?;
+        let never = tx.ask_many("SELECT id / 0 FROM t WHERE id = $1 AND n = 0", [params![1]], ids).await?;
+        assert_eq!(tx.answer(after).await?, [Some(2), Some(1)], "it sees what was written before it");
+        let one: Vec<Option<i64>> = tx.answer(before).await?;
+        assert_eq!((one, tx.answer(nobody).await?), (vec![Some(1), None], 0));
+        // A question nobody wants the answer to is no trouble.
+        drop(never);
+        Ok::<_, DbError>(())
+    })
+    .await
+    .unwrap();
+    let several: Result<usize, DbError> = db
+        .tx("several", async |tx| {
+            let asked =
+                tx.ask_many("SELECT t.id FROM t WHERE t.n = $1", [params![1]], |rows| Ok(rows.len())).await;
+            // One engine knows by now, the other when it is asked for the answer.
+            match asked {
+                Ok(asked) => tx.answer(asked).await,
+                Err(error) => Err(error),
+            }
+        })
+        .await;
+    assert!(matches!(several, Err(DbError::RowCount { expected: 1, touched: 2, .. })), "{several:?}");
+}
+
+/// What is decided when it runs must see what was committed before, and its commit is not that of its neighbours.
+async fn work_that_begins_a_transaction_joins_none(empty: Empty) {
+    let planned = Planned::none();
+    let db = empty.open_with(planned.options()).await;
+    make_table(&db).await;
+    let commits = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&commits);
+    planned.react(move |point| {
+        if point == FaultPoint::BeforeCommit {
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
+        false
+    });
+    let blocker = Blocker::start(&db).await;
+    let first = enqueue(insert(&db, 1)).await.unwrap();
+    let anew = |id| {
+        db.tx_anew("anew", async move |tx| {
+            tx.execute_one("INSERT INTO t VALUES ($1, 1, NULL)", &params![id]).await
+        })
+    };
+    let second = enqueue(anew(2)).await.unwrap();
+    let third = enqueue(anew(3)).await.unwrap();
+    let fourth = enqueue(insert(&db, 4)).await.unwrap();
+    blocker.end().await.unwrap();
+    let all = tokio::join!(first, second, third, fourth);
+    assert!(all.0.is_ok() && all.1.is_ok() && all.2.is_ok() && all.3.is_ok());
+    assert_eq!(commits.load(Ordering::SeqCst), 3, "the first; the second; the third with the fourth");
+    assert_eq!(count(&db).await, 4);
 }
 
 async fn memos_stay_on_their_connection(empty: Empty) {

@@ -14,23 +14,22 @@
 //! them comes after the one in doubt is over (writers run one after another) and looks for what they would have written
 //! (2 more statements): what is there was kept, what is not there is tried anew. Nothing is answered before that is known.
 
-use std::collections::{HashMap, HashSet};
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use db::{DbError, Question, Tx};
+use db::{DbError, Tx};
 use ledger::{Pace, Period, Refusal};
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use types::id::{AccountId, ApiKeyId, AttemptId, Id, JobId, TransferId, UserId};
+use types::id::{AttemptId, Id, JobId, TransferId};
 use types::time::{SECOND_MS, Timestamp};
 
-use super::command::{Command, Open};
+use super::checks::{Openness, Repeats, Spenders, refuse_repeats_of_refused, refuse_waiting_paupers};
+use super::command::Command;
 use super::{Attempt, JobError, State, store};
 use crate::app::App;
 use crate::marketplace::rates::aggregate;
 use crate::nodes::{self, Node};
-use crate::{accounts, identity};
 
 /// Most commands in one transaction.
 const BATCH: usize = 512;
@@ -71,7 +70,7 @@ pub struct Asked {
 }
 
 /// What is known of each command of a batch so far; nothing of those that are still to be written.
-type Decided = [Option<Result<Done, JobError>>];
+pub(super) type Decided = [Option<Result<Done, JobError>>];
 
 /// The queue in front of the hot path.
 #[derive(Clone, Debug)]
@@ -399,168 +398,4 @@ fn refused(refusal: Refusal, asked: &ledger::Command) -> JobError {
             JobError::Internal
         }
     }
-}
-
-/// I11, asked in the transaction that spends: verified, and with a key that still is one.
-struct Spenders {
-    /// Who spends, with which key, by each command.
-    of: Vec<Option<(UserId, Option<ApiKeyId>)>>,
-    verified: Question<HashSet<UserId>>,
-    revoked: Question<HashSet<ApiKeyId>>,
-}
-
-impl Spenders {
-    async fn ask(tx: &mut Tx<'_>, commands: &[&Command]) -> Result<Self, DbError> {
-        let of: Vec<_> = commands.iter().map(|command| command.spender()).collect();
-        let users: HashSet<UserId> = of.iter().flatten().map(|(user, _)| *user).collect();
-        let keys: HashSet<ApiKeyId> = of.iter().flatten().filter_map(|(_, key)| *key).collect();
-        let verified = identity::store::ask_verified(tx, &Vec::from_iter(users)).await?;
-        let revoked = accounts::store::ask_revoked(tx, &Vec::from_iter(keys)).await?;
-        Ok(Self { of, verified, revoked })
-    }
-
-    async fn refuse(self, tx: &mut Tx<'_>, decided: &mut Decided) -> Result<(), DbError> {
-        let verified = tx.answer(self.verified).await?;
-        let revoked = tx.answer(self.revoked).await?;
-        for (decided, spender) in decided.iter_mut().zip(self.of).filter(|(decided, _)| decided.is_none()) {
-            let Some((user, key)) = spender else { continue };
-            if key.is_some_and(|key| revoked.contains(&key)) {
-                *decided = Some(Err(JobError::KeyRevoked));
-            } else if !verified.contains(&user) {
-                *decided = Some(Err(JobError::Unverified));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// I9: a request that was taken before gets its first job; another request with its key is refused.
-struct Repeats<'a> {
-    /// Command, user, key, fingerprint and job of each request that may be repeated.
-    requests: Vec<(usize, UserId, &'a str, &'a str, JobId)>,
-    before: Question<Vec<Option<(String, JobId)>>>,
-}
-
-impl<'a> Repeats<'a> {
-    async fn ask(tx: &mut Tx<'_>, commands: &[&'a Command]) -> Result<Self, DbError> {
-        let of = |(index, command): (usize, &&'a Command)| match command {
-            Command::Open(open) => {
-                let (key, hash) = open.idempotency.as_ref()?;
-                Some((index, open.job.user, key.as_str(), hash.as_str(), open.job.id))
-            }
-            _ => None,
-        };
-        let requests: Vec<_> = commands.iter().enumerate().filter_map(of).collect();
-        let keys: Vec<(UserId, &str)> = requests.iter().map(|(_, user, key, ..)| (*user, *key)).collect();
-        let before = store::ask_repeated(tx, &keys).await?;
-        Ok(Self { requests, before })
-    }
-
-    async fn find(self, tx: &mut Tx<'_>, decided: &mut Decided) -> Result<(), DbError> {
-        let before = tx.answer(self.before).await?;
-        let mut first: HashMap<(UserId, &str), (String, JobId)> = HashMap::new();
-        for ((index, user, key, hash, job), before) in self.requests.into_iter().zip(before) {
-            if let Some(before) = before {
-                first.insert((user, key), before);
-            }
-            if decided[index].is_some() {
-                continue;
-            }
-            match first.get(&(user, key)) {
-                Some((first_hash, job)) if first_hash == hash => {
-                    decided[index] = Some(Ok(Done::Replayed(*job)));
-                }
-                Some(_) => decided[index] = Some(Err(JobError::KeyTaken)),
-                None => drop(first.insert((user, key), (hash.to_owned(), job))),
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A repeat of a request that was refused in this very batch gets the refusal: there is no job to answer with.
-fn refuse_repeats_of_refused(commands: &[&Command], decided: &mut Decided) {
-    let refused: HashMap<JobId, JobError> = commands
-        .iter()
-        .zip(decided.iter())
-        .filter_map(|(command, decided)| match (command, decided) {
-            (Command::Open(open), Some(Err(error))) => Some((open.job.id, error.clone())),
-            _ => None,
-        })
-        .collect();
-    for decided in decided {
-        if let Some(Ok(Done::Replayed(first))) = decided
-            && let Some(error) = refused.get(first)
-        {
-            *decided = Some(Err(error.clone()));
-        }
-    }
-}
-
-/// A job that has ended, or is another coordinator's, does not begin or end here, whatever this process believes (I3). Of
-/// two commands about one job in a batch only the first can be right.
-struct Openness {
-    /// The commands that are about a job that is there.
-    of: Vec<(usize, JobId)>,
-    open: Question<Vec<bool>>,
-}
-
-impl Openness {
-    async fn ask(tx: &mut Tx<'_>, commands: &[&Command], node: Node) -> Result<Self, DbError> {
-        let about = commands.iter().enumerate().filter(|(_, command)| !matches!(command, Command::Open(_)));
-        let of: Vec<(usize, JobId)> = about.map(|(index, command)| (index, command.job())).collect();
-        let ids: Vec<JobId> = of.iter().map(|(_, job)| *job).collect();
-        let open = store::ask_still_open(tx, node, &ids).await?;
-        Ok(Self { of, open })
-    }
-
-    async fn refuse_ended(self, tx: &mut Tx<'_>, decided: &mut Decided) -> Result<(), DbError> {
-        let open = tx.answer(self.open).await?;
-        let mut seen = HashSet::new();
-        for ((index, job), open) in self.of.into_iter().zip(open) {
-            if decided[index].is_none() && (!seen.insert(job) || !open) {
-                decided[index] = Some(Err(JobError::Ended));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A job that would wait is refused when there are not even credits for the lowest price it could start at.
-async fn refuse_waiting_paupers(
-    tx: &mut Tx<'_>,
-    commands: &[&Command],
-    decided: &mut Decided,
-) -> Result<(), DbError> {
-    let waiting: Vec<(usize, &Open)> = commands
-        .iter()
-        .enumerate()
-        .filter_map(|(index, command)| match command {
-            Command::Open(open) if open.attempt.is_none() && decided[index].is_none() => {
-                Some((index, &**open))
-            }
-            _ => None,
-        })
-        .collect();
-    if waiting.is_empty() {
-        return Ok(());
-    }
-    let wallets: Vec<AccountId> = waiting.iter().map(|(_, open)| open.wallet).collect();
-    let balances = ledger::balances(tx, &wallets).await?;
-    for ((index, open), balance) in waiting.into_iter().zip(balances) {
-        let decided = &mut decided[index];
-        let Some(balance) = balance else {
-            *decided = Some(Err(JobError::Internal));
-            continue;
-        };
-        let (required, available) = (open.least, balance.available());
-        if balance.frozen {
-            *decided = Some(Err(JobError::Frozen));
-        } else if balance.debt.is_positive() {
-            *decided = Some(Err(JobError::InDebt { owed: balance.debt }));
-        } else if available < required {
-            *decided = Some(Err(JobError::InsufficientCredits { required, available, reason: "balance" }));
-        }
-    }
-    Ok(())
 }

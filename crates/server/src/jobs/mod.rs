@@ -8,6 +8,7 @@
 //! * job, attempt, hold and charge are written together ([`commit`], I15), and nothing is sent to an Island before its hold is durable;
 //! * whatever fails, the hold ends (I7): [`drive`] ends it, [`recover`] ends what a crash left.
 
+mod checks;
 pub mod command;
 pub mod commit;
 pub mod drive;
