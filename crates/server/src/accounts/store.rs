@@ -168,7 +168,7 @@ pub async fn revoke_key(
     Ok(tx.execute(sql, &params![id, user, now]).await? == 1)
 }
 
-/// Which of these keys are revoked. Question in the transaction that spends.
+/// Which of these keys are revoked. Asked in the transaction that spends.
 pub async fn ask_revoked(tx: &mut Tx<'_>, keys: &[ApiKeyId]) -> Result<Question<HashSet<ApiKeyId>>, DbError> {
     let sql = "SELECT id FROM api_keys WHERE id = $1 AND revoked_at IS NOT NULL";
     tx.ask_many(sql, keys.iter().map(|&key| params![key]), |rows| {

@@ -19,7 +19,7 @@ pub async fn state(tx: &mut Tx<'_>, user: UserId) -> Result<Verification, DbErro
     })
 }
 
-/// Which of these users are verified. Question in the transaction that spends.
+/// Which of these users are verified. Asked in the transaction that spends.
 pub async fn ask_verified(tx: &mut Tx<'_>, users: &[UserId]) -> Result<Question<HashSet<UserId>>, DbError> {
     let sql = "SELECT user_id FROM verifications WHERE user_id = $1 AND state = 'verified'";
     tx.ask_many(sql, users.iter().map(|&user| params![user]), |rows| {

@@ -21,7 +21,7 @@ pub async fn claim(tx: &mut Tx<'_>, node: Node, instance: &str, now: Timestamp) 
     tx.execute_one(sql, &params![node.number, instance, node.run, now]).await
 }
 
-/// Whether the process still has its number. Question in every transaction that begins or ends jobs.
+/// Whether the process still has its number. Asked in every transaction that begins or ends jobs.
 pub async fn ask_owns(tx: &mut Tx<'_>, node: Node) -> Result<Question<bool>, DbError> {
     let sql = "SELECT 1 FROM coordinators WHERE node = $1 AND run = $2";
     let rows = [params![node.number, node.run]];
