@@ -15,10 +15,10 @@ use rusqlite::Connection;
 use crate::DbError;
 use crate::work::spawn;
 
-/// Pages in the log from which on it is worth moving them: 32 MiB.
-const LONG: i64 = 8000;
+/// Pages in the log from which on they are moved: 4 MiB. Commits wait while the disk syncs what was moved, so it is little.
+const LONG: i64 = 1000;
 /// Pages the writer may move by itself: a few milliseconds' worth.
-const SHORT: i64 = 400;
+const SHORT: i64 = 200;
 /// Rounds of the thread: each leaves what was written during it.
 const ROUNDS: usize = 6;
 
