@@ -15,8 +15,12 @@ use rusqlite::Connection;
 use crate::DbError;
 use crate::work::spawn;
 
-/// Pages in the log from which on they are moved: 4 MiB. Commits wait while the disk syncs what was moved, so it is little.
-const LONG: i64 = 1000;
+/// Pages in the log from which on they are moved however busy the writer is: 32 MiB. Many pages are written twice in that
+/// time and moved once.
+const LONG: i64 = 8000;
+/// From so many on they are moved when the writer has nothing to do: 4 MiB. Commits wait while the disk syncs what was
+/// moved, so with time to spare it is little at a time.
+const ENOUGH: i64 = 1000;
 /// Pages the writer may move by itself: a few milliseconds' worth.
 const SHORT: i64 = 200;
 /// Rounds of the thread: each leaves what was written during it.
@@ -57,10 +61,11 @@ impl Checkpoints {
         Ok(Self { shared, thread })
     }
 
-    /// To be called after a commit, when its answers are given.
-    pub fn after_commit(&self, writer: &Connection) {
+    /// To be called after a commit, when its answers are given. `idle`: nobody waits for the writer.
+    pub fn after_commit(&self, writer: &Connection, idle: bool) {
         let state = self.shared.state.load(Ordering::Acquire);
-        if state == IDLE && self.shared.pages.load(Ordering::Acquire) >= LONG {
+        let worth_it = if idle { ENOUGH } else { LONG };
+        if state == IDLE && self.shared.pages.load(Ordering::Acquire) >= worth_it {
             self.shared.state.store(MOVING, Ordering::Release);
             self.thread.unpark();
         } else if state == LAST_PART {

@@ -110,7 +110,7 @@ impl Writer {
         for answer in asked {
             let _ = answer.send(data_version(&self.connection));
         }
-        self.checkpoints.after_commit(&self.connection);
+        self.checkpoints.after_commit(&self.connection, queue.is_empty());
     }
 
     fn begin(&self) -> Result<(), DbError> {

@@ -53,6 +53,14 @@ impl Inbox {
         self.kept.take().or_else(|| self.queue.recv().ok())
     }
 
+    /// Whether nothing is waiting.
+    pub fn is_empty(&mut self) -> bool {
+        if self.kept.is_none() {
+            self.kept = self.queue.try_recv().ok();
+        }
+        self.kept.is_none()
+    }
+
     /// What is waiting and may join the transaction in progress.
     pub fn joining(&mut self) -> Option<Message> {
         if self.kept.is_some() {
