@@ -10,7 +10,8 @@ use crate::state::{Answer, State, text, yes};
 
 /// How long a link is good.
 const LINK_SECS: i64 = 300;
-const WANTED: [&str; 4] = ["business_profile.url", "external_account", "individual.id_number", "tos_acceptance.date"];
+const WANTED: [&str; 4] =
+    ["business_profile.url", "external_account", "individual.id_number", "tos_acceptance.date"];
 
 pub(crate) fn create(s: &mut State, p: &Params) -> Answer {
     let id = s.id("acct_1");
@@ -123,7 +124,8 @@ pub(crate) fn restrict(s: &mut State, id: &str) -> Answer {
     if let Value::Object(capabilities) = &mut account["capabilities"] {
         capabilities.values_mut().for_each(|state| *state = json!("inactive"));
     }
-    account["requirements"] = requirements(&["individual.verification.document"], &json!("requirements.past_due"));
+    account["requirements"] =
+        requirements(&["individual.verification.document"], &json!("requirements.past_due"));
     changed(s, &account);
     Ok(account)
 }
@@ -132,7 +134,10 @@ pub(crate) fn link(s: &mut State, p: &Params) -> Answer {
     let account = p.need("account")?;
     retrieve(s, account)?;
     if !["account_onboarding", "account_update"].contains(&p.need("type")?) {
-        return Err(ApiError::bad("type", "Invalid type: must be one of account_onboarding or account_update"));
+        return Err(ApiError::bad(
+            "type",
+            "Invalid type: must be one of account_onboarding or account_update",
+        ));
     }
     let (return_url, refresh_url) = (p.need("return_url")?, p.need("refresh_url")?);
     let id = s.letters(16);

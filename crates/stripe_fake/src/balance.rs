@@ -39,7 +39,8 @@ pub(crate) fn event(s: &State, id: &str) -> Answer {
 }
 
 pub(crate) fn events(s: &State, p: &Params) -> Answer {
-    let kinds: Vec<&str> = p.value["types"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let kinds: Vec<&str> =
+        p.value["types"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     if kinds.len() > 20 {
         return Err(ApiError::bad("types", "You may pass up to 20 types."));
     }

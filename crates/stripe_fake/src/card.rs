@@ -33,7 +33,9 @@ impl Card {
             "pm_card_chargeDeclinedExpiredCard" | "pm_card_visa_chargeDeclinedExpiredCard" => {
                 Self::declined("expired_card")
             }
-            "pm_card_chargeDeclinedLostCard" | "pm_card_visa_chargeDeclinedLostCard" => Self::declined("lost_card"),
+            "pm_card_chargeDeclinedLostCard" | "pm_card_visa_chargeDeclinedLostCard" => {
+                Self::declined("lost_card")
+            }
             "pm_card_chargeDeclinedStolenCard" | "pm_card_visa_chargeDeclinedStolenCard" => {
                 Self::declined("stolen_card")
             }
@@ -62,7 +64,11 @@ impl Card {
 /// The error's code that belongs to a decline code.
 pub(crate) fn error_code(decline: &str) -> &str {
     match decline {
-        "expired_card" | "incorrect_cvc" | "processing_error" | "incorrect_number" | "authentication_required" => decline,
+        "expired_card"
+        | "incorrect_cvc"
+        | "processing_error"
+        | "incorrect_number"
+        | "authentication_required" => decline,
         _ => "card_declined",
     }
 }

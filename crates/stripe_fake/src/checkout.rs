@@ -16,8 +16,15 @@ const LEAST_OPEN_SECS: i64 = 30 * 60;
 pub(crate) fn create(s: &mut State, p: &Params) -> Answer {
     match p.need("mode")? {
         "payment" => {}
-        "setup" | "subscription" => return Err(ApiError::bad("mode", "The fake knows only the mode `payment`.")),
-        other => return Err(ApiError::bad("mode", format!("Invalid mode: must be one of payment, setup, or subscription, not {other}"))),
+        "setup" | "subscription" => {
+            return Err(ApiError::bad("mode", "The fake knows only the mode `payment`."));
+        }
+        other => {
+            return Err(ApiError::bad(
+                "mode",
+                format!("Invalid mode: must be one of payment, setup, or subscription, not {other}"),
+            ));
+        }
     }
     p.need("success_url")?;
     let (lines, currency, total) = lines(s, p)?;
@@ -28,7 +35,10 @@ pub(crate) fn create(s: &mut State, p: &Params) -> Answer {
     if let Some(customer) = p.text("customer") {
         s.get_for("customer", customer, "customer")?;
         if p.text("customer_email").is_some() {
-            return Err(ApiError::bad("customer", "You may only specify one of these parameters: customer, customer_email."));
+            return Err(ApiError::bad(
+                "customer",
+                "You may only specify one of these parameters: customer, customer_email.",
+            ));
         }
     }
     let now = s.now();
@@ -120,18 +130,26 @@ fn lines(s: &mut State, p: &Params) -> Result<(Value, String, i64), ApiError> {
     for (at, item) in given.iter().enumerate() {
         let name = |field: &str| format!("line_items[{at}]{field}");
         let price = &item["price_data"];
-        let this = price["currency"].as_str().ok_or_else(|| ApiError::missing(&name("[price_data][currency]")))?;
+        let this =
+            price["currency"].as_str().ok_or_else(|| ApiError::missing(&name("[price_data][currency]")))?;
         let product = price["product_data"]["name"].as_str().or(price["product"].as_str());
         let product = product.ok_or_else(|| ApiError::missing(&name("[price_data][product_data][name]")))?;
-        let unit = price["unit_amount"].as_str().ok_or_else(|| ApiError::missing(&name("[price_data][unit_amount]")))?;
+        let unit = price["unit_amount"]
+            .as_str()
+            .ok_or_else(|| ApiError::missing(&name("[price_data][unit_amount]")))?;
         let unit = number(&name("[price_data][unit_amount]"), unit)?;
         let quantity = number(&name("[quantity]"), item["quantity"].as_str().unwrap_or("1"))?;
         if unit < 0 || quantity < 1 {
-            return Err(ApiError::bad(&name(""), "Invalid non-negative integer").code("parameter_invalid_integer"));
+            return Err(
+                ApiError::bad(&name(""), "Invalid non-negative integer").code("parameter_invalid_integer")
+            );
         }
         let this = this.to_lowercase();
         if !currency.is_empty() && currency != this {
-            return Err(ApiError::bad(&name("[price_data][currency]"), "All line items must have the same currency."));
+            return Err(ApiError::bad(
+                &name("[price_data][currency]"),
+                "All line items must have the same currency.",
+            ));
         }
         let amount = unit.saturating_mul(quantity);
         total = total.saturating_add(amount);
@@ -267,7 +285,13 @@ fn intent_of(s: &mut State, session: &Value, data: &Value) -> Answer {
     }
     let (amount, currency) = (int(session, "amount_total"), text(session, "currency"));
     let mut intent = intents::make(s, amount, currency, &session["customer"], &data["metadata"]);
-    for field in ["setup_future_usage", "description", "receipt_email", "transfer_group", "statement_descriptor_suffix"] {
+    for field in [
+        "setup_future_usage",
+        "description",
+        "receipt_email",
+        "transfer_group",
+        "statement_descriptor_suffix",
+    ] {
         intent[field] = data[field].clone();
     }
     intent["payment_method_types"] = session["payment_method_types"].clone();

@@ -63,7 +63,8 @@ impl ApiError {
         if !code.is_empty() {
             self.body.insert("code".to_owned(), json!(code));
             let page = code.replace('_', "-");
-            self.body.insert("doc_url".to_owned(), json!(format!("https://stripe.com/docs/error-codes/{page}")));
+            self.body
+                .insert("doc_url".to_owned(), json!(format!("https://stripe.com/docs/error-codes/{page}")));
         }
         self
     }

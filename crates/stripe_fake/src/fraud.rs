@@ -24,5 +24,11 @@ pub(crate) fn make(s: &mut State, charge: &str) -> Answer {
 }
 
 pub(crate) fn list(s: &State, p: &Params) -> Answer {
-    lists::list(s, p, "radar.early_fraud_warning", &["charge", "payment_intent"], "radar/early_fraud_warnings")
+    lists::list(
+        s,
+        p,
+        "radar.early_fraud_warning",
+        &["charge", "payment_intent"],
+        "radar/early_fraud_warnings",
+    )
 }

@@ -93,7 +93,11 @@ async fn answer(fake: StripeFake, request: Request<Incoming>) -> Result<Response
         return Ok(answer);
     }
     let query = head.uri.query().unwrap_or_default();
-    let both = if body.is_empty() || query.is_empty() { format!("{query}{body}") } else { format!("{query}&{body}") };
+    let both = if body.is_empty() || query.is_empty() {
+        format!("{query}{body}")
+    } else {
+        format!("{query}&{body}")
+    };
     let call = Call::new(&head.method, path, parse(&both), &head.headers);
     let fault = {
         let mut state = fake.lock();
@@ -175,8 +179,7 @@ impl Call {
             };
         }
         state.request = Some((id.clone(), key));
-        let params =
-            Params { value: self.recorded.params.clone(), account: self.recorded.account.clone() };
+        let params = Params { value: self.recorded.params.clone(), account: self.recorded.account.clone() };
         checkout::expire_due(state);
         let mut answer = self.dispatch(state, &params);
         state.request = None;
@@ -191,7 +194,10 @@ impl Call {
         };
         if let (Some(slot), true) = (slot, kept) {
             let Recorded { method, path, params, .. } = self.recorded.clone();
-            state.stored.insert(slot, Stored { method, path, params, status, body: body.clone(), request: id.clone() });
+            state.stored.insert(
+                slot,
+                Stored { method, path, params, status, body: body.clone(), request: id.clone() },
+            );
         }
         self.respond(status, &body, &id, None)
     }
@@ -231,7 +237,9 @@ impl Call {
             return Ok(());
         };
         let key = now.idempotency_key.as_deref().unwrap_or_default();
-        let message = format!("{message}. Try using a key other than '{key}' if you meant to execute a different request.");
+        let message = format!(
+            "{message}. Try using a key other than '{key}' if you meant to execute a different request."
+        );
         Err(ApiError::new(400, "idempotency_error", message))
     }
 
@@ -242,7 +250,10 @@ impl Call {
             .header("content-type", "application/json")
             .header("request-id", request)
             .header("stripe-version", version)
-            .header("stripe-should-retry", if matches!(status, 409 | 429 | 500..) { "true" } else { "false" });
+            .header(
+                "stripe-should-retry",
+                if matches!(status, 409 | 429 | 500..) { "true" } else { "false" },
+            );
         if let Some(key) = &self.recorded.idempotency_key {
             builder = builder.header("idempotency-key", key);
         }

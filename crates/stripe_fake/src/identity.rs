@@ -19,7 +19,8 @@ pub(crate) fn create(s: &mut State, p: &Params) -> Answer {
     }
     let metadata = p.metadata()?;
     let id = s.id("vs_");
-    let options = if p.value["options"].is_object() { p.value["options"].clone() } else { json!({"document": {}}) };
+    let options =
+        if p.value["options"].is_object() { p.value["options"].clone() } else { json!({"document": {}}) };
     let session = json!({
         "id": id,
         "object": KIND,
@@ -46,7 +47,9 @@ pub(crate) fn create(s: &mut State, p: &Params) -> Answer {
 /// Options with truth instead of the form's texts.
 fn typed(value: &Value) -> Value {
     match value {
-        Value::Object(map) => Value::Object(map.iter().map(|(name, value)| (name.clone(), typed(value))).collect()),
+        Value::Object(map) => {
+            Value::Object(map.iter().map(|(name, value)| (name.clone(), typed(value))).collect())
+        }
         Value::String(text) if text == "true" => json!(true),
         Value::String(text) if text == "false" => json!(false),
         other => other.clone(),
@@ -54,7 +57,13 @@ fn typed(value: &Value) -> Value {
 }
 
 pub(crate) fn list(s: &State, p: &Params) -> Answer {
-    lists::list(s, p, KIND, &["status", "client_reference_id", "related_customer"], "identity/verification_sessions")
+    lists::list(
+        s,
+        p,
+        KIND,
+        &["status", "client_reference_id", "related_customer"],
+        "identity/verification_sessions",
+    )
 }
 
 pub(crate) fn update(s: &mut State, id: &str, p: &Params) -> Answer {
@@ -103,7 +112,9 @@ pub(crate) fn redact(s: &mut State, id: &str) -> Answer {
     if let Some(outputs) = s.hidden.get_mut(&(id.to_owned(), "verified_outputs")) {
         *outputs = nobody.clone();
     }
-    if let Some(mut report) = s.find("identity.verification_report", text(&session, "last_verification_report")).cloned() {
+    if let Some(mut report) =
+        s.find("identity.verification_report", text(&session, "last_verification_report")).cloned()
+    {
         for (name, value) in nobody.as_object().into_iter().flatten() {
             report["document"][name] = value.clone();
         }

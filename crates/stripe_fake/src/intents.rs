@@ -83,7 +83,13 @@ pub(crate) fn create(s: &mut State, p: &Params) -> Answer {
     }
     let method = p.text("payment_method").map(|id| usable(s, id, &customer)).transpose()?;
     let mut intent = make(s, amount, &currency, &customer, &metadata);
-    for field in ["description", "receipt_email", "setup_future_usage", "statement_descriptor_suffix", "transfer_group"] {
+    for field in [
+        "description",
+        "receipt_email",
+        "setup_future_usage",
+        "statement_descriptor_suffix",
+        "transfer_group",
+    ] {
         intent[field] = p.json(field);
     }
     if let Some(method) = method {
@@ -110,7 +116,9 @@ fn usable(s: &mut State, id: &str, customer: &Value) -> Answer {
                 owner.as_str().unwrap_or_default()
             )
         } else {
-            format!("The customer does not have a payment method with the ID {id}. The payment method must be attached to the customer.")
+            format!(
+                "The customer does not have a payment method with the ID {id}. The payment method must be attached to the customer."
+            )
         };
         return Err(ApiError::bad("payment_method", message).code("resource_missing"));
     }
@@ -135,9 +143,18 @@ fn attempt_for_api(s: &mut State, mut intent: Value, method: &Value, off_session
 }
 
 /// Tries to take the money; the error is the object that stays as `last_payment_error`.
-pub(crate) fn attempt(s: &mut State, intent: &mut Value, method: &Value, off_session: bool) -> Result<(), Value> {
+pub(crate) fn attempt(
+    s: &mut State,
+    intent: &mut Value,
+    method: &Value,
+    off_session: bool,
+) -> Result<(), Value> {
     let card = s.cards.get(text(method, "id")).cloned().unwrap_or(Card::Ok);
-    let card = if card == Card::Authentication && off_session { Card::declined("authentication_required") } else { card };
+    let card = if card == Card::Authentication && off_session {
+        Card::declined("authentication_required")
+    } else {
+        card
+    };
     match card {
         Card::Ok => {
             intent["payment_method"] = method["id"].clone();

@@ -5,6 +5,8 @@
 //! [`StripeFake::pay`], [`StripeFake::dispute`], [`StripeFake::verify`] … ([`control`]). What goes wrong on the way is
 //! [`StripeFake::fail_next`]. Webhooks go out when they are asked for, or at once, or as a storm.
 
+#![recursion_limit = "512"]
+
 mod accounts;
 mod balance;
 mod card;
@@ -190,7 +192,12 @@ impl StripeFake {
     pub async fn deliver_all(&self) -> Vec<Delivered> {
         let events: Vec<Value> = {
             let state = self.lock();
-            state.events.iter().filter(|event| !state.delivered.contains(text(event, "id"))).cloned().collect()
+            state
+                .events
+                .iter()
+                .filter(|event| !state.delivered.contains(text(event, "id")))
+                .cloned()
+                .collect()
         };
         let mut all = Vec::new();
         for event in events {

@@ -7,7 +7,11 @@ use crate::params::{Params, number};
 use crate::state::{Answer, State, int, text};
 
 /// A page of `rows` (oldest first), newest first, as the parameters ask.
-pub(crate) fn page<'a>(rows: impl DoubleEndedIterator<Item = &'a Value>, params: &Params, url: &str) -> Answer {
+pub(crate) fn page<'a>(
+    rows: impl DoubleEndedIterator<Item = &'a Value>,
+    params: &Params,
+    url: &str,
+) -> Answer {
     let limit = params.int("limit")?.unwrap_or(10);
     if !(1..=100).contains(&limit) {
         let message = "This value must be between 1 and 100.";
@@ -15,7 +19,8 @@ pub(crate) fn page<'a>(rows: impl DoubleEndedIterator<Item = &'a Value>, params:
     }
     let limit = usize::try_from(limit).unwrap_or(10);
     let bounds = created(params)?;
-    let rows: Vec<&Value> = rows.rev().filter(|row| bounds.iter().all(|bound| bound.holds(int(row, "created")))).collect();
+    let rows: Vec<&Value> =
+        rows.rev().filter(|row| bounds.iter().all(|bound| bound.holds(int(row, "created")))).collect();
     let find = |id: &str, param: &str| {
         rows.iter().position(|row| text(row, "id") == id).ok_or_else(|| {
             let kind = rows.first().map_or("object", |row| text(row, "object"));
@@ -140,8 +145,13 @@ fn on_demand(state: &State, object: &Value, field: &str) -> Option<Value> {
     let id = text(object, "id");
     match (text(object, "object"), field) {
         ("charge", "refunds") => {
-            let refunds: Vec<Value> =
-                state.all("refund").iter().rev().filter(|refund| text(refund, "charge") == id).cloned().collect();
+            let refunds: Vec<Value> = state
+                .all("refund")
+                .iter()
+                .rev()
+                .filter(|refund| text(refund, "charge") == id)
+                .cloned()
+                .collect();
             Some(inner(&refunds, &format!("/v1/charges/{id}/refunds")))
         }
         ("charge", "dispute") => {

@@ -56,7 +56,10 @@ pub(crate) fn give(s: &mut State, method: &mut Value, customer: &str) {
 pub(crate) fn named(s: &mut State, id: &str) -> Answer {
     match Card::of_token(id) {
         Some(card) => Ok(make(s, &card)),
-        None => s.find("payment_method", id).cloned().ok_or_else(|| ApiError::no_such("payment_method", id, "payment_method")),
+        None => s
+            .find("payment_method", id)
+            .cloned()
+            .ok_or_else(|| ApiError::no_such("payment_method", id, "payment_method")),
     }
 }
 
@@ -74,7 +77,8 @@ pub(crate) fn attach(s: &mut State, id: &str, p: &Params) -> Answer {
 pub(crate) fn detach(s: &mut State, id: &str) -> Answer {
     let mut method = s.get("payment_method", id)?;
     if method["customer"].is_null() {
-        let message = "The payment method you provided is not attached to a customer so detachment is impossible.";
+        let message =
+            "The payment method you provided is not attached to a customer so detachment is impossible.";
         return Err(ApiError::refused("", message));
     }
     method["customer"] = Value::Null;

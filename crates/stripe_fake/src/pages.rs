@@ -26,7 +26,9 @@ pub(crate) fn answer(fake: &StripeFake, method: &Method, path: &str, form: &Valu
         ["identity", id] => verify(state, id, form),
         ["p", "session", id] => portal(state, id, form),
         ["setup", "e", _, id] => onboard(state, id, form),
-        ["express", id] => Ok(titled("Express", &format!("<p>The dashboard of <code>{}</code></p>", escape(id)))),
+        ["express", id] => {
+            Ok(titled("Express", &format!("<p>The dashboard of <code>{}</code></p>", escape(id))))
+        }
         ["3ds", id] => authenticate(state, id, form),
         ["receipts", id] => receipt(state, id),
         _ => Ok(Page::Missing("There is no such page.".to_owned())),
@@ -41,7 +43,9 @@ fn respond(page: Page) -> Response<Body> {
     let builder = Response::builder();
     let response = match page {
         Page::Html(html) => builder.header("content-type", "text/html; charset=utf-8").body(Body::from(html)),
-        Page::Redirect(to) => builder.status(StatusCode::SEE_OTHER).header("location", to).body(Body::empty()),
+        Page::Redirect(to) => {
+            builder.status(StatusCode::SEE_OTHER).header("location", to).body(Body::empty())
+        }
         Page::Missing(message) => builder
             .status(StatusCode::NOT_FOUND)
             .header("content-type", "text/html; charset=utf-8")
@@ -89,7 +93,8 @@ fn pay(s: &mut State, id: &str, form: Option<&Value>) -> Result<Page, String> {
             return Ok(titled("Thank you", &body));
         }
         "expired" => {
-            let body = format!("<p>This checkout has expired.</p><p><a href=\"{}\">Back</a></p>", escape(&cancel));
+            let body =
+                format!("<p>This checkout has expired.</p><p><a href=\"{}\">Back</a></p>", escape(&cancel));
             return Ok(titled("Expired", &body));
         }
         _ => {}
@@ -112,7 +117,14 @@ fn pay(s: &mut State, id: &str, form: Option<&Value>) -> Result<Page, String> {
     let lines: String = lines
         .into_iter()
         .flatten()
-        .map(|line| format!("<li>{} × {}: {}</li>", int(line, "quantity"), escape(text(line, "description")), money(line, "amount_total")))
+        .map(|line| {
+            format!(
+                "<li>{} × {}: {}</li>",
+                int(line, "quantity"),
+                escape(text(line, "description")),
+                money(line, "amount_total")
+            )
+        })
         .collect();
     let body = format!(
         "{note}<ul>{lines}</ul><p>Total <strong>{}</strong></p><form method=\"post\">{}{}{}{}</form>",
@@ -129,7 +141,8 @@ fn verify(s: &mut State, id: &str, form: Option<&Value>) -> Result<Page, String>
     let session = told(s.get("identity.verification_session", id))?;
     let back = s.hidden.get(&(id.to_owned(), "return_url")).and_then(Value::as_str).unwrap_or("/").to_owned();
     if text(&session, "status") != "requires_input" {
-        let body = format!("<p>There is nothing left to do.</p><p><a href=\"{}\">Back</a></p>", escape(&back));
+        let body =
+            format!("<p>There is nothing left to do.</p><p><a href=\"{}\">Back</a></p>", escape(&back));
         return Ok(titled("Identity", &body));
     }
     let Some(form) = form else {
@@ -180,7 +193,10 @@ fn portal(s: &mut State, id: &str, form: Option<&Value>) -> Result<Page, String>
         })
         .collect();
     let back = session["return_url"].as_str().unwrap_or("/");
-    let body = format!("<form method=\"post\"><ul>{cards}</ul></form><p><a href=\"{}\">Return</a></p>", escape(back));
+    let body = format!(
+        "<form method=\"post\"><ul>{cards}</ul></form><p><a href=\"{}\">Return</a></p>",
+        escape(back)
+    );
     Ok(titled("Billing", &body))
 }
 
@@ -191,7 +207,11 @@ fn onboard(s: &mut State, id: &str, form: Option<&Value>) -> Result<Page, String
         return Ok(Page::Redirect(text(&link, "refresh_url").to_owned()));
     }
     let Some(form) = form else {
-        let body = format!("<form method=\"post\">{}{}</form>", button("onboard", "Onboard"), button("leave", "Leave"));
+        let body = format!(
+            "<form method=\"post\">{}{}</form>",
+            button("onboard", "Onboard"),
+            button("leave", "Leave")
+        );
         return Ok(titled("Account", &body));
     };
     if text(form, "action") == "onboard" {
@@ -206,7 +226,11 @@ fn onboard(s: &mut State, id: &str, form: Option<&Value>) -> Result<Page, String
 
 fn authenticate(s: &mut State, id: &str, form: Option<&Value>) -> Result<Page, String> {
     let Some(form) = form else {
-        let body = format!("<form method=\"post\">{}{}</form>", button("agree", "Complete"), button("refuse", "Fail"));
+        let body = format!(
+            "<form method=\"post\">{}{}</form>",
+            button("agree", "Complete"),
+            button("refuse", "Fail")
+        );
         return Ok(titled("3D Secure", &body));
     };
     told(intents::authenticate(s, id, text(form, "action") == "agree"))?;

@@ -42,7 +42,8 @@ impl Params {
     pub(crate) fn amount(&self, name: &str) -> Result<Option<i64>, ApiError> {
         match self.int(name)? {
             Some(amount) if amount < 1 => {
-                Err(ApiError::bad(name, "This value must be greater than or equal to 1.").code("parameter_invalid_integer"))
+                Err(ApiError::bad(name, "This value must be greater than or equal to 1.")
+                    .code("parameter_invalid_integer"))
             }
             other => Ok(other),
         }
@@ -136,7 +137,9 @@ fn lists(value: Value, as_is: bool) -> Value {
         numbered.sort_by_key(|(at, _)| *at);
         return Value::Array(numbered.into_iter().map(|(_, value)| value).collect());
     }
-    Value::Object(map.into_iter().map(|(key, value)| (key.clone(), lists(value, key == "metadata"))).collect())
+    Value::Object(
+        map.into_iter().map(|(key, value)| (key.clone(), lists(value, key == "metadata"))).collect(),
+    )
 }
 
 /// Undoes the encoding of a form.

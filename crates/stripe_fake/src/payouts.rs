@@ -19,7 +19,8 @@ pub(crate) fn create(s: &mut State, p: &Params) -> Answer {
 
 /// A new payout of an account ("" is the platform), with its event.
 pub(crate) fn make(s: &mut State, account: &str, amount: i64, automatic: bool, metadata: Value) -> Answer {
-    let enabled = account.is_empty() || s.find("account", account).is_some_and(|account| yes(account, "payouts_enabled"));
+    let enabled = account.is_empty()
+        || s.find("account", account).is_some_and(|account| yes(account, "payouts_enabled"));
     if !enabled {
         let message = "Cannot create payouts: this account has requirements that need to be collected.";
         return Err(ApiError::refused("payouts_not_allowed", message));
@@ -87,7 +88,8 @@ pub(crate) fn list(s: &State, p: &Params) -> Answer {
     let account = p.account.as_deref().unwrap_or_default();
     let status = p.text("status");
     let rows = s.all("payout").iter().filter(|payout| {
-        account_of(s, text(payout, "id")) == account && status.is_none_or(|status| text(payout, "status") == status)
+        account_of(s, text(payout, "id")) == account
+            && status.is_none_or(|status| text(payout, "status") == status)
     });
     lists::page(rows, p, "payouts")
 }

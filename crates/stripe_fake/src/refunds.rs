@@ -25,8 +25,10 @@ fn charge_of(s: &State, p: &Params) -> Answer {
         return s.get_for("charge", id, "charge");
     }
     let Some(id) = p.text("payment_intent") else {
-        return Err(ApiError::invalid("One of the following params should be provided for this request: payment_intent or charge.")
-            .code("parameter_missing"));
+        return Err(ApiError::invalid(
+            "One of the following params should be provided for this request: payment_intent or charge.",
+        )
+        .code("parameter_missing"));
     };
     let intent = s.get_for("payment_intent", id, "payment_intent")?;
     let charge = s.find("charge", text(&intent, "latest_charge")).filter(|charge| yes(charge, "paid"));
@@ -37,20 +39,32 @@ fn charge_of(s: &State, p: &Params) -> Answer {
 }
 
 /// Refunds some of a charge, with its events.
-pub(crate) fn make(s: &mut State, mut charge: Value, amount: Option<i64>, reason: Value, metadata: Value) -> Answer {
+pub(crate) fn make(
+    s: &mut State,
+    mut charge: Value,
+    amount: Option<i64>,
+    reason: Value,
+    metadata: Value,
+) -> Answer {
     let id = text(&charge, "id").to_owned();
     let left = int(&charge, "amount") - int(&charge, "amount_refunded");
     if !yes(&charge, "paid") {
         let message = format!("Charge {id} has not been paid and cannot be refunded.");
         return Err(ApiError::refused("charge_not_refundable", message));
     }
-    let against = s.all("dispute").iter().find(|dispute| text(dispute, "charge") == id && !yes(dispute, "is_charge_refundable"));
+    let against = s
+        .all("dispute")
+        .iter()
+        .find(|dispute| text(dispute, "charge") == id && !yes(dispute, "is_charge_refundable"));
     if against.is_some() {
         let message = format!("Charge {id} has been charged back; cannot issue a refund.");
         return Err(ApiError::refused("charge_disputed", message));
     }
     if left == 0 {
-        return Err(ApiError::refused("charge_already_refunded", format!("Charge {id} has already been refunded.")));
+        return Err(ApiError::refused(
+            "charge_already_refunded",
+            format!("Charge {id} has already been refunded."),
+        ));
     }
     let amount = amount.unwrap_or(left);
     if amount > left {

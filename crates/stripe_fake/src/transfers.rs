@@ -28,8 +28,7 @@ pub(crate) fn create(s: &mut State, p: &Params) -> Answer {
         return Err(ApiError::refused("balance_insufficient", NOT_ENOUGH));
     }
     let id = s.id("tr_");
-    let movement =
-        Movement { kind: "transfer", category: "transfer", source: &id, amount: -amount, fee: 0 };
+    let movement = Movement { kind: "transfer", category: "transfer", source: &id, amount: -amount, fee: 0 };
     let transaction = s.book("", &movement);
     *s.available.entry(destination.to_owned()).or_default() += amount;
     let transfer = json!({
@@ -78,8 +77,13 @@ pub(crate) fn reverse(s: &mut State, id: &str, p: &Params) -> Answer {
     }
     let reversal_id = s.id("trr_");
     *s.available.entry(destination).or_default() -= amount;
-    let movement =
-        Movement { kind: "transfer_refund", category: "transfer_reversal", source: &reversal_id, amount, fee: 0 };
+    let movement = Movement {
+        kind: "transfer_refund",
+        category: "transfer_reversal",
+        source: &reversal_id,
+        amount,
+        fee: 0,
+    };
     let transaction = s.book("", &movement);
     let reversal = json!({
         "id": reversal_id,

@@ -117,7 +117,8 @@ pub(crate) async fn storm(
         }
     }
     for at in (1..queue.len()).rev() {
-        let other = usize::try_from(chance.below(u64::try_from(at).unwrap_or_default() + 1)).unwrap_or_default();
+        let other =
+            usize::try_from(chance.below(u64::try_from(at).unwrap_or_default() + 1)).unwrap_or_default();
         queue.swap(at, other);
     }
     let queue = Arc::new(Mutex::new(queue));

@@ -28,7 +28,9 @@ async fn no_more_is_refunded_than_was_paid() {
     assert_eq!(get(&fake, "refunds", &format!("payment_intent={intent}")).await.ids().len(), 2);
     assert_eq!(fake.total_received_cents(), 400);
     let kinds = kinds(&fake);
-    for kind in ["charge.refunded", "refund.created", "refund.failed", "refund.updated", "charge.refund.updated"] {
+    for kind in
+        ["charge.refunded", "refund.created", "refund.failed", "refund.updated", "charge.refund.updated"]
+    {
         assert!(kinds.iter().any(|one| one == kind), "{kind}");
     }
 }
@@ -63,7 +65,10 @@ async fn a_dispute_runs_its_course() {
     assert_eq!(post(&fake, "refunds", &format!("charge={charge}")).await.error("code"), "charge_disputed");
     let taken = fake.withdraw_funds(&id);
     let movement = &taken["balance_transactions"][0];
-    assert_eq!((&movement["amount"], &movement["fee"], &movement["net"]), (&(-1000).into(), &1500.into(), &(-2500).into()));
+    assert_eq!(
+        (&movement["amount"], &movement["fee"], &movement["net"]),
+        (&(-1000).into(), &1500.into(), &(-2500).into())
+    );
     let path = format!("disputes/{id}");
     let answered = post(&fake, &path, "evidence[uncategorized_text]=ours").await;
     assert_eq!(answered.body["status"], "under_review");
@@ -75,7 +80,8 @@ async fn a_dispute_runs_its_course() {
     assert_eq!(won.body["balance_transactions"][1]["amount"], 1000);
     assert_eq!(won.body["charge"]["id"], charge.as_str());
     assert_eq!(post(&fake, &format!("{path}/close"), "").await.status, 400);
-    let disputes: Vec<String> = kinds(&fake).into_iter().filter(|kind| kind.starts_with("charge.dispute")).collect();
+    let disputes: Vec<String> =
+        kinds(&fake).into_iter().filter(|kind| kind.starts_with("charge.dispute")).collect();
     assert_eq!(
         disputes,
         ["created", "funds_withdrawn", "updated", "closed", "funds_reinstated"]
@@ -90,7 +96,10 @@ async fn an_inquiry_may_become_a_dispute_and_be_lost() {
     let first = charge(&fake).await;
     let id = fake.dispute(&first, 1000, true);
     let inquiry = fake.object(&id).unwrap();
-    assert_eq!((&inquiry["status"], &inquiry["is_charge_refundable"]), (&"warning_needs_response".into(), &true.into()));
+    assert_eq!(
+        (&inquiry["status"], &inquiry["is_charge_refundable"]),
+        (&"warning_needs_response".into(), &true.into())
+    );
     assert_eq!(post(&fake, "refunds", &format!("charge={first}&amount=100")).await.status, 200);
     assert_eq!(fake.withdraw_funds(&id)["status"], "needs_response");
     assert_eq!(post(&fake, &format!("disputes/{id}/close"), "").await.body["status"], "lost");

@@ -13,7 +13,12 @@ async fn account(fake: &StripeFake) -> String {
 }
 
 async fn transfer(fake: &StripeFake, to: &str, amount: i64) -> Answer {
-    post(fake, "transfers", &format!("amount={amount}&currency=usd&destination={to}&transfer_group=g&metadata[payout]=1")).await
+    post(
+        fake,
+        "transfers",
+        &format!("amount={amount}&currency=usd&destination={to}&transfer_group=g&metadata[payout]=1"),
+    )
+    .await
 }
 
 #[tokio::test]
@@ -21,9 +26,14 @@ async fn an_account_is_onboarded_in_a_browser() {
     let fake = StripeFake::start();
     let id = account(&fake).await;
     let before = get(&fake, &format!("accounts/{id}"), "").await;
-    assert_eq!((&before.body["details_submitted"], &before.body["payouts_enabled"]), (&false.into(), &false.into()));
+    assert_eq!(
+        (&before.body["details_submitted"], &before.body["payouts_enabled"]),
+        (&false.into(), &false.into())
+    );
     assert_eq!(post(&fake, &format!("accounts/{id}/login_links"), "").await.status, 400);
-    let params = format!("account={id}&type=account_onboarding&return_url=http://here.test/r&refresh_url=http://here.test/again");
+    let params = format!(
+        "account={id}&type=account_onboarding&return_url=http://here.test/r&refresh_url=http://here.test/again"
+    );
     let link = post(&fake, "account_links", &params).await;
     let browser = reqwest::Client::builder().redirect(Policy::none()).build().unwrap();
     let url = link.body["url"].as_str().unwrap();
@@ -31,7 +41,10 @@ async fn an_account_is_onboarded_in_a_browser() {
     assert_eq!(done.headers()["location"], "http://here.test/r");
     assert_eq!(browser.get(url).send().await.unwrap().headers()["location"], "http://here.test/again");
     let after = get(&fake, &format!("accounts/{id}"), "").await;
-    assert_eq!((&after.body["details_submitted"], &after.body["payouts_enabled"]), (&true.into(), &true.into()));
+    assert_eq!(
+        (&after.body["details_submitted"], &after.body["payouts_enabled"]),
+        (&true.into(), &true.into())
+    );
     assert_eq!(post(&fake, &format!("accounts/{id}/login_links"), "").await.status, 200);
     assert_eq!(fake.events()[0]["account"], id.as_str());
     let gone = ask(&fake, "DELETE", &format!("accounts/{id}"), "", &[]).await.unwrap();
@@ -55,7 +68,10 @@ async fn transfers_need_an_able_account_and_money() {
     assert_eq!(post(&fake, &path, "amount=301").await.status, 400);
     assert_eq!(get(&fake, &path, "").await.ids().len(), 1);
     assert_eq!(fake.transfers()[0]["amount_reversed"], 200);
-    assert_eq!(get(&fake, "transfers", &format!("destination={id}&transfer_group=g")).await.ids(), [made.id()]);
+    assert_eq!(
+        get(&fake, "transfers", &format!("destination={id}&transfer_group=g")).await.ids(),
+        [made.id()]
+    );
     fake.restrict(&id);
     assert_eq!(transfer(&fake, &id, 100).await.error("code"), "insufficient_capabilities_for_transfer");
     assert_eq!(kinds(&fake), ["account.updated", "transfer.created", "transfer.reversed", "account.updated"]);

@@ -64,7 +64,8 @@ async fn a_storm_repeats_and_mixes_and_is_signed() {
     assert_eq!(inbox.taken.len(), delivered.len());
     let mut order = Vec::new();
     for (signature, body) in &inbox.taken {
-        let time = signature.strip_prefix("t=").and_then(|rest| rest.split(',').next()).unwrap().parse().unwrap();
+        let time =
+            signature.strip_prefix("t=").and_then(|rest| rest.split(',').next()).unwrap().parse().unwrap();
         assert_eq!(signature, &sign(fake.webhook_secret(), time, body));
         let event: Value = serde_json::from_str(body).unwrap();
         let at = events.iter().position(|one| one["id"] == event["id"]).unwrap();

@@ -15,7 +15,10 @@ async fn a_person_is_verified_at_the_second_try() {
     let id = made.id();
     fake.process(&id);
     let rejected = fake.reject(&id, "document_expired", "The document is expired.");
-    assert_eq!((&rejected["status"], &rejected["last_error"]["code"]), (&"requires_input".into(), &"document_expired".into()));
+    assert_eq!(
+        (&rejected["status"], &rejected["last_error"]["code"]),
+        (&"requires_input".into(), &"document_expired".into())
+    );
     fake.verify(&id, "Ada", "Lovelace", "GB");
     let path = format!("identity/verification_sessions/{id}");
     let plain = get(&fake, &path, "").await;
@@ -40,7 +43,8 @@ async fn a_browser_can_be_verified_and_a_session_canceled() {
     let made = post(&fake, "identity/verification_sessions", SESSION).await;
     let browser = reqwest::Client::builder().redirect(Policy::none()).build().unwrap();
     let url = made.body["url"].as_str().unwrap();
-    let done = browser.post(url).body("action=verify&first_name=Ada&last_name=L&country=GB").send().await.unwrap();
+    let done =
+        browser.post(url).body("action=verify&first_name=Ada&last_name=L&country=GB").send().await.unwrap();
     assert_eq!(done.headers()["location"], "http://here.test/done");
     assert_eq!(fake.object(&made.id()).unwrap()["status"], "verified");
     let other = post(&fake, "identity/verification_sessions", SESSION).await;

@@ -1,4 +1,10 @@
 //! The fake answers as Stripe's documentation says.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise"
+)]
 
 mod after;
 mod connect;
@@ -50,7 +56,10 @@ async fn ask(
     let mut request = match method {
         "GET" => client.get(format!("{url}?{params}")),
         "DELETE" => client.delete(url),
-        _ => client.post(url).body(params.to_owned()).header("content-type", "application/x-www-form-urlencoded"),
+        _ => client
+            .post(url)
+            .body(params.to_owned())
+            .header("content-type", "application/x-www-form-urlencoded"),
     };
     if !headers.iter().any(|(name, _)| *name == "authorization") {
         request = request.bearer_auth(fake.secret_key());

@@ -18,7 +18,9 @@ async fn a_checkout_is_paid() {
     assert_eq!(fake.session(&id)["status"], "open");
     fake.pay(&id, &Card::Ok);
     let path = format!("checkout/sessions/{id}");
-    let paid = get(&fake, &path, "expand[]=payment_intent.latest_charge.balance_transaction&expand[]=line_items").await;
+    let paid =
+        get(&fake, &path, "expand[]=payment_intent.latest_charge.balance_transaction&expand[]=line_items")
+            .await;
     assert_eq!((&paid.body["status"], &paid.body["payment_status"]), (&"complete".into(), &"paid".into()));
     let intent = &paid.body["payment_intent"];
     assert_eq!((&intent["status"], &intent["amount_received"]), (&"succeeded".into(), &1000.into()));
@@ -27,7 +29,10 @@ async fn a_checkout_is_paid() {
     assert_eq!(paid.body["line_items"]["data"][0]["quantity"], 2);
     let intent = intent["id"].as_str().unwrap();
     assert_eq!(get(&fake, "charges", &format!("payment_intent={intent}")).await.ids().len(), 2);
-    assert_eq!(get(&fake, "checkout/sessions", &format!("payment_intent={intent}")).await.ids(), [id.as_str()]);
+    assert_eq!(
+        get(&fake, "checkout/sessions", &format!("payment_intent={intent}")).await.ids(),
+        [id.as_str()]
+    );
     assert_eq!(
         kinds(&fake),
         [
@@ -66,7 +71,10 @@ async fn a_checkout_expires() {
     let fake = StripeFake::start();
     let (one, other) = (checkout(&fake).await, checkout(&fake).await);
     let expired = post(&fake, &format!("checkout/sessions/{one}/expire"), "").await;
-    assert_eq!((&expired.body["status"], &expired.body["url"]), (&"expired".into(), &serde_json::Value::Null));
+    assert_eq!(
+        (&expired.body["status"], &expired.body["url"]),
+        (&"expired".into(), &serde_json::Value::Null)
+    );
     fake.advance(24 * 60 * 60 + 1);
     assert_eq!(fake.session(&other)["status"], "expired");
     assert_eq!(kinds(&fake), ["checkout.session.expired", "checkout.session.expired"]);
@@ -94,14 +102,17 @@ async fn a_browser_can_pay() {
 async fn a_saved_card_is_charged_off_session() {
     let fake = StripeFake::start();
     let customer = post(&fake, "customers", "email=a@b.test").await.id();
-    let saving = format!("{CHECKOUT}&customer={customer}&payment_intent_data[setup_future_usage]=off_session");
+    let saving =
+        format!("{CHECKOUT}&customer={customer}&payment_intent_data[setup_future_usage]=off_session");
     let session = post(&fake, "checkout/sessions", &saving).await.id();
     fake.pay(&session, &Card::Ok);
     let cards = get(&fake, "payment_methods", &format!("customer={customer}&type=card")).await.ids();
     assert_eq!(cards.len(), 1);
     assert_eq!(get(&fake, &format!("customers/{customer}/payment_methods"), "").await.ids(), cards);
     let with = |card: &str| {
-        format!("amount=700&currency=usd&confirm=true&off_session=true&customer={customer}&payment_method={card}&metadata[topup]=3")
+        format!(
+            "amount=700&currency=usd&confirm=true&off_session=true&customer={customer}&payment_method={card}&metadata[topup]=3"
+        )
     };
     let paid = post(&fake, "payment_intents", &with(&cards[0])).await;
     assert_eq!((paid.status, &paid.body["status"]), (200, &"succeeded".into()));
@@ -120,7 +131,8 @@ async fn a_saved_card_is_charged_off_session() {
     let answer = post(&fake, "payment_intents", &with(&card)).await;
     assert_eq!((answer.status, answer.error("code")), (402, "authentication_required"));
     let intent = answer.body["error"]["payment_intent"]["id"].as_str().unwrap().to_owned();
-    let confirmed = post(&fake, &format!("payment_intents/{intent}/confirm"), &format!("payment_method={card}")).await;
+    let confirmed =
+        post(&fake, &format!("payment_intents/{intent}/confirm"), &format!("payment_method={card}")).await;
     assert_eq!(confirmed.body["status"], "requires_action");
     assert_eq!(fake.authenticate(&intent, true)["status"], "succeeded");
     assert_eq!(post(&fake, &format!("payment_intents/{intent}/cancel"), "").await.status, 400);

@@ -32,7 +32,10 @@ async fn only_the_right_key_is_let_in() {
 async fn errors_say_what_is_wrong() {
     let fake = StripeFake::start();
     let missing = post(&fake, "payment_intents", "currency=usd").await;
-    assert_eq!((missing.status, missing.error("code"), missing.error("param")), (400, "parameter_missing", "amount"));
+    assert_eq!(
+        (missing.status, missing.error("code"), missing.error("param")),
+        (400, "parameter_missing", "amount")
+    );
     assert!(missing.error("request_log_url").contains("req_"));
     let unknown = get(&fake, "charges/ch_no", "").await;
     assert_eq!((unknown.status, unknown.error("code")), (404, "resource_missing"));
@@ -106,7 +109,8 @@ async fn lists_are_pages_newest_first() {
 #[tokio::test]
 async fn metadata_is_laid_over() {
     let fake = StripeFake::start();
-    let customer = post(&fake, "customers", "email=a@b.test&metadata[0]=x&metadata[user]=7&metadata[gone]=1").await;
+    let customer =
+        post(&fake, "customers", "email=a@b.test&metadata[0]=x&metadata[user]=7&metadata[gone]=1").await;
     assert_eq!(customer.body["metadata"]["0"], "x");
     let path = format!("customers/{}", customer.id());
     let after = post(&fake, &path, "metadata[gone]=&metadata[user]=8").await;
