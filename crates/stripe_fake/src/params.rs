@@ -33,11 +33,6 @@ impl Params {
         self.text(name).map(|text| number(name, text)).transpose()
     }
 
-    /// A whole number that has to be there.
-    pub(crate) fn need_int(&self, name: &str) -> Result<i64, ApiError> {
-        self.int(name)?.ok_or_else(|| ApiError::missing(name))
-    }
-
     /// An amount of money, at least one cent.
     pub(crate) fn amount(&self, name: &str) -> Result<Option<i64>, ApiError> {
         match self.int(name)? {
