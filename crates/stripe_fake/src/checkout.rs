@@ -235,7 +235,7 @@ pub(crate) fn pay(s: &mut State, id: &str, card: &Card) -> Answer {
     let data = s.intent_data.get(id).cloned().unwrap_or(Value::Null);
     let saves = data["setup_future_usage"].is_string();
     if session["customer"].is_null() && text(&session, "customer_creation") == "always" {
-        let customer = customers::make(s, session["customer_email"].clone(), json!("Jenny Rosen"), json!({}));
+        let customer = customers::make(s, &session["customer_email"], &json!("Jenny Rosen"), &json!({}));
         session["customer"] = customer["id"].clone();
     }
     let mut intent = intent_of(s, &session, &data)?;

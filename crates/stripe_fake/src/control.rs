@@ -53,7 +53,7 @@ impl StripeFake {
 
     /// A customer made elsewhere; its id.
     pub fn add_customer(&self, email: &str) -> String {
-        id_of(&self.act(|s| Ok(customers::make(s, json!(email), Value::Null, json!({})))))
+        id_of(&self.act(|s| Ok(customers::make(s, &json!(email), &Value::Null, &json!({})))))
     }
 
     /// The customer saves a card; its id.
@@ -94,7 +94,7 @@ impl StripeFake {
     pub fn refund_in_dashboard(&self, charge: &str, amount: i64) -> String {
         id_of(&self.act(|s| {
             let charge = s.get("charge", charge)?;
-            refunds::make(s, charge, Some(amount), json!("requested_by_customer"), json!({}))
+            refunds::make(s, charge, Some(amount), &json!("requested_by_customer"), &json!({}))
         }))
     }
 
@@ -191,7 +191,7 @@ impl StripeFake {
     #[track_caller]
     pub fn pay_out(&self, account: &str) -> Option<String> {
         let amount = self.balance_of(account);
-        (amount > 0).then(|| id_of(&self.act(|s| payouts::make(s, account, amount, true, json!({})))))
+        (amount > 0).then(|| id_of(&self.act(|s| payouts::make(s, account, amount, true, &json!({})))))
     }
 
     /// A payout is `in_transit`.

@@ -8,12 +8,12 @@ use crate::state::{Answer, State};
 
 pub(crate) fn create(s: &mut State, p: &Params) -> Answer {
     let metadata = p.metadata()?;
-    let customer = make(s, p.json("email"), p.json("name"), metadata);
+    let customer = make(s, &p.json("email"), &p.json("name"), &metadata);
     Ok(customer)
 }
 
 /// A new customer, with its event.
-pub(crate) fn make(s: &mut State, email: Value, name: Value, metadata: Value) -> Value {
+pub(crate) fn make(s: &mut State, email: &Value, name: &Value, metadata: &Value) -> Value {
     let customer = json!({
         "id": s.id("cus_"),
         "object": "customer",

@@ -111,14 +111,17 @@ async fn answer(fake: StripeFake, request: Request<Incoming>) -> Result<Response
             return Ok(call.respond(status, &made_up(status).json(&request), &request, None));
         }
         Some(Fault::Garbage) => return Ok(garbage()),
-        Some(Fault::Slow(ms)) => tokio::time::sleep(Duration::from_millis(ms)).await,
-        Some(Fault::HangUpAfter | Fault::GarbageAfter) | None => {}
+        Some(Fault::Slow(_) | Fault::HangUpAfter | Fault::GarbageAfter) | None => {}
     }
     let answer = call.answer(&mut fake.lock(), fake.secret_key());
     fake.after_change();
     match fault {
         Some(Fault::HangUpAfter) => Err(HungUp),
         Some(Fault::GarbageAfter) => Ok(garbage()),
+        Some(Fault::Slow(ms)) => {
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+            Ok(answer)
+        }
         _ => Ok(answer),
     }
 }

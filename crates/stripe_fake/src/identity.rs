@@ -163,7 +163,7 @@ pub(crate) fn verify(s: &mut State, id: &str, first: &str, last: &str, country: 
     document["error"] = Value::Null;
     document["issuing_country"] = json!(country);
     document["type"] = json!("passport");
-    let report = report(s, &session, document);
+    let report = report(s, &session, &document);
     session["status"] = json!("verified");
     session["url"] = Value::Null;
     session["client_secret"] = Value::Null;
@@ -179,7 +179,7 @@ pub(crate) fn reject(s: &mut State, id: &str, code: &str, reason: &str) -> Answe
     let mut session = s.get(KIND, id)?;
     undecided(&session)?;
     let error = json!({"code": code, "reason": reason});
-    let report = report(s, &session, json!({"status": "unverified", "error": error}));
+    let report = report(s, &session, &json!({"status": "unverified", "error": error}));
     session["status"] = json!("requires_input");
     session["last_error"] = error;
     session["last_verification_report"] = report;
@@ -189,7 +189,7 @@ pub(crate) fn reject(s: &mut State, id: &str, code: &str, reason: &str) -> Answe
     Ok(session)
 }
 
-fn report(s: &mut State, session: &Value, document: Value) -> Value {
+fn report(s: &mut State, session: &Value, document: &Value) -> Value {
     let report = json!({
         "id": s.id("vr_"),
         "object": "identity.verification_report",

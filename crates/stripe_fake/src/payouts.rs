@@ -14,11 +14,11 @@ pub(crate) fn create(s: &mut State, p: &Params) -> Answer {
     p.need("currency")?;
     let metadata = p.metadata()?;
     let amount = amount.ok_or_else(|| ApiError::missing("amount"))?;
-    make(s, p.account.as_deref().unwrap_or_default(), amount, false, metadata)
+    make(s, p.account.as_deref().unwrap_or_default(), amount, false, &metadata)
 }
 
 /// A new payout of an account ("" is the platform), with its event.
-pub(crate) fn make(s: &mut State, account: &str, amount: i64, automatic: bool, metadata: Value) -> Answer {
+pub(crate) fn make(s: &mut State, account: &str, amount: i64, automatic: bool, metadata: &Value) -> Answer {
     let enabled = account.is_empty()
         || s.find("account", account).is_some_and(|account| yes(account, "payouts_enabled"));
     if !enabled {

@@ -17,7 +17,7 @@ pub(crate) fn create(s: &mut State, p: &Params) -> Answer {
         return Err(ApiError::bad("reason", message));
     }
     let charge = charge_of(s, p)?;
-    make(s, charge, amount, p.json("reason"), metadata)
+    make(s, charge, amount, &p.json("reason"), &metadata)
 }
 
 fn charge_of(s: &State, p: &Params) -> Answer {
@@ -43,8 +43,8 @@ pub(crate) fn make(
     s: &mut State,
     mut charge: Value,
     amount: Option<i64>,
-    reason: Value,
-    metadata: Value,
+    reason: &Value,
+    metadata: &Value,
 ) -> Answer {
     let id = text(&charge, "id").to_owned();
     let left = int(&charge, "amount") - int(&charge, "amount_refunded");
