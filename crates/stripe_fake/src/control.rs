@@ -121,6 +121,12 @@ impl StripeFake {
         id_of(&self.act(|s| disputes::make(s, charge, amount, warning, "fraudulent")))
     }
 
+    /// The same for a reason other than `fraudulent`: `product_not_received`, `duplicate`, `unrecognized` …
+    #[track_caller]
+    pub fn dispute_for(&self, charge: &str, amount: i64, warning: bool, reason: &str) -> String {
+        id_of(&self.act(|s| disputes::make(s, charge, amount, warning, reason)))
+    }
+
     /// The disputed money and the fee are withdrawn; an inquiry becomes a dispute by it.
     #[track_caller]
     pub fn withdraw_funds(&self, dispute: &str) -> Value {

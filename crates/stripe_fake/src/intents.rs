@@ -97,7 +97,7 @@ pub(crate) fn create(s: &mut State, p: &Params) -> Answer {
         intent["status"] = json!("requires_confirmation");
         s.put(&intent);
         if p.yes("confirm") {
-            return attempt_for_api(s, intent, &method, p.yes("off_session"));
+            return attempt_for_api(s, intent, &method, nobody_there(p));
         }
     }
     s.put(&intent);
@@ -129,6 +129,11 @@ fn usable(s: &mut State, id: &str, customer: &Value) -> Answer {
         return Err(ApiError::bad("payment_method", message).code("resource_missing"));
     }
     Ok(method)
+}
+
+/// Whether a card that wants its owner is declined.
+fn nobody_there(p: &Params) -> bool {
+    p.yes("off_session") || p.yes("error_on_requires_action")
 }
 
 /// An attempt whose failure is told as an error of the request.
@@ -219,7 +224,7 @@ pub(crate) fn confirm(s: &mut State, id: &str, p: &Params) -> Answer {
         return Err(ApiError::refused("payment_intent_unexpected_state", message));
     };
     let method = usable(s, &method, &intent["customer"])?;
-    attempt_for_api(s, intent, &method, p.yes("off_session"))
+    attempt_for_api(s, intent, &method, nobody_there(p))
 }
 
 pub(crate) fn cancel(s: &mut State, id: &str, p: &Params) -> Answer {

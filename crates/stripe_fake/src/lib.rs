@@ -21,6 +21,7 @@ mod fraud;
 mod http;
 mod identity;
 mod intents;
+mod known;
 mod lists;
 mod methods;
 mod pages;

@@ -4,12 +4,13 @@ use crate::error::ApiError;
 use crate::params::Params;
 use crate::state::{Answer, State};
 use crate::{
-    accounts, balance, charges, checkout, customers, disputes, fraud, identity, intents, methods, payouts,
-    portal, refunds, transfers,
+    accounts, balance, charges, checkout, customers, disputes, fraud, identity, intents, known, methods,
+    payouts, portal, refunds, transfers,
 };
 
 /// Answers a request.
 pub(crate) fn dispatch(s: &mut State, method: &str, path: &[&str], p: &Params) -> Answer {
+    known::check(method, path, p)?;
     match path.first().copied().unwrap_or_default() {
         "customers" | "checkout" | "payment_intents" | "payment_methods" => paying(s, method, path, p),
         "accounts"

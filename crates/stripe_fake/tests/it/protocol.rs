@@ -42,6 +42,8 @@ async fn errors_say_what_is_wrong() {
     assert_eq!(unknown.error("message"), "No such charge: 'ch_no'");
     let nowhere = get(&fake, "nothing", "").await;
     assert_eq!(nowhere.status, 404);
+    let misspelt = post(&fake, "refunds", "chrage=ch_1").await;
+    assert_eq!((misspelt.error("code"), misspelt.error("param")), ("parameter_unknown", "chrage"));
     let number = post(&fake, "payment_intents", "currency=usd&amount=ten").await;
     assert_eq!((number.status, number.error("code")), (400, "parameter_invalid_integer"));
 }
