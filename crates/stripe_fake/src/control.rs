@@ -234,7 +234,10 @@ impl StripeFake {
     #[must_use]
     #[track_caller]
     pub fn session(&self, id: &str) -> Value {
-        must(self.lock().get("checkout.session", id))
+        self.act(|s| {
+            checkout::expire_due(s);
+            s.get("checkout.session", id)
+        })
     }
 
     /// Any object as it is: `charge`, `payment_intent`, `refund`, `dispute`, `transfer`, `payout`, `account` … by its id.
@@ -266,7 +269,9 @@ impl StripeFake {
     /// The events so far, oldest first.
     #[must_use]
     pub fn events(&self) -> Vec<Value> {
-        self.lock().events.clone()
+        let mut state = self.lock();
+        checkout::expire_due(&mut state);
+        state.events.clone()
     }
 
     /// The transfers so far, oldest first.

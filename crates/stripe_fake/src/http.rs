@@ -22,6 +22,9 @@ use crate::{StripeFake, checkout, lists, pages, route};
 /// The most a request may have.
 const MOST_BYTES: usize = 1 << 20;
 
+/// How long an idempotency key is remembered.
+const KEY_SECS: i64 = 24 * 60 * 60;
+
 /// A request as it came in.
 #[derive(Clone, Debug)]
 pub struct Recorded {
@@ -48,6 +51,7 @@ pub(crate) struct Stored {
     status: u16,
     body: Value,
     request: String,
+    at: i64,
 }
 
 /// The connection ends without an answer.
@@ -175,7 +179,9 @@ impl Call {
         }
         let key = self.recorded.idempotency_key.clone().filter(|_| self.recorded.method == "POST");
         let slot = key.clone().map(|key| (self.recorded.account.clone().unwrap_or_default(), key));
-        if let Some(stored) = slot.as_ref().and_then(|slot| state.stored.get(slot)) {
+        if let Some(stored) = slot.as_ref().and_then(|slot| state.stored.get(slot))
+            && state.now() - stored.at < KEY_SECS
+        {
             return match self.same(stored) {
                 Ok(()) => self.respond(stored.status, &stored.body, &id, Some(&stored.request)),
                 Err(error) => self.respond(error.status, &error.json(&id), &id, None),
@@ -197,9 +203,10 @@ impl Call {
         };
         if let (Some(slot), true) = (slot, kept) {
             let Recorded { method, path, params, .. } = self.recorded.clone();
+            let at = state.now();
             state.stored.insert(
                 slot,
-                Stored { method, path, params, status, body: body.clone(), request: id.clone() },
+                Stored { method, path, params, status, body: body.clone(), request: id.clone(), at },
             );
         }
         self.respond(status, &body, &id, None)

@@ -3,7 +3,7 @@
 //! A [`StripeFake`] listens on a port of its own and answers as Stripe's public documentation says Stripe does: forms,
 //! errors, idempotency keys, lists, expansion, events. What people, banks and Stripe itself do is done by the handle:
 //! [`StripeFake::pay`], [`StripeFake::dispute`], [`StripeFake::verify`] … ([`control`]). What goes wrong on the way is
-//! [`StripeFake::fail_next`]. Webhooks go out when they are asked for, or at once, or as a storm.
+//! [`StripeFake::fail_next`]. A key of idempotency is forgotten after a day of the fake's clock, as Stripe may do. Webhooks go out when they are asked for, or at once, or as a storm.
 
 #![recursion_limit = "512"]
 

@@ -95,7 +95,10 @@ async fn payouts_arrive_or_come_back() {
     fake.send_payout(&automatic);
     assert_eq!(fake.settle_payout(&automatic, true)["status"], "paid");
     let listed = ask(&fake, "GET", "payouts", "status=paid", &header).await.unwrap();
-    assert_eq!(listed.ids(), [automatic]);
+    assert_eq!(listed.ids(), [automatic.as_str()]);
+    let fetched = ask(&fake, "GET", &format!("payouts/{automatic}"), "", &header).await.unwrap();
+    assert_eq!(fetched.body["automatic"], true);
+    assert_eq!(get(&fake, &format!("payouts/{automatic}"), "").await.status, 404);
     assert_eq!(get(&fake, "payouts", "").await.ids().len(), 0);
     let balance = ask(&fake, "GET", "balance", "", &header).await.unwrap();
     assert_eq!(balance.body["available"][0]["amount"], 0);

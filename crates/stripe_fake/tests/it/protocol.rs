@@ -63,6 +63,9 @@ async fn a_key_gives_the_first_answer_again() {
     let elsewhere = ask(&fake, "POST", "refunds", "email=a@b.test", &key).await.unwrap();
     assert_eq!((elsewhere.status, elsewhere.error("type")), (400, "idempotency_error"));
     assert_eq!(fake.all("customer").len(), 1);
+    fake.advance(24 * 60 * 60);
+    let forgotten = ask(&fake, "POST", "customers", "email=a@b.test", &key).await.unwrap();
+    assert_ne!(forgotten.body["id"], first.body["id"]);
 
     // Wrong parameters are not remembered, a card's refusal is.
     let key = [("idempotency-key", "k2")];
