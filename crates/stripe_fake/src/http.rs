@@ -193,8 +193,10 @@ impl Call {
         let mut answer = self.dispatch(state, &params);
         state.request = None;
         if let Ok(object) = &mut answer
-            && let Err(error) = lists::expand(state, &params, object)
+            && let Err(mut error) = lists::expand(state, &params, object)
         {
+            // The endpoint has done its work, so a key must not do it again.
+            error.kept = true;
             answer = Err(error);
         }
         let (status, body, kept) = match answer {

@@ -79,6 +79,17 @@ async fn a_key_gives_the_first_answer_again() {
 }
 
 #[tokio::test]
+async fn a_key_holds_though_a_field_cannot_be_expanded() {
+    let fake = StripeFake::start();
+    let key = [("idempotency-key", "k")];
+    for _ in 0..2 {
+        let answer = ask(&fake, "POST", "customers", "email=a@b.test&expand[]=nonsense", &key).await.unwrap();
+        assert_eq!(answer.status, 400);
+    }
+    assert_eq!(fake.all("customer").len(), 1);
+}
+
+#[tokio::test]
 async fn lists_are_pages_newest_first() {
     let fake = StripeFake::start();
     fake.set_clock(|| 1_000_000);
