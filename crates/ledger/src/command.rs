@@ -112,6 +112,8 @@ pub enum TransferKind {
     Owed,
     /// A debt was paid.
     Repaid,
+    /// What had been taken back was given back: a refund failed.
+    GivenBack,
 }
 
 impl TransferKind {
@@ -128,6 +130,7 @@ impl TransferKind {
             Self::TakenBack => 7,
             Self::Owed => 8,
             Self::Repaid => 9,
+            Self::GivenBack => 10,
         }
     }
 
@@ -144,6 +147,7 @@ impl TransferKind {
             7 => Self::TakenBack,
             8 => Self::Owed,
             9 => Self::Repaid,
+            10 => Self::GivenBack,
             _ => return None,
         })
     }
@@ -172,6 +176,7 @@ impl TransferKind {
             Self::TakenBack => "taken_back",
             Self::Owed => "owed",
             Self::Repaid => "repaid",
+            Self::GivenBack => "given_back",
         }
     }
 }

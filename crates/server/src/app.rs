@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use axum::http::HeaderValue;
 use db::{Db, DbError, OpenOptions};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use types::id::IdGenerator;
@@ -13,9 +14,10 @@ use types::rng::{Random, SystemRandom};
 use types::time::{Clock, SystemClock};
 
 use crate::accounts::api_keys::KeyCache;
-use crate::config::{Config, ConfigError, Package, Store, shown};
+use crate::config::{Config, ConfigError, Package, ProviderName, Store, shown};
 use crate::identity::provider::IdentityProvider;
 use crate::identity::sandbox::Sandbox as SandboxIdentity;
+use crate::identity::stripe::StripeIdentity;
 use crate::islands::registry::Registry;
 use crate::jobs::commit::{self, Committer, Queued};
 use crate::jobs::live::LiveJobs;
@@ -24,8 +26,10 @@ use crate::live::Live;
 use crate::mail::{self, Mail};
 use crate::marketplace::{Marketplace, Workload, store as market_store};
 use crate::nodes::{Claim, Node};
+use crate::providers::stripe::Stripe;
 use crate::purchases::provider::PaymentProvider;
 use crate::purchases::sandbox::Sandbox as SandboxPayments;
+use crate::purchases::stripe::StripePayments;
 use crate::telemetry::Metrics;
 use crate::{MIGRATIONS, secrets};
 
@@ -58,6 +62,10 @@ pub struct App {
     pub identity: Arc<dyn IdentityProvider>,
     /// The identity sandbox, while it is in use: its page.
     pub sandbox_identity: Option<Arc<SandboxIdentity>>,
+    /// The connection to Stripe, when anything goes through it.
+    pub stripe: Option<Arc<Stripe>>,
+    /// What pages may load and where their forms may lead.
+    pub policy: HeaderValue,
     /// What the sandbox providers sign their webhooks with.
     pub sandbox_secret: String,
     /// The books of all Cargos.
@@ -105,6 +113,52 @@ pub enum StartError {
     /// Anything else, as a sentence that says what to do.
     #[error("{0}")]
     Refused(String),
+}
+
+/// Who stands behind the provider traits.
+struct Providers {
+    stripe: Option<Arc<Stripe>>,
+    payments: Arc<dyn PaymentProvider>,
+    sandbox_payments: Option<Arc<SandboxPayments>>,
+    identity: Arc<dyn IdentityProvider>,
+    sandbox_identity: Option<Arc<SandboxIdentity>>,
+}
+
+impl Providers {
+    fn build(
+        config: &Config,
+        db: &Db,
+        clock: &Arc<dyn Clock>,
+        random: &Arc<dyn Random>,
+    ) -> Result<Self, StartError> {
+        let stripe = if config.uses_stripe() {
+            let stripe = Stripe::new(&config.stripe);
+            Some(Arc::new(
+                stripe.map_err(|error| StartError::Refused(format!("Stripe cannot be used: {error}")))?,
+            ))
+        } else {
+            None
+        };
+        let connection = |name: ProviderName| stripe.clone().filter(|_| name == ProviderName::Stripe);
+        let (db, clock, random) = (db.clone(), Arc::clone(clock), Arc::clone(random));
+        let public_url = config.public_url();
+        let (payments, sandbox_payments): (Arc<dyn PaymentProvider>, _) =
+            if let Some(stripe) = connection(config.payments.provider) {
+                (Arc::new(StripePayments { stripe, clock: Arc::clone(&clock) }), None)
+            } else {
+                let (db, clock, random) = (db.clone(), Arc::clone(&clock), Arc::clone(&random));
+                let sandbox = Arc::new(SandboxPayments { db, clock, random, public_url: public_url.clone() });
+                (Arc::clone(&sandbox) as Arc<dyn PaymentProvider>, Some(sandbox))
+            };
+        let (identity, sandbox_identity): (Arc<dyn IdentityProvider>, _) =
+            if let Some(stripe) = connection(config.identity.provider) {
+                (Arc::new(StripeIdentity { stripe }), None)
+            } else {
+                let sandbox = Arc::new(SandboxIdentity { db, clock, random, public_url });
+                (Arc::clone(&sandbox) as Arc<dyn IdentityProvider>, Some(sandbox))
+            };
+        Ok(Self { stripe, payments, sandbox_payments, identity, sandbox_identity })
+    }
 }
 
 /// The queue that feeds the committer.
@@ -201,20 +255,8 @@ impl App {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let sandbox_secret = secrets::new(&*random, "whsec_");
-        let payments = Arc::new(SandboxPayments {
-            db: db.clone(),
-            clock: Arc::clone(&clock),
-            random: Arc::clone(&random),
-            secret: sandbox_secret.clone(),
-            public_url: config.public_url(),
-        });
-        let identity = Arc::new(SandboxIdentity {
-            db: db.clone(),
-            clock: Arc::clone(&clock),
-            random: Arc::clone(&random),
-            secret: sandbox_secret.clone(),
-            public_url: config.public_url(),
-        });
+        let policy = crate::router::content_policy(&config);
+        let providers = Providers::build(&config, &db, &clock, &random)?;
         let (committer, queue) = commit::channel();
         let app = Self {
             packages: config.packages()?,
@@ -230,10 +272,12 @@ impl App {
             db,
             clock,
             random,
-            payments: Arc::clone(&payments) as Arc<dyn PaymentProvider>,
-            sandbox_payments: Some(payments),
-            identity: Arc::clone(&identity) as Arc<dyn IdentityProvider>,
-            sandbox_identity: Some(identity),
+            payments: providers.payments,
+            sandbox_payments: providers.sandbox_payments,
+            identity: providers.identity,
+            sandbox_identity: providers.sandbox_identity,
+            stripe: providers.stripe,
+            policy,
             sandbox_secret,
             islands: Registry::default(),
             jobs: LiveJobs::default(),

@@ -4,9 +4,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use db::{Db, DbError, Tx, params};
-use ledger::Hold;
 use ledger::audit::{Check, Finding, Position};
+use ledger::{Hold, system};
 use types::id::Id;
+use types::money::MicroCredits;
 use types::time::{SECOND_MS, Timestamp};
 
 const CHECKS: &[Check] = &[
@@ -91,6 +92,8 @@ const CHECKS: &[Check] = &[
     },
 ];
 
+/// The lot a hold freezes.
+const FROZEN: &str = "SELECT frozen, disputed_cents FROM purchases WHERE freeze_id = $1";
 const ATTEMPT: &str =
     "SELECT a.state, a.price, j.state FROM attempts a JOIN jobs j ON j.id = a.job_id WHERE a.id = $1";
 /// Holds looked up at a time.
@@ -113,6 +116,8 @@ pub async fn run(db: &Db, progress: Arc<dyn Fn(&str) + Send + Sync>) -> Result<V
         for some in open.chunks(AT_ONCE) {
             findings.extend(check_open(tx, some).await?);
         }
+        progress("credits sold are credits paid for");
+        findings.extend(check_sales(tx).await?);
         Ok(findings)
     })
     .await
@@ -145,10 +150,21 @@ pub async fn books(db: &Db) -> Result<Books, DbError> {
 async fn check_open(tx: &mut Tx<'_>, holds: &[Hold]) -> Result<Vec<Finding>, DbError> {
     let mut findings = Vec::new();
     let rows = tx.query_many(ATTEMPT, holds.iter().map(|hold| params![hold.id])).await?;
-    for (hold, row) in holds.iter().zip(rows) {
+    let frozen = tx.query_many(FROZEN, holds.iter().map(|hold| params![hold.id])).await?;
+    for ((hold, row), frozen) in holds.iter().zip(rows).zip(frozen) {
         let mut add = |invariant, what: &str, meaning| {
             findings.push(Finding { invariant, what: format!("{what}: hold {}", hold.id.get()), meaning });
         };
+        if let Some(frozen) = frozen {
+            if frozen.get::<MicroCredits>(0)? != hold.amount || frozen.get::<i64>(1)? == 0 {
+                add(
+                    "I7",
+                    "a disputed lot is not what is frozen",
+                    "Credits are stuck, or a dispute freezes too little.",
+                );
+            }
+            continue;
+        }
         let Some(row) = row else {
             add("I7", "an open hold belongs to no attempt", "Credits are stuck until the hold expires.");
             continue;
@@ -177,6 +193,19 @@ async fn check_open(tx: &mut Tx<'_>, holds: &[Hold]) -> Result<Vec<Finding>, DbE
         }
     }
     Ok(findings)
+}
+
+/// What the network has sold is what purchases were granted and not taken back (I4).
+async fn check_sales(tx: &mut Tx<'_>) -> Result<Option<Finding>, DbError> {
+    let granted = "SELECT CAST(coalesce(sum(credits * 1000000 - taken), 0) AS BIGINT) FROM purchases
+                   WHERE state = 'granted'";
+    let granted: MicroCredits = tx.query_one(granted, &[]).await?.get(0)?;
+    let sold = ledger::balance(tx, system::sales()).await?.posted.negated();
+    Ok((granted != sold).then(|| Finding {
+        invariant: "I4",
+        what: format!("purchases were granted {granted} credits, and {sold} were sold"),
+        meaning: "Credits were granted without a purchase, twice, or not at all.",
+    }))
 }
 
 /// The incremental audit of a running server.

@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::jobs::Job;
 use crate::live::{self, Happening};
 use crate::nodes::{Beat, Watch};
-use crate::providers::{sandbox, signature};
+use crate::providers::{events, sandbox, signature};
 use crate::{accounts, audit, islands, jobs, marketplace, nodes, purchases, web};
 
 /// Starts them all. They end when the program stops.
@@ -27,7 +27,16 @@ pub fn start(app: &Arc<App>, router: &Router) {
         jobs::recover::end_forgotten_once(&app).await
     });
     every(app, "reconcile purchases", Duration::from_secs(30), |app| async move {
-        purchases::reconcile_once(&app).await
+        purchases::reconcile_once(&app).await?;
+        purchases::refunds::make_once(&app).await?;
+        purchases::reversals::refreeze_once(&app).await?;
+        events::retry_once(&app).await
+    });
+    every(app, "compare with the provider", Duration::from_secs(900), |app| async move {
+        if let Err(error) = purchases::reconcile::once(&app).await {
+            tracing::warn!(%error, "the provider's books could not be compared with ours");
+        }
+        Ok(())
     });
     every(
         app,

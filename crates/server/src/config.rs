@@ -26,6 +26,7 @@ pub struct Config {
     pub mail: Mail,
     pub payments: Provider,
     pub identity: Provider,
+    pub stripe: Stripe,
     pub credits: CreditsConfig,
     pub market: Market,
     pub limits: Limits,
@@ -93,6 +94,30 @@ pub struct Provider {
 pub enum ProviderName {
     /// Ours, for trying out and for tests.
     Sandbox,
+    /// Stripe.
+    Stripe,
+}
+
+/// `[stripe]`.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml explains each key")]
+pub struct Stripe {
+    #[serde(serialize_with = "hidden")]
+    pub secret_key: String,
+    #[serde(serialize_with = "all_hidden")]
+    pub webhook_secrets: Vec<String>,
+    pub api_base: String,
+}
+
+impl Stripe {
+    /// Where Stripe's pages are, as a browser's policy names them.
+    #[must_use]
+    pub fn pages(&self) -> String {
+        let base = self.api_base.trim_end_matches('/');
+        // Stripe's own pages are on other hosts than its API, those of a stand-in on the same.
+        if base.ends_with(".stripe.com") { "https://*.stripe.com".to_owned() } else { base.to_owned() }
+    }
 }
 
 /// `[credits]`.
@@ -289,10 +314,43 @@ impl Config {
         })
     }
 
+    /// Whether anything goes through Stripe.
+    #[must_use]
+    pub fn uses_stripe(&self) -> bool {
+        self.payments.provider == ProviderName::Stripe || self.identity.provider == ProviderName::Stripe
+    }
+
+    /// What is chosen must be configured: nothing is ever faked silently.
+    fn check_stripe(&self) -> Result<(), ConfigError> {
+        let refuse = |text: &str| Err(ConfigError(text.to_owned()));
+        let stripe = &self.stripe;
+        if !stripe.api_base.starts_with("https://") && !stripe.api_base.starts_with("http://") {
+            return refuse("stripe.api_base must begin with https:// (or http:// for a stand-in)");
+        }
+        if !self.uses_stripe() {
+            return Ok(());
+        }
+        if stripe.secret_key.is_empty() {
+            return refuse(
+                "Stripe is chosen as a provider, so stripe.secret_key must be set: the key that begins with sk_ or rk_, from Stripe's dashboard under Developers, API keys",
+            );
+        }
+        if !["sk_", "rk_"].iter().any(|prefix| stripe.secret_key.starts_with(prefix)) {
+            return refuse("stripe.secret_key must be a secret key (sk_...) or a restricted one (rk_...)");
+        }
+        if stripe.webhook_secrets.is_empty() || stripe.webhook_secrets.iter().any(String::is_empty) {
+            return refuse(
+                "Stripe is chosen as a provider, so stripe.webhook_secrets must have the signing secret (whsec_...) of the webhook endpoint, from Stripe's dashboard under Developers, Webhooks",
+            );
+        }
+        Ok(())
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         let refuse = |text: &str| Err(ConfigError(text.to_owned()));
         self.packages()?;
         self.store()?;
+        self.check_stripe()?;
         if self.market.fee_percent > 100 {
             return refuse("market.fee_percent must be between 0 and 100");
         }
@@ -363,6 +421,20 @@ pub fn shown(url: &str) -> String {
             format!("{scheme}://{place}?{}", options.split('&').map(hide).collect::<Vec<_>>().join("&"))
         }
         None => format!("{scheme}://{place}"),
+    }
+}
+
+fn hidden<S: serde::Serializer>(secret: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(if secret.is_empty() { "" } else { "***" })
+}
+
+fn all_hidden<S: serde::Serializer>(secrets: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(secrets.iter().map(|_| "***"))
+}
+
+impl std::fmt::Debug for Stripe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stripe").field("api_base", &self.api_base).finish_non_exhaustive()
     }
 }
 
@@ -466,6 +538,14 @@ mod tests {
             ("[market]\nfee = 1", "fee"),
             ("[market]\nfee_percent = 101", "market.fee_percent"),
             ("[payments]\nprovider = \"paypal\"", "paypal"),
+            ("[payments]\nprovider = \"stripe\"", "stripe.secret_key"),
+            ("[identity]\nprovider = \"stripe\"", "stripe.secret_key"),
+            ("[payments]\nprovider = \"stripe\"\n[stripe]\nsecret_key = \"pk_test_1\"", "stripe.secret_key"),
+            (
+                "[payments]\nprovider = \"stripe\"\n[stripe]\nsecret_key = \"sk_test_1\"",
+                "stripe.webhook_secrets",
+            ),
+            ("[stripe]\napi_base = \"api.stripe.com\"", "stripe.api_base"),
             ("[database]\nurl = \"mysql://x\"", "database.url"),
             ("[database]\nurl = \"sqlite:\"", "database.url"),
             ("[database]\nurl = \"postgres://\"", "database.url"),

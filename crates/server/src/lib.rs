@@ -54,6 +54,11 @@ pub const MIGRATIONS: &[MigrationSet] = &[
                 sqlite: include_str!("../migrations/sqlite/0004_room.sql"),
                 postgres: include_str!("../migrations/postgres/0004_room.sql"),
             },
+            Migration {
+                name: "lots, refunds, disputes, events of providers",
+                sqlite: include_str!("../migrations/sqlite/0006_payments.sql"),
+                postgres: include_str!("../migrations/postgres/0006_payments.sql"),
+            },
         ],
     },
 ];

@@ -19,6 +19,7 @@ use crate::api::{
     webhooks, workloads,
 };
 use crate::app::App;
+use crate::config::Config;
 use crate::error::ApiError;
 use crate::web;
 
@@ -31,6 +32,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .nest("/api/v1", api().merge(openai()))
         .nest("/v1", openai())
         .route("/webhooks/sandbox", post(webhooks::sandbox))
+        .route("/webhooks/stripe", post(webhooks::stripe))
         .route("/health", get(health::health))
         .route("/ready", get(health::ready))
         .route("/metrics", get(health::metrics))
@@ -107,7 +109,7 @@ async fn outermost(State(app): State<Arc<App>>, request: Request, next: Next) ->
     if response.status().is_client_error() || response.status().is_server_error() {
         response = explain(&app, response, &headers, id, for_program).await;
     }
-    add_headers(&mut response, id);
+    add_headers(&mut response, &app.policy, id);
     let status = response.status().as_u16().to_string();
     metrics::counter!("archipelago_http_requests_total", "route" => route.clone(), "status" => status)
         .increment(1);
@@ -153,19 +155,29 @@ async fn explain(
     Response::from_parts(parts, Body::from(body))
 }
 
-fn add_headers(response: &mut Response, id: RequestId) {
-    const POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; style-src 'self'; script-src 'self'; \
-        connect-src 'self'; frame-ancestors 'none'; form-action 'self'; base-uri 'none'; object-src 'none'";
+/// What pages may load and where their forms may lead: to us, and through us to the pages of the providers.
+#[must_use]
+pub fn content_policy(config: &Config) -> HeaderValue {
+    let forms =
+        if config.uses_stripe() { format!("'self' {}", config.stripe.pages()) } else { "'self'".to_owned() };
+    let policy = format!(
+        "default-src 'self'; img-src 'self' data: blob:; style-src 'self'; script-src 'self'; connect-src 'self'; \
+         frame-ancestors 'none'; form-action {forms}; base-uri 'none'; object-src 'none'"
+    );
+    HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'self'"))
+}
+
+fn add_headers(response: &mut Response, policy: &HeaderValue, id: RequestId) {
     let headers = response.headers_mut();
     let mut set = |name: &'static str, value: &'static str| {
         headers.entry(HeaderName::from_static(name)).or_insert(HeaderValue::from_static(value));
     };
-    set("content-security-policy", POLICY);
     set("x-content-type-options", "nosniff");
     set("x-frame-options", "DENY");
     set("referrer-policy", "same-origin");
     set("permissions-policy", "camera=(), microphone=(), geolocation=()");
     set("cross-origin-opener-policy", "same-origin");
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert_with(|| policy.clone());
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         headers.insert(HeaderName::from_static("x-request-id"), value);
     }

@@ -65,5 +65,7 @@ fn purchase_json(purchase: &Purchase) -> Value {
         "credits": purchase.credits.get(), "amount_cents": purchase.amount.get(), "currency": purchase.currency,
         "state": purchase.state.name(), "checkout_url": purchase.checkout_url,
         "created_at": purchase.created_at, "granted_at": purchase.granted_at,
+        "standing": purchase.standing_name(), "refunded_cents": purchase.lot.standing.refunded.get(),
+        "taken_back": purchase.lot.taken, "frozen": purchase.lot.frozen,
     })
 }

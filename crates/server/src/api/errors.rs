@@ -105,7 +105,11 @@ impl From<ExportError> for ApiError {
 
 impl From<ProviderError> for ApiError {
     fn from(error: ProviderError) -> Self {
-        tracing::error!(%error, "a provider did not answer");
+        tracing::error!(%error, "a provider did not do what was asked");
+        if let ProviderError::Declined { message, reason, .. } = error {
+            return Self::new(StatusCode::PAYMENT_REQUIRED, "card_declined", sentence(&message))
+                .with("reason", reason);
+        }
         Self::unavailable(
             "The provider could not be reached. Nothing was charged; please try again in a minute.",
         )

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use super::extract::unreadable;
 use crate::app::App;
 use crate::error::ApiError;
-use crate::{identity, purchases};
+use crate::providers::events::{self, ProviderEvent};
+use crate::providers::{self, SignatureError};
 
 /// `POST /webhooks/sandbox`.
 ///
@@ -24,20 +25,51 @@ pub async fn sandbox(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, ApiError> {
+    let secrets = std::slice::from_ref(&app.sandbox_secret);
+    let body = signed(&app, secrets, &headers, "sandbox-signature", body)?;
+    take(app, providers::sandbox::read_event(&body)).await
+}
+
+/// `POST /webhooks/stripe`.
+///
+/// # Errors
+/// 400 for a bad signature, 404 when Stripe is not in use, 5xx when it could not be stored.
+pub async fn stripe(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Value>, ApiError> {
+    if app.stripe.is_none() {
+        return Err(ApiError::not_found("webhook: Stripe is not in use here"));
+    }
+    let body = signed(&app, &app.config.stripe.webhook_secrets, &headers, "stripe-signature", body)?;
+    take(app, providers::stripe::webhook::read(&body)).await
+}
+
+/// The body, if it is signed.
+fn signed(
+    app: &App,
+    secrets: &[String],
+    headers: &HeaderMap,
+    name: &str,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Bytes, ApiError> {
     let body = body.map_err(unreadable)?;
-    let signature = headers.get("sandbox-signature").and_then(|value| value.to_str().ok());
-    let event = app.payments.webhook(signature, &body).map_err(|error| {
-        tracing::warn!(%error, "a webhook was refused");
-        ApiError::new(StatusCode::BAD_REQUEST, "bad_signature", format!("Refused: {error}."))
-    })?;
+    let signature = headers.get(name).and_then(|value| value.to_str().ok());
+    providers::verify(secrets, signature, &body, app.clock.now()).map_err(refused)?;
+    Ok(body)
+}
+
+async fn take(app: Arc<App>, event: Result<ProviderEvent, SignatureError>) -> Result<Json<Value>, ApiError> {
+    let event = event.map_err(refused)?;
     // To the end, even if the provider hangs up: what is written must also be told to the pages.
-    let handled = tokio::spawn(async move {
-        if event.kind.starts_with("identity.") {
-            identity::read(&app, &event.session).await.map_err(ApiError::from)
-        } else {
-            purchases::receive(&app, event).await.map_err(ApiError::from)
-        }
-    });
+    let handled = tokio::spawn(async move { events::receive(&app, event).await });
     handled.await.unwrap_or_else(|_| Err(ApiError::unavailable("The webhook could not be handled.")))?;
     Ok(Json(json!({"received": true})))
+}
+
+fn refused(error: SignatureError) -> ApiError {
+    tracing::warn!(%error, "a webhook was refused");
+    metrics::counter!("archipelago_webhooks_refused_total").increment(1);
+    ApiError::new(StatusCode::BAD_REQUEST, "bad_signature", format!("Refused: {error}."))
 }

@@ -11,6 +11,7 @@ use types::money::MicroCredits;
 use types::rng::SystemRandom;
 use types::time::{Clock, SystemClock};
 
+use super::money::{self, EventsCommand, ReconcileArgs, RefundArgs};
 use super::{CliError, print};
 use crate::accounts::api_keys::{self, KeyError, KeyRequest, LimitChange, Scopes};
 use crate::accounts::{self, NewUser, User, normalise_email};
@@ -47,6 +48,31 @@ pub enum AdminCommand {
     IslandToken(IslandCommand),
     /// Print the whole statement of a user, newest first.
     Statement(StatementArgs),
+    /// Show the purchases of a user, newest first.
+    Purchases {
+        /// The user's address.
+        #[arg(long)]
+        email: String,
+    },
+    /// Refund a purchase, or part of it: money back through the provider, credits back through the ledger.
+    Refund(RefundArgs),
+    /// Compare the provider's books with ours, to the cent.
+    Reconcile(ReconcileArgs),
+    /// Webhooks of providers, as they came.
+    #[command(subcommand)]
+    Events(EventsCommand),
+    /// Freeze a user's wallet: it can receive credits, not spend them.
+    Freeze {
+        /// The user's address.
+        #[arg(long)]
+        email: String,
+    },
+    /// Thaw a frozen wallet.
+    Thaw {
+        /// The user's address.
+        #[arg(long)]
+        email: String,
+    },
 }
 
 /// Which statement, and how.
@@ -77,6 +103,12 @@ pub enum UserCommand {
     },
     /// Show a user.
     Show {
+        /// The address.
+        #[arg(long)]
+        email: String,
+    },
+    /// Erase what is known of who a user is, here and at the provider, because they ask for it.
+    ForgetIdentity {
         /// The address.
         #[arg(long)]
         email: String,
@@ -167,12 +199,22 @@ async fn perform(
         AdminCommand::IslandToken(IslandCommand::Create { email, name }) => {
             create_token(&app, &email, &name).await
         }
+        AdminCommand::User(UserCommand::ForgetIdentity { email }) => {
+            money::forget_identity(&app, &email).await
+        }
+        AdminCommand::Purchases { email } => money::list(&app, &email).await,
+        AdminCommand::Refund(wanted) => money::refund(&app, &wanted).await,
+        AdminCommand::Reconcile(wanted) => money::compare(&app, &wanted).await,
+        AdminCommand::Events(command) => money::events(&app, command).await,
+        AdminCommand::Freeze { email } => money::freeze(&app, &email, true).await,
+        AdminCommand::Thaw { email } => money::freeze(&app, &email, false).await,
         AdminCommand::Statement(wanted) => return statement(&app, &wanted, json).await,
     }?;
     print(&if json { answer.to_string() } else { sentence })
 }
 
-type Answer = Result<(Value, String), CliError>;
+/// What a command answers: for programs, and for people.
+pub type Answer = Result<(Value, String), CliError>;
 
 async fn create_user(app: &App, email: &str, verified: bool) -> Answer {
     let email = address(email)?;
@@ -200,10 +242,12 @@ async fn show(app: &App, user: &User) -> Answer {
     let balance = credits::balance(app, user.wallet).await?;
     let earnings = credits::balance(app, user.earnings).await?;
     let verification = identity::state(app, user.id).await?;
+    let namesakes = identity::namesakes(app, user.id).await?;
     let answer = json!({
         "id": user.id, "email": user.email, "name": user.name, "created_at": user.created_at,
         "credits": balance.available(), "held": balance.held, "posted": balance.posted,
-        "earnings": earnings.available(), "frozen": balance.frozen, "verification": verification.name(),
+        "earnings": earnings.available(), "frozen": balance.frozen, "debt": balance.debt,
+        "verification": verification.name(), "verified_by_the_same_name": namesakes,
     });
     let sentence = format!(
         "{} ({}): {} credits available, {} held, {} earned; {}.",
@@ -313,7 +357,8 @@ async fn statement(app: &App, wanted: &StatementArgs, json: bool) -> Result<(), 
     Ok(out.flush()?)
 }
 
-async fn user(app: &App, email: &str) -> Result<User, CliError> {
+/// The user with this address.
+pub async fn user(app: &App, email: &str) -> Result<User, CliError> {
     let email = address(email)?;
     let key = email.clone();
     let found =

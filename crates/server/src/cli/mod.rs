@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod migrate;
+pub mod money;
 pub mod serve;
 
 use std::io::{IsTerminal, Write};

@@ -17,11 +17,14 @@ use types::time::{Clock, SystemClock};
 
 use crate::app::{App, StartError, lock_data_dir, open_database};
 use crate::config::{Config, ConfigError};
+use crate::providers::ProviderError;
 use crate::{background, demo, jobs, nodes, router, telemetry};
 
 /// How long a client may take to send the head of a request, or be silent between two. Longer than existing clients keep
 /// a connection for its next use.
 const HEAD: Duration = Duration::from_secs(75);
+/// How long the start waits for Stripe.
+const ASKING: Duration = Duration::from_secs(10);
 /// How long running requests may take to end after a signal.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -59,6 +62,7 @@ pub async fn run(mut config: Config, demo: bool) -> Result<(), StartError> {
     let claim = nodes::claim(&db, &config, &SystemRandom, SystemClock.now()).await?;
     tracing::info!(node = claim.node.number, "this is coordinator {} of its database", claim.node.number);
     let (app, queue) = App::build(config, db, claim, demo, metrics).await?;
+    ask_stripe(&app).await?;
     tokio::spawn(supervise(jobs::commit::run(Arc::clone(&app), queue)));
     // Recovery may take longer than the others wait for a sign of life.
     background::keep_node(&app);
@@ -70,6 +74,28 @@ pub async fn run(mut config: Config, demo: bool) -> Result<(), StartError> {
     }
     announce(&app);
     serve(&app, listener, router).await
+}
+
+/// Finds out whether Stripe takes our key. A key it refuses is the operator's to mend before anybody buys; that it cannot be
+/// reached may pass.
+async fn ask_stripe(app: &App) -> Result<(), StartError> {
+    let Some(stripe) = &app.stripe else { return Ok(()) };
+    match timeout(ASKING, stripe.check()).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(ProviderError::Refused { status: 401, message })) => Err(StartError::Refused(format!(
+            "Stripe refuses stripe.secret_key: {message} Copy the secret key from Stripe's dashboard under Developers, API keys."
+        ))),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "Stripe does not answer as it should; purchases fail until it does. Is stripe.api_base right?");
+            Ok(())
+        }
+        Err(_) => {
+            tracing::error!(
+                "Stripe at stripe.api_base does not answer in time; purchases fail until it does"
+            );
+            Ok(())
+        }
+    }
 }
 
 /// Accepts connections until a signal, each with limits on what a slow or idle client can hold on to.

@@ -72,6 +72,27 @@ pub async fn statement(
     app.db.read("statement", page).await
 }
 
+/// Freezes a user's wallet, or thaws it.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn freeze(app: &App, user: &User, frozen: bool) -> Result<(), DbError> {
+    let (account, now) = (user.wallet, app.clock.now());
+    let balances = app
+        .db
+        .tx("freeze", async move |tx| {
+            let submitted = ledger::submit(tx, &[Command::Freeze { account, frozen }], now).await?;
+            for outcome in submitted.outcomes {
+                outcome
+                    .map_err(|refusal| DbError::Other(format!("the wallet cannot be frozen: {refusal}")))?;
+            }
+            Ok::<_, DbError>(submitted.balances)
+        })
+        .await?;
+    app.live.balances(&balances);
+    Ok(())
+}
+
 /// The account of a user that is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Account {

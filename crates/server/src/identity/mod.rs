@@ -6,6 +6,7 @@
 pub mod provider;
 pub mod sandbox;
 pub(crate) mod store;
+pub mod stripe;
 
 use db::DbError;
 use types::id::{UserId, VerificationId};
@@ -15,7 +16,7 @@ use crate::accounts::User;
 use crate::app::App;
 use crate::live::Happening;
 use crate::providers::ProviderError;
-use provider::Verdict;
+use provider::{IdentityRequest, Verdict};
 
 /// Where a user stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,15 +91,26 @@ pub async fn start(app: &App, user: &User) -> Result<String, IdentityError> {
     match state(app, user.id).await? {
         Verification::Verified { .. } => return Err(IdentityError::AlreadyVerified),
         Verification::Pending { session } => {
-            if let Some(url) = app.identity.url(&session) {
+            if let Some(url) = app.identity.resume(&session).await? {
                 return Ok(url);
+            }
+            // It may have been decided meanwhile; then nothing new is begun.
+            read(app, &session).await?;
+            if state(app, user.id).await?.may_spend() {
+                return Err(IdentityError::AlreadyVerified);
             }
         }
         Verification::Unverified | Verification::Rejected { .. } => {}
     }
-    let return_url = format!("{}/verify/return", app.config.public_url());
-    let session = app.identity.open(&return_url).await?;
-    let (id, user, now): (VerificationId, _, _) = (app.ids.next(app.clock.now()), user.id, app.clock.now());
+    let id: VerificationId = app.ids.next(app.clock.now());
+    let request = IdentityRequest {
+        round: id.to_string(),
+        user: user.id.to_string(),
+        email: user.email.clone(),
+        return_url: format!("{}/verify/return", app.config.public_url()),
+    };
+    let session = app.identity.open(&request).await?;
+    let (user, now) = (user.id, app.clock.now());
     let (provider, reference) = (app.identity.name(), session.session.clone());
     app.db
         .tx("start_verification", async move |tx| store::begin(tx, user, id, provider, &reference, now).await)
@@ -122,7 +134,12 @@ pub async fn refresh(app: &App, user: UserId) -> Result<Verification, IdentityEr
 /// # Errors
 /// An [`IdentityError`]; the provider is then told to send it again.
 pub async fn read(app: &App, session: &str) -> Result<(), IdentityError> {
-    let verdict = app.identity.read(session).await?;
+    let verdict = match app.identity.read(session).await {
+        Ok(verdict) => verdict,
+        // A round of another account or program; none of our users waits for it.
+        Err(ProviderError::NotFound(_)) => Verdict::Undecided,
+        Err(error) => return Err(error.into()),
+    };
     let (reference, now) = (session.to_owned(), app.clock.now());
     let changed = app
         .db
@@ -133,15 +150,46 @@ pub async fn read(app: &App, session: &str) -> Result<(), IdentityError> {
                     store::verified(tx, &reference, name, country, now).await?
                 }
                 Verdict::Rejected { reason } => store::rejected(tx, &reference, reason, now).await?,
+                Verdict::Erased => store::erased(tx, &reference, now).await?,
             };
             if decided { store::user_of(tx, &reference).await } else { Ok::<_, DbError>(None) }
         })
         .await?;
     if let Some(user) = changed {
+        let others = namesakes(app, user).await?;
+        if !others.is_empty() {
+            metrics::counter!("archipelago_identity_shared_total").increment(1);
+            tracing::warn!(%user, ?others, "user {user} was verified by a name that others were verified by");
+        }
         let state = state(app, user).await?.name();
         app.live.tell(user, &Happening::Verification { state });
     }
     Ok(())
+}
+
+/// Erases what is known of who a user is, here and at the provider, because they ask for it. They are not verified afterwards.
+///
+/// # Errors
+/// An [`IdentityError`].
+pub async fn erase(app: &App, user: UserId) -> Result<(), IdentityError> {
+    let session = app.db.read("verification", async move |tx| store::session_of(tx, user).await).await?;
+    let Some((provider, session)) = session else { return Ok(()) };
+    if provider == app.identity.name() {
+        app.identity.erase(&session).await?;
+    }
+    let now = app.clock.now();
+    app.db.tx("erase_verification", async move |tx| store::erased(tx, &session, now).await).await?;
+    app.live.tell(user, &Happening::Verification { state: Verification::Unverified.name() });
+    Ok(())
+}
+
+/// Other users who were verified by the same name from the same country: perhaps one person with several accounts, which the
+/// operator may want to look at.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn namesakes(app: &App, user: UserId) -> Result<Vec<UserId>, DbError> {
+    app.db.read("namesakes", async move |tx| store::namesakes(tx, user).await).await
 }
 
 /// Verifies a user by the operator's word.

@@ -3,8 +3,7 @@
 use std::fmt;
 
 use crate::mail::BoxFuture;
-use crate::providers::{ProviderError, SignatureError};
-use crate::purchases::provider::ProviderEvent;
+use crate::providers::ProviderError;
 
 /// A round of verification at the provider.
 #[derive(Clone, Debug)]
@@ -32,6 +31,21 @@ pub enum Verdict {
         /// Why, for the user.
         reason: String,
     },
+    /// What was collected has been erased: whoever was verified by it is not any more.
+    Erased,
+}
+
+/// Who is to be verified.
+#[derive(Clone, Debug)]
+pub struct IdentityRequest {
+    /// Our round; also the idempotency key.
+    pub round: String,
+    /// Our user.
+    pub user: String,
+    /// Their address.
+    pub email: String,
+    /// Where the provider sends the browser afterwards.
+    pub return_url: String,
 }
 
 /// An identity provider.
@@ -40,17 +54,17 @@ pub trait IdentityProvider: Send + Sync + fmt::Debug {
     fn name(&self) -> &'static str;
 
     /// Begins a round.
-    fn open<'a>(&'a self, return_url: &'a str) -> BoxFuture<'a, Result<IdentitySession, ProviderError>>;
+    fn open<'a>(
+        &'a self,
+        request: &'a IdentityRequest,
+    ) -> BoxFuture<'a, Result<IdentitySession, ProviderError>>;
 
     /// The page of a round that was begun, if it can be gone on with.
-    fn url(&self, session: &str) -> Option<String>;
+    fn resume<'a>(&'a self, session: &'a str) -> BoxFuture<'a, Result<Option<String>, ProviderError>>;
+
+    /// Erases what was collected in a round.
+    fn erase<'a>(&'a self, session: &'a str) -> BoxFuture<'a, Result<(), ProviderError>>;
 
     /// Reads a round.
     fn read<'a>(&'a self, session: &'a str) -> BoxFuture<'a, Result<Verdict, ProviderError>>;
-
-    /// Checks a webhook's signature on the raw body, then reads it.
-    ///
-    /// # Errors
-    /// A [`SignatureError`].
-    fn webhook(&self, signature: Option<&str>, body: &[u8]) -> Result<ProviderEvent, SignatureError>;
 }

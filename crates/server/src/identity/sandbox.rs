@@ -6,11 +6,10 @@ use db::{Db, DbError};
 use types::rng::Random;
 use types::time::Clock;
 
-use super::provider::{IdentityProvider, IdentitySession, Verdict};
+use super::provider::{IdentityProvider, IdentityRequest, IdentitySession, Verdict};
 use crate::mail::BoxFuture;
+use crate::providers::ProviderError;
 use crate::providers::sandbox::{Event, queue, store};
-use crate::providers::{ProviderError, SignatureError, verify};
-use crate::purchases::provider::ProviderEvent;
 use crate::secrets;
 
 /// A round of verification, as the sandbox remembers it.
@@ -39,8 +38,6 @@ pub struct Sandbox {
     pub clock: Arc<dyn Clock>,
     /// For ids.
     pub random: Arc<dyn Random>,
-    /// What its webhooks are signed with.
-    pub secret: String,
     /// Where its page is.
     pub public_url: String,
 }
@@ -50,10 +47,13 @@ impl IdentityProvider for Sandbox {
         "sandbox"
     }
 
-    fn open<'a>(&'a self, return_url: &'a str) -> BoxFuture<'a, Result<IdentitySession, ProviderError>> {
+    fn open<'a>(
+        &'a self,
+        request: &'a IdentityRequest,
+    ) -> BoxFuture<'a, Result<IdentitySession, ProviderError>> {
         Box::pin(async move {
             let session = secrets::new(&*self.random, "vs_sandbox_");
-            let (id, back, now) = (session.clone(), return_url.to_owned(), self.clock.now());
+            let (id, back, now) = (session.clone(), request.return_url.clone(), self.clock.now());
             self.db
                 .tx("sandbox_identity", async move |tx| store::insert_identity(tx, &id, &back, now).await)
                 .await
@@ -63,8 +63,17 @@ impl IdentityProvider for Sandbox {
         })
     }
 
-    fn url(&self, session: &str) -> Option<String> {
-        session.starts_with("vs_sandbox_").then(|| format!("{}/sandbox/identity/{session}", self.public_url))
+    fn resume<'a>(&'a self, session: &'a str) -> BoxFuture<'a, Result<Option<String>, ProviderError>> {
+        let url = format!("{}/sandbox/identity/{session}", self.public_url);
+        Box::pin(async move { Ok(session.starts_with("vs_sandbox_").then_some(url)) })
+    }
+
+    fn erase<'a>(&'a self, session: &'a str) -> BoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(async move {
+            let id = session.to_owned();
+            let erased = self.db.tx("sandbox_erase", async move |tx| store::erase_identity(tx, &id).await);
+            erased.await.map_err(|error| ProviderError::Unavailable(error.to_string()))
+        })
     }
 
     fn read<'a>(&'a self, session: &'a str) -> BoxFuture<'a, Result<Verdict, ProviderError>> {
@@ -79,16 +88,11 @@ impl IdentityProvider for Sandbox {
                     name: identity.name.unwrap_or_default(),
                     country: identity.country.unwrap_or_default(),
                 },
+                "erased" => Verdict::Erased,
                 "rejected" => Verdict::Rejected { reason: identity.reason.unwrap_or_default() },
                 _ => Verdict::Undecided,
             })
         })
-    }
-
-    fn webhook(&self, signature: Option<&str>, body: &[u8]) -> Result<ProviderEvent, SignatureError> {
-        verify(std::slice::from_ref(&self.secret), signature, body, self.clock.now())?;
-        let event: Event = serde_json::from_slice(body).map_err(|_| SignatureError::Missing)?;
-        Ok(ProviderEvent { id: event.id, kind: event.kind, session: event.session })
     }
 }
 

@@ -15,6 +15,7 @@ pub async fn state(tx: &mut Tx<'_>, user: UserId) -> Result<Verification, DbErro
     Ok(match row.get::<String>(0)?.as_str() {
         "verified" => Verification::Verified { country: text(2)?, at: row.get(4)? },
         "rejected" => Verification::Rejected { reason: text(3)? },
+        "erased" => Verification::Unverified,
         _ => Verification::Pending { session: text(1)? },
     })
 }
@@ -62,7 +63,7 @@ pub async fn verified(
 ) -> Result<bool, DbError> {
     let sql =
         "UPDATE verifications SET state = 'verified', name = $2, country = $3, reason = NULL, updated_at = $4
-               WHERE session_ref = $1 AND state <> 'verified'";
+               WHERE session_ref = $1 AND state IN ('pending', 'rejected')";
     Ok(tx.execute(sql, &params![session, name, country, now]).await? == 1)
 }
 
@@ -71,6 +72,26 @@ pub async fn rejected(tx: &mut Tx<'_>, session: &str, reason: &str, now: Timesta
     let sql = "UPDATE verifications SET state = 'rejected', reason = $2, updated_at = $3
                WHERE session_ref = $1 AND state = 'pending'";
     Ok(tx.execute(sql, &params![session, reason, now]).await? == 1)
+}
+
+/// What was known of a person is gone, and so is what it allowed.
+pub async fn erased(tx: &mut Tx<'_>, session: &str, now: Timestamp) -> Result<bool, DbError> {
+    let sql = "UPDATE verifications SET state = 'erased', name = NULL, country = NULL, reason = NULL, updated_at = $2
+               WHERE session_ref = $1 AND state <> 'erased'";
+    Ok(tx.execute(sql, &params![session, now]).await? == 1)
+}
+
+/// With whom and in which round a user was verified, or is being.
+pub async fn session_of(tx: &mut Tx<'_>, user: UserId) -> Result<Option<(String, String)>, DbError> {
+    let sql = "SELECT provider, session_ref FROM verifications WHERE user_id = $1";
+    tx.query_opt(sql, &params![user]).await?.map(|row| Ok((row.get(0)?, row.get(1)?))).transpose()
+}
+
+pub async fn namesakes(tx: &mut Tx<'_>, user: UserId) -> Result<Vec<UserId>, DbError> {
+    let sql = "SELECT o.user_id FROM verifications v JOIN verifications o ON o.name = v.name AND o.country = v.country
+               WHERE v.user_id = $1 AND v.provider <> 'operator' AND v.state = 'verified' AND v.name <> ''
+                 AND o.user_id <> $1 AND o.state = 'verified' ORDER BY o.user_id LIMIT 20";
+    tx.query(sql, &params![user]).await?.iter().map(|row| row.get(0)).collect()
 }
 
 pub async fn user_of(tx: &mut Tx<'_>, session: &str) -> Result<Option<UserId>, DbError> {

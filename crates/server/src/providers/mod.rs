@@ -1,6 +1,8 @@
 //! What the clients of outside providers share: the signature on a webhook, and what a provider can answer.
 
+pub mod events;
 pub mod sandbox;
+pub mod stripe;
 
 use types::time::Timestamp;
 
@@ -19,6 +21,27 @@ pub enum ProviderError {
     /// It could not be reached, or failed; trying again may help.
     #[error("the provider could not be reached: {0}")]
     Unavailable(String),
+    /// It says that what we ask for is wrong, or that we may not; trying again does not help.
+    #[error("the provider refused ({status}): {message}")]
+    Refused {
+        /// The answer's HTTP status.
+        status: u16,
+        /// In the provider's words.
+        message: String,
+    },
+    /// The card was not charged.
+    #[error("the card was declined ({reason}): {message}")]
+    Declined {
+        /// The bank's reason, in the provider's words.
+        reason: String,
+        /// For people.
+        message: String,
+        /// The provider's name for the payment that did not happen.
+        payment: Option<String>,
+    },
+    /// It answered something that is not understood.
+    #[error("the provider answered something unknown: {0}")]
+    Strange(String),
 }
 
 /// Why a webhook is refused.
@@ -33,6 +56,9 @@ pub enum SignatureError {
     /// Signed by somebody else, or changed on the way.
     #[error("the signature does not match")]
     Mismatch,
+    /// Signed, but nothing we can read.
+    #[error("the body is no event")]
+    Unreadable,
 }
 
 /// The header that signs `body`: `t=<unix seconds>,v1=<hmac-sha-256 of "t.body">`, the form Stripe documents.

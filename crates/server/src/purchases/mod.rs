@@ -7,24 +7,32 @@
 //! copied from the package when the purchase is made, never taken from the client.
 
 pub mod provider;
+pub mod reconcile;
+pub mod refunds;
+pub mod reversals;
 pub mod sandbox;
 pub(crate) mod store;
+pub mod stripe;
 
 use db::DbError;
 use ledger::{Command, TransferKind, system};
 use types::id::{AccountId, Id, PurchaseId, TransferId, UserId};
-use types::money::{Cents, Credits};
-use types::time::Timestamp;
+use types::money::{Cents, Credits, MicroCredits};
+use types::time::{HOUR_MS, Timestamp};
 
 use crate::accounts::User;
 use crate::app::App;
 use crate::config::Package;
 use crate::live::Happening;
 use crate::providers::ProviderError;
-use provider::{CheckoutRequest, CheckoutState, Payment, ProviderEvent};
+use crate::providers::events::{Handled, ProviderEvent, store as events};
+use provider::{Buyer, CheckoutRequest, CheckoutState, Payment};
+use reversals::{Settled, Standing};
 
 /// The only currency there is.
 pub const CURRENCY: &str = "usd";
+/// How long a checkout stays open. Whoever comes back later begins another.
+const OPEN_FOR_MS: i64 = 2 * HOUR_MS;
 /// Longest key that tells one click from another.
 pub const MAX_ATTEMPT_KEY: usize = 255;
 
@@ -59,6 +67,38 @@ pub struct Purchase {
     pub created_at: Timestamp,
     /// When the credits came.
     pub granted_at: Option<Timestamp>,
+    /// The provider's name for the payment, once it arrived.
+    pub payment: Option<String>,
+    /// What became of the credits since.
+    pub lot: Lot,
+}
+
+/// What became of the credits of a purchase because of what became of its payment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lot {
+    /// How many were taken back.
+    pub taken: MicroCredits,
+    /// How many a dispute keeps from being spent.
+    pub frozen: MicroCredits,
+    /// The hold that keeps them; 0 when there is none.
+    pub freeze: i64,
+    /// What of the money this was done for.
+    pub standing: Standing,
+}
+
+impl Purchase {
+    /// How it stands, in a word: its state, or what became of the money since.
+    #[must_use]
+    pub fn standing_name(&self) -> &'static str {
+        let Standing { refunded, lost, disputed } = self.lot.standing;
+        match self.state {
+            State::Granted if disputed.get() > 0 => "disputed",
+            State::Granted if lost.get() > 0 => "lost",
+            State::Granted if refunded == self.amount => "refunded",
+            State::Granted if refunded.get() > 0 => "partly_refunded",
+            state => state.name(),
+        }
+    }
 }
 
 /// How far a purchase is. Only forward: created → pending → granted, failed or expired; granted is final.
@@ -151,20 +191,34 @@ pub async fn buy(
         return Ok(purchase);
     }
     let base = app.config.public_url();
+    let (provider, id) = (app.payments.name(), user.id);
+    let customer = app.db.read("customer", async move |tx| store::customer(tx, id, provider).await).await?;
+    let buyer = Buyer {
+        user: id.to_string(),
+        email: user.email.clone(),
+        name: Some(user.name.clone()).filter(|name| !name.is_empty()),
+        customer,
+    };
     let request = CheckoutRequest {
         purchase: purchase.id.to_string(),
+        buyer,
         description: format!("{} — {} credits", purchase.package_name, purchase.credits),
         amount: purchase.amount,
         currency: purchase.currency.clone(),
         return_url: format!("{base}/credits/return?purchase={}", purchase.id),
         cancel_url: format!("{base}/credits?cancelled=1"),
+        expires_at: app.clock.now().plus_millis(OPEN_FOR_MS),
     };
     let checkout = app.payments.open(&request).await?;
-    let id = purchase.id;
+    let (id, user) = (purchase.id, user.id);
     let opened = app
         .db
         .tx("open_checkout", async move |tx| {
-            store::set_checkout(tx, id, &checkout.session, &checkout.url).await?;
+            let customer = checkout.customer.as_deref();
+            store::set_checkout(tx, id, (&checkout.session, &checkout.url), customer).await?;
+            if let Some(customer) = customer {
+                store::set_customer(tx, user, provider, customer).await?;
+            }
             store::purchase(tx, id).await
         })
         .await?;
@@ -188,6 +242,8 @@ async fn insert(app: &App, user: &User, package: &Package, attempt: &str) -> Res
         checkout_url: None,
         created_at: now,
         granted_at: None,
+        payment: None,
+        lot: Lot::default(),
     };
     let attempt = attempt.to_owned();
     app.db
@@ -227,6 +283,10 @@ pub async fn fulfil(
         return Ok(purchase);
     }
     let checkout = app.payments.read(&session).await?;
+    if checkout.purchase.as_ref().is_some_and(|noted| *noted != purchase.id.to_string()) {
+        tracing::error!(purchase = %purchase.id, ?checkout, "a checkout is of another purchase; not granted");
+        return Err(PurchaseError::Mismatch);
+    }
     if checkout.payment == Payment::Paid
         && (checkout.amount != purchase.amount || !checkout.currency.eq_ignore_ascii_case(&purchase.currency))
     {
@@ -234,9 +294,13 @@ pub async fn fulfil(
         return Err(PurchaseError::Mismatch);
     }
     let now = app.clock.now();
-    let (after, changed, balances) =
-        app.db.tx("fulfil", async move |tx| write(tx, id, &checkout, event.as_ref(), now).await).await?;
-    app.live.balances(&balances);
+    let ids = [app.ids.next(now), app.ids.next(now)];
+    let (settled, changed) = app
+        .db
+        .tx("fulfil", async move |tx| write(tx, id, &checkout, event.as_ref(), (ids, now)).await)
+        .await?;
+    reversals::tell(app, &settled);
+    let after = settled.purchase;
     // Whoever made the change tells of it, and nobody else. A checkout somebody walked away from is no news.
     if changed {
         metrics::counter!("archipelago_purchases_total", "state" => after.state.name()).increment(1);
@@ -247,17 +311,18 @@ pub async fn fulfil(
     Ok(after)
 }
 
-/// The one transaction of a purchase: event, grant and end state together. Answers whether the state changed.
+/// The one transaction of a purchase: event, grant and end state together; and whatever has become of the payment already.
+/// Answers whether the state changed.
 async fn write(
     tx: &mut db::Tx<'_>,
     id: PurchaseId,
     checkout: &CheckoutState,
     event: Option<&ProviderEvent>,
-    now: Timestamp,
-) -> Result<(Purchase, bool, Vec<ledger::Balance>), PurchaseError> {
+    (ids, now): ([TransferId; 2], Timestamp),
+) -> Result<(Settled, bool), PurchaseError> {
     let purchase = store::purchase(tx, id).await?.ok_or(PurchaseError::NotFound)?;
     if let Some(event) = event {
-        store::note_event(tx, &purchase.provider, event, now).await?;
+        events::note(tx, event, Handled::Done, now).await?;
     }
     let next = match (purchase.state, checkout.payment) {
         (State::Granted, _) | (_, Payment::Open) => purchase.state,
@@ -268,7 +333,7 @@ async fn write(
         (state, _) => state,
     };
     if next == purchase.state {
-        return Ok((purchase, false, Vec::new()));
+        return Ok((Settled { purchase, balances: Vec::new(), news: Vec::new() }, false));
     }
     let mut balances = Vec::new();
     if next == State::Granted {
@@ -287,30 +352,59 @@ async fn write(
         }
         balances = submitted.balances;
     }
-    store::set_state(tx, id, next, checkout.payment_ref.as_deref(), now).await?;
-    let after = store::purchase(tx, id).await?.ok_or(PurchaseError::NotFound)?;
-    Ok((after, true, balances))
+    let names = (checkout.payment_ref.as_deref(), checkout.charge_ref.as_deref());
+    store::set_state(tx, id, next, names, now).await?;
+    let mut settled = reversals::settle(tx, id, ids, now).await?;
+    balances.append(&mut settled.balances);
+    settled.balances = balances;
+    Ok((settled, true))
 }
 
-/// Takes a webhook whose signature was good: brings the purchase it is about to where its payment is.
+/// Takes an event about a checkout: brings the purchase it is about to where its payment is.
 ///
 /// # Errors
 /// A [`PurchaseError`] when it could not be done; the provider is then told to send it again.
-pub async fn receive(app: &App, event: ProviderEvent) -> Result<(), PurchaseError> {
-    let session = event.session.clone();
+pub async fn receive(app: &App, session: &str, event: ProviderEvent) -> Result<(), PurchaseError> {
+    let wanted = session.to_owned();
     let found =
-        app.db.read("purchase_by_session", async move |tx| store::by_session(tx, &session).await).await?;
+        app.db.read("purchase_by_session", async move |tx| store::by_session(tx, &wanted).await).await?;
     match found {
         Some(id) => fulfil(app, id, Some(event)).await.map(drop),
-        // Not about a purchase of ours: remembered, so that it can be looked at, and answered as taken.
-        None => {
-            let (provider, now) = (app.payments.name(), app.clock.now());
-            Ok(app
-                .db
-                .tx("note_event", async move |tx| store::note_event(tx, provider, &event, now).await)
-                .await?)
-        }
+        None => adopt(app, session, event).await,
     }
+}
+
+/// A checkout we do not know: ours if the answer to opening it was lost, somebody else's otherwise.
+async fn adopt(app: &App, session: &str, event: ProviderEvent) -> Result<(), PurchaseError> {
+    let checkout = match app.payments.read(session).await {
+        Ok(checkout) => checkout,
+        // Of another account or mode. It is remembered, so that it can be looked at, and answered as taken.
+        Err(ProviderError::NotFound(_)) => {
+            return Ok(crate::providers::events::note(app, &event, Handled::Done).await?);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(id) = checkout.purchase.as_deref().and_then(|text| text.parse().ok())
+        && attach(app, id, session).await?
+    {
+        return fulfil(app, id, Some(event)).await.map(drop);
+    }
+    Ok(crate::providers::events::note(app, &event, Handled::Done).await?)
+}
+
+/// Gives a purchase the checkout that was opened for it, if it has none; answers whether it is its checkout.
+pub(crate) async fn attach(app: &App, id: PurchaseId, session: &str) -> Result<bool, DbError> {
+    let session = session.to_owned();
+    app.db
+        .tx("attach_checkout", async move |tx| {
+            let Some(purchase) = store::purchase(tx, id).await? else { return Ok(false) };
+            if purchase.session.is_none() {
+                store::set_checkout(tx, id, (&session, ""), None).await?;
+                return Ok(true);
+            }
+            Ok(purchase.session.as_deref() == Some(&*session))
+        })
+        .await
 }
 
 /// Brings purchases that are not finished to where their payments are: what a lost webhook and a closed tab left.
@@ -319,7 +413,9 @@ pub async fn receive(app: &App, event: ProviderEvent) -> Result<(), PurchaseErro
 /// A [`DbError`].
 pub async fn reconcile_once(app: &App) -> Result<(), DbError> {
     let since = app.clock.now().plus_millis(-2 * types::time::DAY_MS);
-    let open = app.db.read("open_purchases", async move |tx| store::open_since(tx, since).await).await?;
+    let provider = app.payments.name();
+    let open =
+        app.db.read("open_purchases", async move |tx| store::open_since(tx, provider, since).await).await?;
     for id in open {
         if let Err(error) = fulfil(app, id, None).await {
             tracing::warn!(%error, purchase = %id, "purchase {id} could not be reconciled");

@@ -2,16 +2,33 @@
 
 use std::fmt;
 
+use types::id::PurchaseId;
 use types::money::Cents;
+use types::time::Timestamp;
 
 use crate::mail::BoxFuture;
-use crate::providers::{ProviderError, SignatureError};
+use crate::providers::ProviderError;
+
+/// Who pays, as the provider knows them.
+#[derive(Clone, Debug)]
+pub struct Buyer {
+    /// Our user.
+    pub user: String,
+    /// Where receipts go.
+    pub email: String,
+    /// What they are called, if they said.
+    pub name: Option<String>,
+    /// The provider's name for them, if they have bought before.
+    pub customer: Option<String>,
+}
 
 /// What is to be paid.
 #[derive(Clone, Debug)]
 pub struct CheckoutRequest {
     /// Our purchase; also the idempotency key, so that asking twice makes one checkout.
     pub purchase: String,
+    /// Who pays.
+    pub buyer: Buyer,
     /// The line on the provider's page.
     pub description: String,
     /// How much.
@@ -22,6 +39,8 @@ pub struct CheckoutRequest {
     pub return_url: String,
     /// Where it sends the browser that gives up.
     pub cancel_url: String,
+    /// When the checkout closes by itself.
+    pub expires_at: Timestamp,
 }
 
 /// A checkout at the provider.
@@ -31,6 +50,8 @@ pub struct Checkout {
     pub session: String,
     /// The page that takes the money.
     pub url: String,
+    /// The provider's name for who pays.
+    pub customer: Option<String>,
 }
 
 /// What the provider says of a checkout, read from it, never from a webhook or a redirect.
@@ -44,6 +65,10 @@ pub struct CheckoutState {
     pub currency: String,
     /// The provider's name for the payment, once there is one.
     pub payment_ref: Option<String>,
+    /// Its name for the charge, by which some of its messages speak of the payment.
+    pub charge_ref: Option<String>,
+    /// Our purchase, as the provider has noted it.
+    pub purchase: Option<String>,
 }
 
 /// How far a payment is.
@@ -61,15 +86,76 @@ pub enum Payment {
     Expired,
 }
 
-/// A webhook whose signature is good.
+/// What became of a payment after it arrived, read from the provider.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PaymentState {
+    /// Our purchase, as the provider has noted it.
+    pub purchase: Option<String>,
+    /// The provider's name for the payment.
+    pub payment_ref: Option<String>,
+    /// Its name for the charge.
+    pub charge_ref: Option<String>,
+    /// What was paid.
+    pub amount: Cents,
+    /// Everything that may have to be taken back.
+    pub facts: Vec<Fact>,
+}
+
+/// A refund, a dispute, or a warning. The same one has the same `id` for ever, and only ever moves on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProviderEvent {
-    /// The provider's id of the event: the same event has the same one, however often it is sent.
+pub struct Fact {
+    /// The provider's name for it.
     pub id: String,
-    /// What happened, in the provider's words.
-    pub kind: String,
-    /// The checkout (or other session) it is about.
-    pub session: String,
+    /// What it is.
+    pub kind: FactKind,
+    /// How much of the payment it is about.
+    pub amount: Cents,
+    /// How far it is.
+    pub stage: Stage,
+}
+
+/// What can happen to a payment that arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FactKind {
+    /// Money goes back to the one who paid.
+    Refund,
+    /// The one who paid asks their bank for the money.
+    Dispute,
+    /// A bank suspects that somebody else has paid.
+    Warning,
+}
+
+/// How far a refund or a dispute is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Not decided: a dispute is open, a refund is on its way.
+    Open,
+    /// The money went back for good: a refund succeeded, a dispute was lost.
+    Reversed,
+    /// It came to nothing: a refund failed, a dispute was won.
+    Void,
+}
+
+/// What to give back of a payment.
+#[derive(Clone, Debug)]
+pub struct RefundRequest {
+    /// The same for the same refund, however often it is asked for.
+    pub key: String,
+    /// The payment.
+    pub payment: String,
+    /// Our purchase.
+    pub purchase: PurchaseId,
+    /// How much.
+    pub amount: Cents,
+}
+
+/// What happened at the provider of late, for those who compare.
+#[derive(Debug, Default)]
+pub struct Recent {
+    /// Checkouts that were paid or may be, by name, with our purchase as noted there.
+    pub checkouts: Vec<(String, Option<String>)>,
+    /// Payments that arrived, were refunded, or are disputed, by name.
+    pub payments: Vec<String>,
 }
 
 /// A payment provider.
@@ -83,9 +169,19 @@ pub trait PaymentProvider: Send + Sync + fmt::Debug {
     /// Reads a checkout.
     fn read<'a>(&'a self, session: &'a str) -> BoxFuture<'a, Result<CheckoutState, ProviderError>>;
 
-    /// Checks a webhook's signature on the raw body, then reads it.
-    ///
-    /// # Errors
-    /// A [`SignatureError`]; a body that is not understood although it is signed is a [`SignatureError::Missing`].
-    fn webhook(&self, signature: Option<&str>, body: &[u8]) -> Result<ProviderEvent, SignatureError>;
+    /// Reads what became of a payment, named by itself or by its charge.
+    fn payment<'a>(&'a self, payment: &'a str) -> BoxFuture<'a, Result<PaymentState, ProviderError>>;
+
+    /// Gives money back.
+    fn refund<'a>(&'a self, request: &'a RefundRequest) -> BoxFuture<'a, Result<Fact, ProviderError>>;
+
+    /// The page where a customer manages how they pay, if there is one.
+    fn portal<'a>(
+        &'a self,
+        customer: &'a str,
+        return_url: &'a str,
+    ) -> BoxFuture<'a, Result<Option<String>, ProviderError>>;
+
+    /// What happened since.
+    fn recent(&self, since: Timestamp) -> BoxFuture<'_, Result<Recent, ProviderError>>;
 }

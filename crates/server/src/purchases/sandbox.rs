@@ -6,12 +6,15 @@ use std::sync::Arc;
 use db::{Db, DbError};
 use types::money::Cents;
 use types::rng::Random;
-use types::time::{Clock, SECOND_MS};
+use types::time::{Clock, SECOND_MS, Timestamp};
 
-use super::provider::{Checkout, CheckoutRequest, CheckoutState, Payment, PaymentProvider, ProviderEvent};
+use super::provider::{
+    Checkout, CheckoutRequest, CheckoutState, Fact, FactKind, Payment, PaymentProvider, PaymentState, Recent,
+    RefundRequest, Stage,
+};
 use crate::mail::BoxFuture;
+use crate::providers::ProviderError;
 use crate::providers::sandbox::{Event, queue, store};
-use crate::providers::{ProviderError, SignatureError, verify};
 use crate::secrets;
 
 /// How long a payment that "settles later" takes.
@@ -62,8 +65,6 @@ pub struct Sandbox {
     pub clock: Arc<dyn Clock>,
     /// For ids.
     pub random: Arc<dyn Random>,
-    /// What its webhooks are signed with.
-    pub secret: String,
     /// Where its page is.
     pub public_url: String,
 }
@@ -93,7 +94,7 @@ impl PaymentProvider for Sandbox {
                 .await
                 .map_err(unavailable)?;
             let url = format!("{}/sandbox/checkout/{session}", self.public_url);
-            Ok(Checkout { session, url })
+            Ok(Checkout { session, url, customer: None })
         })
     }
 
@@ -111,14 +112,73 @@ impl PaymentProvider for Sandbox {
                 _ => Payment::Open,
             };
             let payment_ref = (payment == Payment::Paid).then(|| format!("pay_{}", checkout.id));
-            Ok(CheckoutState { payment, amount: checkout.amount, currency: checkout.currency, payment_ref })
+            Ok(CheckoutState {
+                payment,
+                amount: checkout.amount,
+                currency: checkout.currency,
+                charge_ref: payment_ref.clone(),
+                payment_ref,
+                purchase: Some(checkout.purchase_ref),
+            })
         })
     }
 
-    fn webhook(&self, signature: Option<&str>, body: &[u8]) -> Result<ProviderEvent, SignatureError> {
-        verify(std::slice::from_ref(&self.secret), signature, body, self.clock.now())?;
-        let event: Event = serde_json::from_slice(body).map_err(|_| SignatureError::Missing)?;
-        Ok(ProviderEvent { id: event.id, kind: event.kind, session: event.session })
+    fn payment<'a>(&'a self, payment: &'a str) -> BoxFuture<'a, Result<PaymentState, ProviderError>> {
+        Box::pin(async move {
+            let id = payment.strip_prefix("pay_").unwrap_or(payment).to_owned();
+            let found = self
+                .db
+                .read("sandbox_payment", async move |tx| {
+                    let Some(checkout) = store::checkout(tx, &id).await? else { return Ok(None) };
+                    let facts = store::facts(tx, &id).await?;
+                    Ok::<_, DbError>(Some((checkout, facts)))
+                })
+                .await
+                .map_err(unavailable)?;
+            let (checkout, facts) = found.ok_or_else(|| ProviderError::NotFound(payment.to_owned()))?;
+            let name = format!("pay_{}", checkout.id);
+            Ok(PaymentState {
+                purchase: Some(checkout.purchase_ref),
+                payment_ref: Some(name.clone()),
+                charge_ref: Some(name),
+                amount: checkout.amount,
+                facts,
+            })
+        })
+    }
+
+    fn refund<'a>(&'a self, request: &'a RefundRequest) -> BoxFuture<'a, Result<Fact, ProviderError>> {
+        Box::pin(async move {
+            let checkout = request.payment.strip_prefix("pay_").unwrap_or(&request.payment).to_owned();
+            let id = secrets::new(&*self.random, "re_sandbox_");
+            let fact = Fact { id, kind: FactKind::Refund, amount: request.amount, stage: Stage::Reversed };
+            let key = request.key.clone();
+            self.db
+                .tx("sandbox_refund", async move |tx| store::insert_fact(tx, &checkout, &fact, &key).await)
+                .await
+                .map_err(unavailable)
+        })
+    }
+
+    fn portal<'a>(
+        &'a self,
+        _customer: &'a str,
+        _return_url: &'a str,
+    ) -> BoxFuture<'a, Result<Option<String>, ProviderError>> {
+        // It keeps no cards.
+        Box::pin(async { Ok(None) })
+    }
+
+    fn recent(&self, since: Timestamp) -> BoxFuture<'_, Result<Recent, ProviderError>> {
+        Box::pin(async move {
+            let checkouts = self.db.read("sandbox_recent", async move |tx| store::recent(tx, since).await);
+            let checkouts = checkouts.await.map_err(unavailable)?;
+            let paid = checkouts.iter().filter(|checkout| checkout.payment_status == "paid");
+            let payments = paid.map(|checkout| format!("pay_{}", checkout.id)).collect();
+            let checkouts =
+                checkouts.into_iter().map(|checkout| (checkout.id, Some(checkout.purchase_ref))).collect();
+            Ok(Recent { checkouts, payments })
+        })
     }
 }
 

@@ -4,12 +4,13 @@ use db::{DbError, Row, Tx, params};
 use types::id::{PurchaseId, UserId};
 use types::time::Timestamp;
 
-use super::provider::ProviderEvent;
-use super::{Purchase, State};
+use super::reversals::Standing;
+use super::{Lot, Purchase, State};
 
 const PURCHASE: &str =
     "id, user_id, wallet_id, package_slug, package_name, credits, amount_cents, currency, state,
-    provider, session_ref, checkout_url, created_at, granted_at";
+    provider, session_ref, checkout_url, created_at, granted_at, payment_ref, taken, frozen, freeze_id, refunded_cents,
+    lost_cents, disputed_cents";
 
 pub async fn insert_purchase(tx: &mut Tx<'_>, purchase: &Purchase, attempt: &str) -> Result<(), DbError> {
     let sql =
@@ -68,41 +69,69 @@ pub async fn newest_granted(tx: &mut Tx<'_>, users: &[UserId]) -> Result<Vec<Opt
     rows.iter().map(|row| row.as_ref().map(|row| row.get(0)).transpose()).collect()
 }
 
-pub async fn open_since(tx: &mut Tx<'_>, since: Timestamp) -> Result<Vec<PurchaseId>, DbError> {
+/// Purchases that are not finished and were begun since, or are waiting for their money.
+pub async fn open_since(
+    tx: &mut Tx<'_>,
+    provider: &str,
+    since: Timestamp,
+) -> Result<Vec<PurchaseId>, DbError> {
     let sql = "SELECT id FROM purchases
-               WHERE state IN ('created', 'pending') AND (state = 'pending' OR created_at > $1)
+               WHERE provider = $2 AND state IN ('created', 'pending') AND (state = 'pending' OR created_at > $1)
                  AND session_ref IS NOT NULL ORDER BY id";
-    tx.query(sql, &params![since]).await?.iter().map(|row| row.get(0)).collect()
+    tx.query(sql, &params![since, provider]).await?.iter().map(|row| row.get(0)).collect()
 }
 
-pub async fn set_checkout(tx: &mut Tx<'_>, id: PurchaseId, session: &str, url: &str) -> Result<(), DbError> {
-    let sql = "UPDATE purchases SET session_ref = $2, checkout_url = $3 WHERE id = $1";
-    tx.execute_one(sql, &params![id, session, url]).await
+pub async fn set_checkout(
+    tx: &mut Tx<'_>,
+    id: PurchaseId,
+    (session, url): (&str, &str),
+    customer: Option<&str>,
+) -> Result<(), DbError> {
+    let sql = "UPDATE purchases SET session_ref = $2, checkout_url = $3, customer_ref = $4 WHERE id = $1";
+    tx.execute_one(sql, &params![id, session, url, customer]).await
+}
+
+/// Who a user is at a provider.
+pub async fn customer(tx: &mut Tx<'_>, user: UserId, provider: &str) -> Result<Option<String>, DbError> {
+    let sql = "SELECT customer_ref FROM provider_customers WHERE user_id = $1 AND provider = $2";
+    tx.query_opt(sql, &params![user, provider]).await?.map(|row| row.get(0)).transpose()
+}
+
+/// Remembers it.
+pub async fn set_customer(
+    tx: &mut Tx<'_>,
+    user: UserId,
+    provider: &str,
+    customer: &str,
+) -> Result<(), DbError> {
+    let sql = "INSERT INTO provider_customers (user_id, provider, customer_ref) VALUES ($1, $2, $3)
+               ON CONFLICT (user_id, provider) DO UPDATE SET customer_ref = excluded.customer_ref";
+    tx.execute(sql, &params![user, provider, customer]).await.map(drop)
 }
 
 pub async fn set_state(
     tx: &mut Tx<'_>,
     id: PurchaseId,
     state: State,
-    payment: Option<&str>,
+    (payment, charge): (Option<&str>, Option<&str>),
     now: Timestamp,
 ) -> Result<(), DbError> {
     let granted_at = (state == State::Granted).then_some(now);
-    let sql = "UPDATE purchases SET state = $2, payment_ref = coalesce($3, payment_ref), granted_at = $4
+    let sql = "UPDATE purchases SET state = $2, payment_ref = coalesce($3, payment_ref),
+                 charge_ref = coalesce($4, charge_ref), granted_at = $5
                WHERE id = $1 AND state <> 'granted'";
-    tx.execute_one(sql, &params![id, state.name(), payment, granted_at]).await
+    tx.execute_one(sql, &params![id, state.name(), payment, charge, granted_at]).await
 }
 
-/// Remembers an event; one that is remembered already stays as it is.
-pub async fn note_event(
+/// The payments of purchases granted since.
+pub async fn payments_since(
     tx: &mut Tx<'_>,
     provider: &str,
-    event: &ProviderEvent,
-    now: Timestamp,
-) -> Result<(), DbError> {
-    let sql = "INSERT INTO provider_events (provider, event_ref, kind, subject, received_at)
-               VALUES ($1, $2, $3, $4, $5) ON CONFLICT (provider, event_ref) DO NOTHING";
-    tx.execute(sql, &params![provider, &event.id, &event.kind, &event.session, now]).await.map(drop)
+    since: Timestamp,
+) -> Result<Vec<String>, DbError> {
+    let sql = "SELECT payment_ref FROM purchases
+               WHERE provider = $2 AND state = 'granted' AND granted_at >= $1 AND payment_ref IS NOT NULL ORDER BY id";
+    tx.query(sql, &params![since, provider]).await?.iter().map(|row| row.get(0)).collect()
 }
 
 fn read_purchase(row: &Row) -> Result<Purchase, DbError> {
@@ -122,5 +151,12 @@ fn read_purchase(row: &Row) -> Result<Purchase, DbError> {
         checkout_url: row.get(11)?,
         created_at: row.get(12)?,
         granted_at: row.get(13)?,
+        payment: row.get(14)?,
+        lot: Lot {
+            taken: row.get(15)?,
+            frozen: row.get(16)?,
+            freeze: row.get(17)?,
+            standing: Standing { refunded: row.get(18)?, lost: row.get(19)?, disputed: row.get(20)? },
+        },
     })
 }

@@ -127,6 +127,7 @@ pub const fn word(kind: TransferKind) -> &'static str {
         TransferKind::TakenBack => "Taken back",
         TransferKind::Owed => "Owed",
         TransferKind::Repaid => "Debt paid",
+        TransferKind::GivenBack => "Given back",
     }
 }
 

@@ -1,6 +1,7 @@
 //! `/verify`: the identity check.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Redirect;
@@ -16,6 +17,9 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::identity::{self, IdentityError, Verification};
 
+/// How long the page waits for the provider's word where one goes on.
+const RESUME: Duration = Duration::from_secs(3);
+
 /// `GET /verify`.
 ///
 /// # Errors
@@ -28,7 +32,9 @@ pub async fn show(
     let state = match identity::state(&app, session.user.id).await? {
         Verification::Unverified => VerifyState::Unverified,
         Verification::Pending { session } => {
-            let url = app.identity.url(&session);
+            // Without an answer the page says the same and can be looked at again.
+            let asked = tokio::time::timeout(RESUME, app.identity.resume(&session)).await;
+            let url = asked.ok().and_then(Result::ok).flatten();
             VerifyState::Pending { continue_url: url.map(|url| on_this_host(&app, &url).to_owned()) }
         }
         Verification::Verified { country, at } => {

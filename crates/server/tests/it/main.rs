@@ -23,6 +23,7 @@ mod pages;
 mod purchases;
 mod start;
 mod statements;
+mod stripe;
 mod tidy;
 mod trouble;
 mod waiting;

@@ -8,6 +8,8 @@ use db::{DbError, Tx};
 use serde::{Deserialize, Serialize};
 use types::time::{SECOND_MS, Timestamp};
 
+use super::SignatureError;
+use super::events::{ProviderEvent, Subject};
 use crate::app::App;
 
 /// An event of a sandbox provider.
@@ -19,6 +21,21 @@ pub struct Event {
     pub kind: String,
     /// The session it is about.
     pub session: String,
+}
+
+/// Reads the body of a webhook whose signature was good.
+///
+/// # Errors
+/// [`SignatureError::Unreadable`] if it is no event.
+pub fn read_event(body: &[u8]) -> Result<ProviderEvent, SignatureError> {
+    let event: Event = serde_json::from_slice(body).map_err(|_| SignatureError::Unreadable)?;
+    let subject = match event.kind.split_once('.') {
+        Some(("identity", _)) => Subject::Identity(event.session),
+        Some(("payment", _)) => Subject::Payment(event.session),
+        _ => Subject::Checkout(event.session),
+    };
+    let body = String::from_utf8_lossy(body).into_owned();
+    Ok(ProviderEvent { provider: "sandbox", id: event.id, kind: event.kind, subject, body })
 }
 
 /// A webhook to be sent.

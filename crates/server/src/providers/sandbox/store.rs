@@ -6,6 +6,8 @@ use types::time::Timestamp;
 
 use super::Delivery;
 use crate::identity::sandbox::SandboxIdentity;
+use crate::purchases::provider::{Fact, FactKind};
+use crate::purchases::reversals::store::{stage_from, stage_number};
 use crate::purchases::sandbox::SandboxCheckout;
 
 const CHECKOUT: &str =
@@ -95,6 +97,32 @@ pub async fn settling(tx: &mut Tx<'_>, now: Timestamp) -> Result<Vec<SandboxChec
     tx.query(&sql, &params![now]).await?.iter().map(read_checkout).collect()
 }
 
+/// Checkouts begun since.
+pub async fn recent(tx: &mut Tx<'_>, since: Timestamp) -> Result<Vec<SandboxCheckout>, DbError> {
+    let sql = format!("SELECT {CHECKOUT} FROM sandbox_checkouts WHERE created_at >= $1 ORDER BY created_at");
+    tx.query(&sql, &params![since]).await?.iter().map(read_checkout).collect()
+}
+
+/// Notes a refund, or finds the one noted with the same idempotency key.
+pub async fn insert_fact(tx: &mut Tx<'_>, checkout: &str, fact: &Fact, key: &str) -> Result<Fact, DbError> {
+    let sql = "INSERT INTO sandbox_facts (id, checkout_id, kind, idempotency_key, amount_cents, stage)
+               VALUES ($1, $2, 'refund', $3, $4, $5) ON CONFLICT (idempotency_key) DO NOTHING";
+    let stage = stage_number(fact.stage);
+    tx.execute(sql, &params![&fact.id, checkout, key, fact.amount, stage]).await?;
+    let found = "SELECT id, amount_cents, stage FROM sandbox_facts WHERE idempotency_key = $1";
+    read_sandbox_fact(&tx.query_one(found, &params![key]).await?)
+}
+
+pub async fn facts(tx: &mut Tx<'_>, checkout: &str) -> Result<Vec<Fact>, DbError> {
+    let sql = "SELECT id, amount_cents, stage FROM sandbox_facts WHERE checkout_id = $1 ORDER BY id";
+    tx.query(sql, &params![checkout]).await?.iter().map(read_sandbox_fact).collect()
+}
+
+fn read_sandbox_fact(row: &Row) -> Result<Fact, DbError> {
+    let stage = stage_from(row.get(2)?).ok_or_else(|| DbError::Other("a fact of no stage".to_owned()))?;
+    Ok(Fact { id: row.get(0)?, kind: FactKind::Refund, amount: row.get(1)?, stage })
+}
+
 pub async fn insert_identity(
     tx: &mut Tx<'_>,
     id: &str,
@@ -127,6 +155,11 @@ pub async fn decide_identity(tx: &mut Tx<'_>, decided: &SandboxIdentity) -> Resu
                WHERE id = $1 AND status IN ('open', 'processing')";
     let row = params![&decided.id, &decided.status, &decided.name, &decided.country, &decided.reason];
     Ok(tx.execute(sql, &row).await? == 1)
+}
+
+pub async fn erase_identity(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
+    let sql = "UPDATE sandbox_identities SET status = 'erased', name = NULL, country = NULL WHERE id = $1";
+    tx.execute(sql, &params![id]).await.map(drop)
 }
 
 fn read_checkout(row: &Row) -> Result<SandboxCheckout, DbError> {

@@ -120,6 +120,7 @@ impl World {
     pub fn command(&self, name: &str) -> Command {
         let mut command = Command::new(BINARY);
         command.arg(name).arg("--data").arg(self.folder.path());
+        command.arg("--config").arg(self.folder.path().join("config.toml"));
         command.env("ARCHIPELAGO__DATABASE__URL", &self.database);
         command
     }
