@@ -116,7 +116,7 @@ the.test("a newcomer buys credits and spends them", async ({ server, context }, 
 
     "finds the purchase in the history": async () => {
       await page.goto("/credits");
-      assert.deepEqual(await history(page).first().getByRole("columnheader").allInnerTexts(), ["Date", "Package", "Credits", "Amount"]);
+      assert.deepEqual(await history(page).first().getByRole("columnheader").allInnerTexts(), ["Date", "Package", "Credits", "Amount", "Receipt"]);
       const row = history(page).filter({ hasText: "Starter" });
       assert.equal(await row.count(), 1);
       const cells = await row.getByRole("cell").allInnerTexts();

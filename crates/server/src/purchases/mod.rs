@@ -21,6 +21,7 @@ use crate::app::App;
 use crate::config::Package;
 use crate::live::Happening;
 use crate::providers::ProviderError;
+use crate::receipts::Paperwork;
 use provider::{CheckoutRequest, CheckoutState, Payment, ProviderEvent};
 
 /// The only currency there is.
@@ -234,8 +235,12 @@ pub async fn fulfil(
         return Err(PurchaseError::Mismatch);
     }
     let now = app.clock.now();
-    let (after, changed, balances) =
-        app.db.tx("fulfil", async move |tx| write(tx, id, &checkout, event.as_ref(), now).await).await?;
+    let paperwork = Paperwork::new(app, now);
+    let (after, changed, balances) = app
+        .db
+        .tx("fulfil", async move |tx| write(tx, id, &checkout, event.as_ref(), &paperwork, now).await)
+        .await?;
+    app.mail.wake();
     app.live.balances(&balances);
     // Whoever made the change tells of it, and nobody else. A checkout somebody walked away from is no news.
     if changed {
@@ -247,12 +252,13 @@ pub async fn fulfil(
     Ok(after)
 }
 
-/// The one transaction of a purchase: event, grant and end state together. Answers whether the state changed.
+/// The one transaction of a purchase: event, grant, end state, receipt and letter together. Answers whether the state changed.
 async fn write(
     tx: &mut db::Tx<'_>,
     id: PurchaseId,
     checkout: &CheckoutState,
     event: Option<&ProviderEvent>,
+    paperwork: &Paperwork,
     now: Timestamp,
 ) -> Result<(Purchase, bool, Vec<ledger::Balance>), PurchaseError> {
     let purchase = store::purchase(tx, id).await?.ok_or(PurchaseError::NotFound)?;
@@ -289,6 +295,7 @@ async fn write(
     }
     store::set_state(tx, id, next, checkout.payment_ref.as_deref(), now).await?;
     let after = store::purchase(tx, id).await?.ok_or(PurchaseError::NotFound)?;
+    paperwork.follow(tx, &after, now).await?;
     Ok((after, true, balances))
 }
 

@@ -57,8 +57,10 @@ impl Browser {
         drop(std::fs::remove_dir_all(&mails));
         let sent = self.send("/login", "/login", &[("email", email)]).await;
         assert_eq!(sent.status, 200, "{}", sent.text);
-        let mail = std::fs::read_dir(&mails).unwrap().next().unwrap().unwrap().path();
-        let mail = std::fs::read_to_string(mail).unwrap();
+        // Other letters may come in at any time.
+        let mails = std::fs::read_dir(&mails).unwrap().map(|file| file.unwrap().path());
+        let mut texts = mails.map(|mail| std::fs::read_to_string(mail).unwrap());
+        let mail = texts.find(|mail| mail.contains("Subject: Sign in")).unwrap();
         let link = mail.lines().find(|line| line.starts_with("http://")).unwrap();
         let followed = self.get(&path_of(link)).await;
         assert_eq!(followed.status, 303, "{}", followed.text);
