@@ -111,7 +111,9 @@ impl Mail {
         }
         let smtp = &self.smtp;
         if smtp.host.trim().is_empty() {
-            return refuse("mail.transport is \"smtp\", so mail.smtp.host must be set: the name of your mail server");
+            return refuse(
+                "mail.transport is \"smtp\", so mail.smtp.host must be set: the name of your mail server",
+            );
         }
         if smtp.username.is_empty() && !smtp.password.is_empty() {
             return refuse("mail.smtp.password is set, so mail.smtp.username must be set too");

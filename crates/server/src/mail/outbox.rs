@@ -93,16 +93,18 @@ pub async fn claim(db: &Db, now: Timestamp) -> Result<Vec<Waiting>, DbError> {
 /// A [`DbError`]; what could not be noted is sent again when its lease is over.
 pub async fn deliver_once(db: &Db, mailer: &Mailer, clock: &dyn Clock) -> Result<usize, DbError> {
     let taken = claim(db, clock.now()).await?;
-    let results = join_all(taken.iter().map(|waiting| async {
-        let sent = tokio::time::timeout(PATIENCE, mailer.send(&waiting.letter)).await;
-        sent.unwrap_or_else(|_| Err(SendError::NotNow("the mail server took too long".to_owned())))
-    }))
-    .await;
+    let sending: Vec<_> = taken.iter().map(|waiting| send(mailer, &waiting.letter)).collect();
+    let results = join_all(sending).await;
     let many = taken.len();
     for (waiting, result) in taken.into_iter().zip(results) {
         note(db, &waiting, result, clock.now()).await?;
     }
     Ok(many)
+}
+
+async fn send(mailer: &Mailer, letter: &Outgoing) -> Result<(), SendError> {
+    let sent = tokio::time::timeout(PATIENCE, mailer.send(letter)).await;
+    sent.unwrap_or_else(|_| Err(SendError::NotNow("the mail server took too long".to_owned())))
 }
 
 async fn note(
@@ -174,7 +176,8 @@ mod tests {
 
     #[test]
     fn waits_grow_and_end() {
-        let minutes: Vec<Option<i64>> = (1..=9).map(|tries| wait_ms(tries).map(|ms| ms / MINUTE_MS)).collect();
+        let minutes: Vec<Option<i64>> =
+            (1..=9).map(|tries| wait_ms(tries).map(|ms| ms / MINUTE_MS)).collect();
         let expected = [1, 5, 30, 120, 360, 360, 360].map(Some);
         assert_eq!(minutes, [&expected[..], &[None, None]].concat());
     }

@@ -35,8 +35,9 @@ impl Server {
     /// A [`ConfigError`] when its name cannot be one, or the system has no certificates to check it by.
     pub fn new(smtp: &Smtp, from: Mailbox) -> Result<Self, ConfigError> {
         let parameters = || {
-            TlsParameters::new(smtp.host.clone())
-                .map_err(|error| ConfigError(format!("mail.smtp.host {:?} cannot be used: {error}", smtp.host)))
+            TlsParameters::new(smtp.host.clone()).map_err(|error| {
+                ConfigError(format!("mail.smtp.host {:?} cannot be used: {error}", smtp.host))
+            })
         };
         let tls = match smtp.security {
             SmtpSecurity::Tls => Tls::Wrapper(parameters()?),
@@ -85,7 +86,9 @@ impl Transport for Server {
         Box::pin(async move {
             match self.transport.test_connection().await {
                 Ok(true) => Ok(()),
-                Ok(false) => Err(SendError::NotNow(format!("{} did not answer as a mail server", self.place))),
+                Ok(false) => {
+                    Err(SendError::NotNow(format!("{} did not answer as a mail server", self.place)))
+                }
                 Err(error) => Err(self.why(&error)),
             }
         })

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use lettre::Message;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Attachment, Mailbox, MultiPart};
+use lettre::{Address, Message};
 
 use super::{BoxFuture, Outgoing, SendError, Transport};
 use crate::secrets;
@@ -60,7 +60,7 @@ impl Transport for Files {
 /// [`SendError::Refused`] for an address no mail can go to.
 pub fn message(letter: &Outgoing, from: &Mailbox) -> Result<Message, SendError> {
     let refused = |error: &dyn std::fmt::Display| SendError::Refused(error.to_string());
-    let address = letter.to.parse().map_err(|error| refused(&error))?;
+    let address = letter.to.parse::<Address>().map_err(|error| refused(&error))?;
     let mail = &letter.mail;
     let parts = MultiPart::alternative_plain_html(mail.text.clone(), mail.html.clone());
     let parts = match &mail.attachment {

@@ -203,7 +203,7 @@ fn file(receipt: &Receipt, content: &[u8]) -> Vec<u8> {
     page.media_box(Rect::new(0.0, 0.0, PAGE.0, PAGE.1)).parent(tree).contents(content_id);
     page.resources().fonts().pair(Font::Plain.name(), plain).pair(Font::Bold.name(), bold);
     drop(page);
-    for (id, name) in [(plain, &b"Helvetica"[..]), (bold, b"Helvetica-Bold")] {
+    for (id, name) in [(plain, &b"Helvetica"[..]), (bold, &b"Helvetica-Bold"[..])] {
         pdf.type1_font(id).base_font(Name(name)).encoding_predefined(Name(b"WinAnsiEncoding"));
     }
     pdf.stream(content_id, content);

@@ -1,8 +1,10 @@
 //! Statements about receipts and their numbers.
 
 use db::{DbError, Row, Tx, params};
+use serde_json::Value;
 use types::id::PurchaseId;
 
+use super::seller::Seller;
 use super::{Party, Receipt};
 
 const RECEIPT: &str =
@@ -18,11 +20,11 @@ pub async fn next_number(tx: &mut Tx<'_>) -> Result<i64, DbError> {
 }
 
 pub async fn insert(tx: &mut Tx<'_>, receipt: &Receipt) -> Result<(), DbError> {
-    let sql = "INSERT INTO receipts (number, purchase_id, issued_at, seller, buyer_email, buyer_name, description,
+    let sql =
+        "INSERT INTO receipts (number, purchase_id, issued_at, seller, buyer_email, buyer_name, description,
                  credits, amount_cents, currency, tax_basis_points, tax_cents, provider, payment_ref)
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
-    let seller =
-        serde_json::to_string(&receipt.seller).map_err(|error| DbError::Other(error.to_string()))?;
+    let seller = serde_json::to_string(&receipt.seller).map_err(|error| DbError::Other(error.to_string()))?;
     let row = params![
         receipt.number,
         receipt.purchase,
@@ -55,13 +57,29 @@ pub async fn buyer(tx: &mut Tx<'_>, purchase: PurchaseId) -> Result<(Party, Opti
     Ok((Party { email: row.get(0)?, name: row.get(1)? }, row.get(2)?))
 }
 
+/// Field by field: a receipt outlives the settings of its day.
+fn read_seller(text: &str) -> Result<Seller, DbError> {
+    let seller: Value =
+        serde_json::from_str(text).map_err(|error| DbError::Other(format!("a seller: {error}")))?;
+    let field = |name: &str| seller.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    Ok(Seller {
+        name: field("name"),
+        address: field("address"),
+        email: field("email"),
+        vat_id: field("vat_id"),
+        tax_label: field("tax_label"),
+        tax_percent: field("tax_percent"),
+        receipt_prefix: field("receipt_prefix"),
+    })
+}
+
 fn read(row: &Row) -> Result<Receipt, DbError> {
     let seller: String = row.get(3)?;
     Ok(Receipt {
         number: row.get(0)?,
         purchase: row.get(1)?,
         issued_at: row.get(2)?,
-        seller: serde_json::from_str(&seller).map_err(|error| DbError::Other(format!("a seller: {error}")))?,
+        seller: read_seller(&seller)?,
         buyer: Party { email: row.get(4)?, name: row.get(5)? },
         description: row.get(6)?,
         credits: row.get(7)?,

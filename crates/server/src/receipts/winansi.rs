@@ -1,12 +1,14 @@
 //! The characters the built-in fonts of PDF have, and how wide they are.
 
 /// What stands at 0x80 to 0x9f; the rest is Latin-1.
+#[rustfmt::skip]
 const HIGH: [char; 32] = [
     '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}', '‘', '’',
     '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
 ];
 
 /// Letters the fonts lack, and the ones that are nearest.
+#[rustfmt::skip]
 const NEAR: &[(&str, &str)] = &[
     ("āăą", "a"), ("ĀĂĄ", "A"), ("ćĉċč", "c"), ("ĆĈĊČ", "C"), ("ďđ", "d"), ("ĎĐ", "D"), ("ēĕėęě", "e"),
     ("ĒĔĖĘĚ", "E"), ("ĝğġģ", "g"), ("ĜĞĠĢ", "G"), ("ĥħ", "h"), ("ĤĦ", "H"), ("ĩīĭįı", "i"), ("ĨĪĬĮİ", "I"), ("ĵ", "j"),
@@ -56,6 +58,7 @@ fn near(c: char) -> &'static str {
 }
 
 /// Widths of Helvetica from the space to the tilde, in thousandths of the size.
+#[rustfmt::skip]
 const WIDTHS: [u16; 95] = [
     278, 278, 355, 556, 556, 889, 667, 191, 333, 333, 389, 584, 278, 333, 278, 278, 556, 556, 556, 556, 556, 556, 556,
     556, 556, 556, 278, 278, 584, 584, 584, 556, 1015, 667, 667, 722, 722, 667, 611, 778, 722, 278, 500, 667, 556, 833,

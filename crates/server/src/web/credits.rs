@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use ledger::TransferKind;
 use ledger::statement::{Line, StatementError};
@@ -14,7 +14,7 @@ use types::money::MicroCredits;
 
 use super::forms::Posted;
 use super::frame::{Said, frame, when};
-use super::session::{SignedIn, on_this_host};
+use super::session::{Named, SignedIn, on_this_host};
 use super::statement::{Wanted, word};
 use super::{Page, to_the_end};
 use crate::api::extract::id;
@@ -133,7 +133,7 @@ pub async fn back(
 pub async fn receipt(
     State(app): State<Arc<App>>,
     SignedIn(session): SignedIn,
-    Path(file): Path<String>,
+    Named(file): Named<String>,
 ) -> Result<Response, ApiError> {
     let purchase = file.strip_suffix(".pdf").ok_or_else(|| ApiError::not_found("receipt"))?;
     receipts::file(&app, session.user.id, purchase).await

@@ -48,9 +48,11 @@ fn text(pdf: &[u8]) -> String {
             shown += &literal.replace("\\(", "(").replace("\\)", ")");
         } else if let Some(hex) = line.strip_prefix('<').and_then(|line| line.strip_suffix('>')) {
             let bytes = hex.as_bytes().chunks(2);
-            shown.extend(bytes.map(|pair| {
-                char::from(u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-            }));
+            shown.extend(
+                bytes.map(|pair| {
+                    char::from(u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+                }),
+            );
         }
         shown.push('\n');
     }
@@ -182,9 +184,22 @@ fn the_page_says_everything_and_is_always_the_same() {
     let shown = text(&page);
     let date = receipt.issued_at.date();
     for fact in [
-        "Receipt", "R-1042", &date, "Inselb\u{fc}ro GmbH", "Hafenstra\u{df}e 1", "20095 Hamburg",
-        "billing@islands.example", "VAT ID: DE123456789", "Ana (?)", "ana@example.org", "Voyager: 2,800 credits",
-        "2,800", "$24.99", "Total (USD)", "includes 19% VAT: $3.99", "Payment reference: pi_123",
+        "Receipt",
+        "R-1042",
+        &date,
+        "Inselb\u{fc}ro GmbH",
+        "Hafenstra\u{df}e 1",
+        "20095 Hamburg",
+        "billing@islands.example",
+        "VAT ID: DE123456789",
+        "Ana (?)",
+        "ana@example.org",
+        "Voyager: 2,800 credits",
+        "2,800",
+        "$24.99",
+        "Total (USD)",
+        "includes 19% VAT: $3.99",
+        "Payment reference: pi_123",
     ] {
         assert!(shown.lines().any(|line| line == fact), "{fact} in\n{shown}");
     }
@@ -210,7 +225,9 @@ fn hostile_text_stays_on_the_page() {
 
 #[tokio::test]
 async fn receipts_are_served_to_their_buyer() {
-    let world = World::with("[mail]\ntransport = \"file\"\n[seller]\nname = \"Inselbuero\"\ntax_percent = \"19\"\n").await;
+    let world =
+        World::with("[mail]\ntransport = \"file\"\n[seller]\nname = \"Inselbuero\"\ntax_percent = \"19\"\n")
+            .await;
     let (ana, ben) = (world.user("ana", "0").await, world.user("ben", "0").await);
     let (status, bought) = ana.post("/api/v1/credits/purchases", &json!({"package": "starter"})).await;
     assert_eq!(status, 201, "{bought}");

@@ -37,9 +37,10 @@ fn sample(kind: Kind, text: &str) -> (Box<dyn Letter>, Vec<&'static str>) {
                 PayoutSent { site, amount: cents, destination: line, arrives: Line::from("2026-11-26") };
             (Box::new(letter), vec!["$1,234.99", "2026-11-26", "https://islands.example/islands"])
         }
-        Kind::PayoutFailed => {
-            (Box::new(PayoutFailed { site, amount: cents, reason: line }), vec!["$1,234.99", "Nothing is lost"])
-        }
+        Kind::PayoutFailed => (
+            Box::new(PayoutFailed { site, amount: cents, reason: line }),
+            vec!["$1,234.99", "Nothing is lost"],
+        ),
         Kind::EarningsStatement => {
             let letter = EarningsStatement {
                 site,
@@ -93,7 +94,9 @@ fn payment_sample(
             let outcome = DisputeOutcome::PaymentStands;
             Box::new(DisputeDecided { site, package, amount, credits: micros, outcome })
         }
-        Kind::Debt => return (Box::new(Debt { site, debt: micros }), vec!["1,234.50", "$12.35", "pay it first"]),
+        Kind::Debt => {
+            return (Box::new(Debt { site, debt: micros }), vec!["1,234.50", "$12.35", "pay it first"]);
+        }
         Kind::SignIn
         | Kind::LowBalance
         | Kind::BalanceExhausted
