@@ -467,8 +467,14 @@ mod tests {
             ("[mail]\nfrom = \"nobody\"", "mail.from"),
             ("[mail]\ntransport = \"smtp\"", "mail.smtp.host"),
             ("[mail]\ntransport = \"smtp\"\n[mail.smtp]\nhost = \"m.example\"", "mail.from"),
-            ("[mail]\ntransport = \"smtp\"\n[mail.smtp]\nhost = \"m.example\"\nusername = \"a\"", "mail.smtp.password"),
-            ("[mail]\ntransport = \"smtp\"\n[mail.smtp]\nhost = \"m.example\"\npassword = \"a\"", "mail.smtp.username"),
+            (
+                "[mail]\ntransport = \"smtp\"\n[mail.smtp]\nhost = \"m.example\"\nusername = \"a\"",
+                "mail.smtp.password",
+            ),
+            (
+                "[mail]\ntransport = \"smtp\"\n[mail.smtp]\nhost = \"m.example\"\npassword = \"a\"",
+                "mail.smtp.username",
+            ),
             (
                 "[mail]\ntransport = \"smtp\"\n[mail.smtp]\nhost = \"m.example\"\nsecurity = \"none\"\nusername = \"a\"\npassword = \"b\"",
                 "mail.smtp.security",

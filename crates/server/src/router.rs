@@ -15,8 +15,8 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 use types::id::RequestId;
 
 use crate::api::{
-    account, api_keys, clients, credits, health, hosts, islands, jobs, market, openai, receipts, statement, stream,
-    webhooks, workloads,
+    account, api_keys, clients, credits, health, hosts, islands, jobs, market, openai, receipts, statement,
+    stream, webhooks, workloads,
 };
 use crate::app::App;
 use crate::error::ApiError;

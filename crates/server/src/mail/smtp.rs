@@ -1,5 +1,6 @@
 //! Mail by a mail server.
 
+use std::fmt;
 use std::time::Duration;
 
 use lettre::message::Mailbox;
@@ -21,7 +22,6 @@ const CONNECTIONS: u32 = 4;
 const IDLE: Duration = Duration::from_secs(30);
 
 /// A mail server.
-#[derive(Debug)]
 pub struct Server {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
@@ -71,6 +71,12 @@ impl Server {
         // A password that is wrong is no fault of the letter: it waits until the operator has put it right.
         let ours = error.status().is_some_and(|code| matches!(u16::from(code), 530 | 534 | 535 | 538));
         if error.is_permanent() && !ours { SendError::Refused(text) } else { SendError::NotNow(text) }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("place", &self.place).finish_non_exhaustive()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
 use lettre::message::{Attachment, Mailbox, MultiPart};
 use lettre::{Address, Message};
 
@@ -80,11 +80,25 @@ pub fn message(letter: &Outgoing, from: &Mailbox) -> Result<Message, SendError> 
         .subject(mail.subject.clone())
         .date(SystemTime::UNIX_EPOCH + Duration::from_millis(millis))
         .message_id(Some(id))
-        // So that nobody's absence is reported to us.
-        .raw_header(HeaderValue::new(
-            HeaderName::new_from_ascii_str("Auto-Submitted"),
-            "auto-generated".to_owned(),
-        ))
+        .header(AutoSubmitted)
         .multipart(parts)
         .map_err(|error| refused(&error))
+}
+
+/// Says that a program wrote, so that nobody's absence is reported to us.
+#[derive(Clone)]
+struct AutoSubmitted;
+
+impl Header for AutoSubmitted {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("Auto-Submitted")
+    }
+
+    fn parse(_: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self)
+    }
+
+    fn display(&self) -> HeaderValue {
+        HeaderValue::new(Self::name(), "auto-generated".to_owned())
+    }
 }

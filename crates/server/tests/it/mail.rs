@@ -12,9 +12,9 @@ use server::mail::{BoxFuture, Mailer, Outgoing, SendError, Transport};
 use types::money::{Cents, Credits, MicroCredits};
 use types::time::{Clock, DAY_MS, MINUTE_MS, TestClock, Timestamp};
 
-use crate::world::PATIENCE;
 use crate::world::inside::Inside;
 use crate::world::smtp::SmtpServer;
+use crate::world::{PATIENCE, World};
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 
@@ -316,4 +316,26 @@ async fn files_are_whole_mails_and_a_letter_sent_again_is_the_same_file() {
     assert!(text.contains("multipart/mixed") && text.contains("application/pdf"), "{text}");
     let bad = mailer.send_now(&low(), "a b@\r\nBcc: c@d.example", "x", NOW).await;
     assert!(matches!(bad, Err(SendError::Refused(_))));
+}
+
+#[tokio::test]
+async fn a_mail_server_that_is_away_does_not_stop_the_start_and_is_seen() {
+    let port = SmtpServer::start(&[]).await.into_closed_port().await;
+    let world = World::with(&format!(
+        "[mail]\ntransport = \"smtp\"\nfrom = \"a@islands.example\"\n\
+         [mail.smtp]\nhost = \"127.0.0.1\"\nport = {port}\nsecurity = \"none\"\n"
+    ))
+    .await;
+    let seen = async {
+        loop {
+            let metrics = world.http.get(format!("{}/metrics", world.url)).send().await.unwrap();
+            if metrics.text().await.unwrap().contains("archipelago_mail_server_failures_total 1") {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, seen).await.expect("it is counted");
+    assert!(world.log().contains("mail cannot be sent now"));
+    world.finish().await;
 }
