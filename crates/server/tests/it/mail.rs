@@ -293,8 +293,8 @@ async fn a_mail_server_without_encryption_is_told_nothing_when_it_is_required() 
 #[tokio::test]
 async fn nobody_there_is_not_now() {
     let port = SmtpServer::start(&[]).await.into_closed_port().await;
-    let sent =
-        tokio::time::timeout(PATIENCE, smtp(port, "none").send_now(&low(), "ana@example.org", "x", NOW));
+    let (mailer, letter) = (smtp(port, "none"), low());
+    let sent = tokio::time::timeout(PATIENCE, mailer.send_now(&letter, "ana@example.org", "x", NOW));
     assert!(matches!(sent.await.unwrap(), Err(SendError::NotNow(_))));
 }
 
