@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
-use lettre::message::{Attachment, Mailbox, MultiPart};
+use lettre::message::header::{ContentTransferEncoding, ContentType, Header, HeaderName, HeaderValue};
+use lettre::message::{Attachment, Body, Mailbox, MultiPart};
 use lettre::{Address, Message};
 
 use super::{BoxFuture, Outgoing, SendError, Transport};
@@ -67,7 +67,10 @@ pub fn message(letter: &Outgoing, from: &Mailbox) -> Result<Message, SendError> 
         None => parts,
         Some(file) => {
             let kind = ContentType::parse("application/pdf").map_err(|error| refused(&error))?;
-            let file = Attachment::new(file.name.clone()).body(file.bytes.clone(), kind);
+            // Never as text, however plain it looks: text may have its line ends changed on the way.
+            let body = Body::new_with_encoding(file.bytes.clone(), ContentTransferEncoding::Base64)
+                .map_err(|_| SendError::Refused("the attachment cannot be encoded".to_owned()))?;
+            let file = Attachment::new(file.name.clone()).body(body, kind);
             MultiPart::mixed().multipart(parts).singlepart(file)
         }
     };

@@ -237,7 +237,7 @@ async fn receipts_are_served_to_their_buyer() {
     let mut browser = Browser::new(&world.url);
     browser.sign_in(&ana.email, world.folder.path()).await;
     let checkout = crate::world::browser::path_of(bought["data"]["checkout_url"].as_str().unwrap());
-    let paid = browser.send("/credits", &checkout, &[("action", "pay")]).await;
+    let paid = browser.send(&checkout, &checkout, &[("action", "pay")]).await;
     assert_eq!(paid.status, 303, "{}", paid.text);
     assert_eq!(browser.get(&paid.location).await.status, 303);
 

@@ -40,7 +40,10 @@ impl Browser {
     /// Opens a page and sends a form that stands on it.
     pub async fn send(&mut self, page: &str, to: &str, fields: &[(&str, &str)]) -> Page {
         let text = self.get(page).await.text;
-        let (_, csrf) = text.split_once("<meta name=\"csrf\" content=\"").expect("the page has a token");
+        // The pages of the sandbox have it in the form only.
+        let places = ["<meta name=\"csrf\" content=\"", "name=\"csrf\" value=\""];
+        let found = places.iter().find_map(|place| text.split_once(place));
+        let (_, csrf) = found.expect("the page has a token");
         let csrf = csrf.split('"').next().unwrap();
         let mut body = format!("csrf={csrf}");
         for (name, value) in fields {
