@@ -60,10 +60,7 @@ pub async fn queue(
     now: Timestamp,
 ) -> Result<(), DbError> {
     let mail = letter.to_mail().map_err(|error| DbError::Other(format!("a letter: {error}")))?;
-    if store::insert(tx, id, to, &mail, dedupe_key, now).await? {
-        count(mail.kind, "queued");
-    }
-    Ok(())
+    store::insert(tx, id, to, &mail, dedupe_key, now).await
 }
 
 /// Takes letters that are due: nobody else takes them before the lease is over.

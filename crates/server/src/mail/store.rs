@@ -8,7 +8,7 @@ use super::letters::Kind;
 use super::outbox::Waiting;
 use super::{Attachment, Mail, Outgoing};
 
-/// Puts a letter in; one with the same key is there already stays the only one. Answers whether it was new.
+/// Puts a letter in, unless there is one with the same key.
 pub async fn insert(
     tx: &mut Tx<'_>,
     id: MailId,
@@ -16,7 +16,7 @@ pub async fn insert(
     mail: &Mail,
     dedupe: &str,
     now: Timestamp,
-) -> Result<bool, DbError> {
+) -> Result<(), DbError> {
     let sql = "INSERT INTO mail_outbox (id, to_address, kind, subject, text_body, html_body, attachment,
                  attachment_name, dedupe_key, created_at, due_at)
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (dedupe_key) DO NOTHING";
@@ -34,7 +34,7 @@ pub async fn insert(
         now,
         now
     ];
-    Ok(tx.execute(sql, &row).await? == 1)
+    tx.execute(sql, &row).await.map(drop)
 }
 
 /// Whether anything is due.

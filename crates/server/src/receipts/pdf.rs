@@ -119,7 +119,7 @@ pub fn render(receipt: &Receipt, refunded: Cents) -> Vec<u8> {
 fn head(page: &mut Page, receipt: &Receipt) {
     if receipt.test_mode() {
         page.text(LEFT, "TEST MODE: a sandbox payment, no real money moved", Font::Bold, 11.0, SOFT);
-        page.down(28.0);
+        page.down(40.0);
     }
     page.text(LEFT, "Receipt", Font::Bold, 26.0, INK);
     page.flush_right(RIGHT, &receipt.printed_number(), Font::Plain, 14.0, INK);
@@ -176,7 +176,6 @@ fn table(page: &mut Page, receipt: &Receipt, refunded: Cents) {
     }
     if refunded.get() > 0 {
         page.down(22.0);
-        page.text(LEFT, "Refunded since", Font::Plain, 10.5, INK);
         page.flush_right(RIGHT, &format!("Refunded: {refunded}"), Font::Plain, 10.5, INK);
     }
     page.down(32.0);
