@@ -150,6 +150,6 @@ pub async fn check_once(app: Arc<App>) {
     failures.increment(0);
     if let Err(error) = app.mail.transport.check().await {
         failures.increment(1);
-        tracing::warn!(%error, "mail cannot be sent now; look at mail.smtp in the configuration: {error}");
+        tracing::warn!(%error, "mail cannot be sent now; look at mail.smtp in the configuration");
     }
 }

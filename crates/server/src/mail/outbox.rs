@@ -118,11 +118,11 @@ async fn note(
     let outcome = match (&result, again) {
         (Ok(()), _) => "sent",
         (Err(error), Some(_)) => {
-            tracing::warn!(%error, mail = %id, "a {} letter could not be sent yet: {error}", kind.name());
+            tracing::warn!(%error, mail = %id, "a {} letter could not be sent yet", kind.name());
             "postponed"
         }
         (Err(error), None) => {
-            tracing::warn!(%error, mail = %id, "a {} letter is given up: {error}", kind.name());
+            tracing::warn!(%error, mail = %id, "a {} letter is given up", kind.name());
             "failed"
         }
     };
