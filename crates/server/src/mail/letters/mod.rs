@@ -32,7 +32,7 @@ macro_rules! kinds {
             /// All there are.
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
-            /// As stored, and as counted on `/metrics`.
+            /// As stored, and as counted on `/metrics`: letters that wait have it, so it stays what it is.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self {
