@@ -116,12 +116,15 @@ the.test("a newcomer buys credits and spends them", async ({ server, context }, 
 
     "finds the purchase in the history": async () => {
       await page.goto("/credits");
-      assert.deepEqual(await history(page).first().getByRole("columnheader").allInnerTexts(), ["Date", "Package", "Credits", "Amount"]);
+      assert.deepEqual(await history(page).first().getByRole("columnheader").allInnerTexts(), ["Date", "Package", "Credits", "Amount", "Receipt"]);
       const row = history(page).filter({ hasText: "Starter" });
       assert.equal(await row.count(), 1);
       const cells = await row.getByRole("cell").allInnerTexts();
       assert.match(cells[0], /^\d{1,2} [A-Z][a-z]{2} \d{4}, \d{2}:\d{2} UTC$/);
-      assert.deepEqual(cells.slice(1), ["Starter", "500", "$4.99"]);
+      assert.deepEqual(cells.slice(1), ["Starter", "500", "$4.99", "PDF"]);
+      const receipt = await page.request.get(await row.getByRole("link", { name: /^Receipt as PDF/ }).getAttribute("href"));
+      assert.equal(receipt.headers()["content-type"], "application/pdf");
+      assert.match(await receipt.text(), /^%PDF-[\s\S]*\(Receipt\)[\s\S]*\(R-1\)/);
       await sees(page.getByText(/You’ll have/).first(), "You’ll have 1,000.00");
       await page.goto("/quickstart");
       await sees(page.getByText(/steps are done/), /3 of 4/);

@@ -180,6 +180,7 @@ wrapped_numbers! {
     id::GrantId: Id::get, Id::from_i64;
     id::IslandId: Id::get, Id::from_i64;
     id::JobId: Id::get, Id::from_i64;
+    id::MailId: Id::get, Id::from_i64;
     id::MessageId: Id::get, Id::from_i64;
     id::PurchaseId: Id::get, Id::from_i64;
     id::TransferId: Id::get, Id::from_i64;

@@ -56,6 +56,8 @@ pub struct PurchaseRow {
     pub credits: String,
     /// `$4.99`
     pub amount: String,
+    /// Address of its receipt, once it is paid.
+    pub receipt: Option<String>,
     /// What to say besides: `pending`, `failed`; nothing when all is well.
     pub status: Option<Badge>,
 }

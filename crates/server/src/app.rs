@@ -23,7 +23,7 @@ use crate::jobs::commit::{self, Committer, Queued};
 use crate::jobs::live::LiveJobs;
 use crate::limits::Limiter;
 use crate::live::Live;
-use crate::mail::{self, Mail};
+use crate::mail::Mailer;
 use crate::marketplace::{Marketplace, Workload, store as market_store};
 use crate::nodes::{Claim, Node};
 use crate::providers::stripe::Stripe;
@@ -53,7 +53,7 @@ pub struct App {
     /// Which coordinator this is, as long as it is one.
     pub node: Node,
     /// Sends mail.
-    pub mail: Box<dyn Mail>,
+    pub mail: Mailer,
     /// Takes money.
     pub payments: Arc<dyn PaymentProvider>,
     /// The payments sandbox, while it is in use: its page.
@@ -261,7 +261,7 @@ impl App {
         let app = Self {
             packages: config.packages()?,
             market: Marketplace::new(workloads(&db, &config).await?),
-            mail: mail::from_config(&config),
+            mail: Mailer::from_config(&config)?,
             ids: claim.ids(),
             node: claim.node,
             live: Live::new(config.low_balance()),

@@ -16,7 +16,7 @@ use crate::jobs::Job;
 use crate::live::{self, Happening};
 use crate::nodes::{Beat, Watch};
 use crate::providers::{events, sandbox, signature};
-use crate::{accounts, audit, islands, jobs, marketplace, nodes, purchases, web};
+use crate::{accounts, audit, islands, jobs, mail, marketplace, nodes, purchases, web};
 
 /// Starts them all. They end when the program stops.
 pub fn start(app: &Arc<App>, router: &Router) {
@@ -59,6 +59,8 @@ pub fn start(app: &Arc<App>, router: &Router) {
         metrics::gauge!("archipelago_jobs_live").set(u32::try_from(app.jobs.count()).unwrap_or(u32::MAX));
         Ok(())
     });
+    tokio::spawn(mail::check_once(Arc::clone(app)));
+    tokio::spawn(mail::outbox::run(Arc::clone(app)));
     tokio::spawn(until_stopped(Arc::clone(app), follow_other_writers(Arc::clone(app))));
     tokio::spawn(until_stopped(Arc::clone(app), tell_market(Arc::clone(app))));
     tokio::spawn(until_stopped(Arc::clone(app), deliver_sandbox_webhooks(Arc::clone(app), router.clone())));
@@ -108,6 +110,7 @@ async fn note_use(app: &App) -> Result<(), DbError> {
 
 async fn clean_up(app: &App) -> Result<(), DbError> {
     let now = app.clock.now();
+    mail::outbox::erase_once(&app.db, now).await?;
     app.db
         .tx("clean_up", async move |tx| {
             accounts::store::delete_stale(tx, now, now.plus_millis(-DAY_MS)).await

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 use types::money::{Cents, Credits, MicroCredits};
 
+pub use crate::mail::config::{Mail, MailTransport};
+pub use crate::receipts::seller::Seller;
+
 /// The default configuration, as shipped.
 pub const DEFAULT: &str = include_str!("config.default.toml");
 
@@ -24,6 +27,7 @@ pub struct Config {
     pub database: Database,
     pub coordinators: Coordinators,
     pub mail: Mail,
+    pub seller: Seller,
     pub payments: Provider,
     pub identity: Provider,
     pub stripe: Stripe,
@@ -59,25 +63,6 @@ pub enum Store {
 #[expect(missing_docs, reason = "config.default.toml explains each key")]
 pub struct Coordinators {
     pub takeover_secs: u32,
-}
-
-/// `[mail]`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "config.default.toml explains each key")]
-pub struct Mail {
-    pub transport: MailTransport,
-    pub from: String,
-}
-
-/// How mail leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MailTransport {
-    /// Into the log.
-    Console,
-    /// Into files.
-    File,
 }
 
 /// `[payments]` and `[identity]`.
@@ -351,6 +336,8 @@ impl Config {
         self.packages()?;
         self.store()?;
         self.check_stripe()?;
+        self.mail.check()?;
+        self.seller.check()?;
         if self.market.fee_percent > 100 {
             return refuse("market.fee_percent must be between 0 and 100");
         }
@@ -557,6 +544,25 @@ mod tests {
             ),
             ("[credits]\npackages = [{slug = \"a\", name = \"A\", credits = 1, price = \"1.999\"}]", "price"),
             ("[islands]\nlease_secs = 1", "lease_secs"),
+            ("[mail]\nfrom = \"nobody\"", "mail.from"),
+            ("[mail]\ntransport = \"smtp\"", "mail.smtp.host"),
+            ("[mail]\ntransport = \"smtp\"\n[mail.smtp]\nhost = \"m.example\"", "mail.from"),
+            (
+                "[mail]\ntransport = \"smtp\"\n[mail.smtp]\nhost = \"m.example\"\nusername = \"a\"",
+                "mail.smtp.password",
+            ),
+            (
+                "[mail]\ntransport = \"smtp\"\n[mail.smtp]\nhost = \"m.example\"\npassword = \"a\"",
+                "mail.smtp.username",
+            ),
+            (
+                "[mail]\ntransport = \"smtp\"\n[mail.smtp]\nhost = \"m.example\"\nsecurity = \"none\"\nusername = \"a\"\npassword = \"b\"",
+                "mail.smtp.security",
+            ),
+            ("[seller]\nname = \" \"", "seller.name"),
+            ("[seller]\ntax_percent = \"101\"", "seller.tax_percent"),
+            ("[seller]\ntax_percent = \"19%\"", "seller.tax_percent"),
+            ("[seller]\nreceipt_prefix = \"R\\n\"", "seller.receipt_prefix"),
         ];
         for (file, word) in cases {
             let error = load(file, &[]).unwrap_err();
@@ -595,6 +601,11 @@ mod tests {
             assert_eq!(shown(url), expected);
         }
         let config = load("[database]\nurl = \"postgres://ana:secret@db/a\"", &[]).unwrap();
+        assert!(!format!("{config:?}").contains("secret"));
+        assert!(!toml::to_string_pretty(&config).unwrap().contains("secret"));
+        let mail = "[mail]\ntransport = \"smtp\"\nfrom = \"a@b.example\"\n[mail.smtp]\nhost = \"m.example\"\nusername = \"ana\"";
+        let config = load(mail, &[("ARCHIPELAGO__MAIL__SMTP__PASSWORD", "secret")]).unwrap();
+        assert_eq!((config.mail.smtp.password.as_str(), config.mail.smtp.port()), ("secret", 465));
         assert!(!format!("{config:?}").contains("secret"));
         assert!(!toml::to_string_pretty(&config).unwrap().contains("secret"));
     }

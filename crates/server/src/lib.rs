@@ -21,6 +21,7 @@ pub mod marketplace;
 pub mod nodes;
 pub mod providers;
 pub mod purchases;
+pub mod receipts;
 pub mod router;
 pub mod secrets;
 pub mod telemetry;
@@ -53,6 +54,11 @@ pub const MIGRATIONS: &[MigrationSet] = &[
                 name: "room for the end of an attempt",
                 sqlite: include_str!("../migrations/sqlite/0004_room.sql"),
                 postgres: include_str!("../migrations/postgres/0004_room.sql"),
+            },
+            Migration {
+                name: "mail to be sent, receipts",
+                sqlite: include_str!("../migrations/sqlite/0005_mail.sql"),
+                postgres: include_str!("../migrations/postgres/0005_mail.sql"),
             },
             Migration {
                 name: "lots, refunds, disputes, events of providers",

@@ -15,8 +15,8 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 use types::id::RequestId;
 
 use crate::api::{
-    account, api_keys, clients, credits, health, hosts, islands, jobs, market, openai, statement, stream,
-    webhooks, workloads,
+    account, api_keys, clients, credits, health, hosts, islands, jobs, market, openai, receipts, statement,
+    stream, webhooks, workloads,
 };
 use crate::app::App;
 use crate::config::Config;
@@ -68,6 +68,7 @@ fn api() -> Router<Arc<App>> {
         .route("/api-keys/{id}", get(api_keys::show).patch(api_keys::change).delete(api_keys::delete))
         .route("/credits/packages", get(credits::packages))
         .route("/credits/purchases", get(credits::purchases).post(credits::buy))
+        .route("/credits/purchases/{id}/receipt", get(receipts::show))
         .route("/credits/transactions", get(statement::transactions))
         .route("/credits/balance", get(statement::balance))
         .route("/credits/export", get(statement::export))

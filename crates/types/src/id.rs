@@ -107,6 +107,8 @@ ids! {
     IslandId "isl",
     /// A consumer's request.
     JobId "job",
+    /// A letter that waits to be sent, or was.
+    MailId "mal",
     /// A chat message.
     MessageId "msg",
     /// One sale of a package.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use db::{DbError, params};
 use server::providers::ProviderError;
-use server::purchases::provider::{Checkout, CheckoutState, Payment, ProviderEvent};
+use server::providers::events::{ProviderEvent, Subject};
+use server::purchases::provider::{Checkout, CheckoutState, Payment};
 use server::purchases::{self, PurchaseError, State};
 use tokio::task::JoinHandle;
 use types::id::{Id, PurchaseId};
@@ -58,7 +59,7 @@ enum What {
 
 #[derive(Debug)]
 enum End {
-    Purchase(std::result::Result<purchases::Purchase, PurchaseError>),
+    Purchase(std::result::Result<Box<purchases::Purchase>, PurchaseError>),
     Nothing(std::result::Result<(), PurchaseError>),
 }
 
@@ -125,7 +126,9 @@ impl World {
         let fate = self.break_something(&process.saboteur).next();
         let (app, key) = (Arc::clone(&process.app), attempt.clone());
         let buyer = user.clone();
-        let task = tokio::spawn(async move { End::Purchase(purchases::buy(&app, &buyer, slug, &key).await) });
+        let task = tokio::spawn(async move {
+            End::Purchase(purchases::buy(&app, &buyer, slug, &key).await.map(Box::new))
+        });
         let foretold = match self.model.purchase_of(user.id.get(), &attempt) {
             Some((_, first)) if first.slug != slug => Outcome::KeyTaken,
             Some((_, first)) if first.session.is_some() => Outcome::Purchase(first.state),
@@ -327,33 +330,33 @@ impl World {
         self.shop.move_to(&session, payment, wrong);
         self.log.say(&format!("at the provider {session} is {payment:?}, wrong amount: {wrong}"));
         let id = format!("evt_{}", self.deliveries.len());
-        let event = ProviderEvent { id, kind: kind.to_owned(), session };
+        let subject = Subject::Checkout(session);
+        let event =
+            ProviderEvent { provider: "shop", id, kind: kind.to_owned(), subject, body: String::new() };
         self.deliveries.push(Delivery { event, copies: 1 + self.dice.below(5), heard: false });
         true
     }
 
     /// A webhook arrives.
     pub async fn deliver(&mut self) -> Result<bool> {
+        // Of a checkout whose opening was not answered nobody has been told, so nobody pays it.
         let due: Vec<usize> = (0..self.deliveries.len())
             .filter(|&index| self.deliveries[index].copies > 0 || !self.deliveries[index].heard)
+            .filter(|&index| {
+                self.model.purchase_by_session(self.deliveries[index].event.subject.name()).is_some()
+            })
             .collect();
         let Some(&index) = self.dice.pick(&due) else { return Ok(false) };
         let Some(mut process) = self.take(Process::serves) else { return Ok(false) };
         let delivery = &mut self.deliveries[index];
         delivery.copies = delivery.copies.saturating_sub(1);
         let event = delivery.event.clone();
-        let fate = self.break_something(&process.saboteur).next();
+        self.break_something(&process.saboteur);
         let (app, sent) = (Arc::clone(&process.app), event.clone());
-        let task = tokio::spawn(async move { End::Nothing(purchases::receive(&app, sent).await) });
-        let id = self.model.purchase_by_session(&event.session);
-        let foretold = if id.is_some() {
-            Outcome::Asks
-        } else {
-            if fate.is_kept() {
-                self.model.events.insert(event.id.clone());
-            }
-            Outcome::Done.unless_lost(fate)
-        };
+        let session = event.subject.name().to_owned();
+        let id = self.model.purchase_by_session(&session);
+        let task = tokio::spawn(async move { End::Nothing(purchases::receive(&app, &session, sent).await) });
+        let foretold = Outcome::Asks;
         let what = What::Fulfil(id.unwrap_or_default(), Some(event));
         self.fly(&mut process, Flight { what, task, question: None, seen: None }, foretold).await?;
         self.put(process);
@@ -372,7 +375,8 @@ impl World {
             None => Outcome::Db(Told::Refused),
         };
         let app = Arc::clone(&process.app);
-        let task = tokio::spawn(async move { End::Purchase(purchases::fulfil(&app, id, None).await) });
+        let task =
+            tokio::spawn(async move { End::Purchase(purchases::fulfil(&app, id, None).await.map(Box::new)) });
         let what = What::Fulfil(id.get(), None);
         self.fly(&mut process, Flight { what, task, question: None, seen: None }, foretold).await?;
         self.put(process);

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use server::mail::BoxFuture;
-use server::providers::{ProviderError, SignatureError};
+use server::providers::ProviderError;
 use server::purchases::provider::{
-    Checkout, CheckoutRequest, CheckoutState, Payment, PaymentProvider, ProviderEvent,
+    Checkout, CheckoutRequest, CheckoutState, Fact, Payment, PaymentProvider, PaymentState, Recent,
+    RefundRequest,
 };
 use tokio::sync::{Notify, oneshot};
 use types::money::Cents;
+use types::time::Timestamp;
 
 /// The provider.
 #[derive(Debug, Default)]
@@ -38,7 +40,7 @@ pub struct Session {
 #[derive(Debug)]
 pub enum Question {
     /// To open a checkout.
-    Open(CheckoutRequest, oneshot::Sender<Result<Checkout, ProviderError>>),
+    Open(Box<CheckoutRequest>, oneshot::Sender<Result<Checkout, ProviderError>>),
     /// How far one is.
     Read(String, oneshot::Sender<Result<CheckoutState, ProviderError>>),
 }
@@ -57,7 +59,7 @@ impl Shop {
             currency: request.currency.clone(),
             payment: Payment::Open,
         });
-        Checkout { url: format!("https://shop.invalid/{session}"), session }
+        Checkout { url: format!("https://shop.invalid/{session}"), session, customer: None }
     }
 
     /// How far a checkout is.
@@ -69,6 +71,8 @@ impl Shop {
             amount: known.amount,
             currency: known.currency.clone(),
             payment_ref: (known.payment == Payment::Paid).then(|| format!("pay_{session}")),
+            charge_ref: None,
+            purchase: None,
         })
     }
 
@@ -104,7 +108,7 @@ impl PaymentProvider for Shop {
 
     fn open<'a>(&'a self, request: &'a CheckoutRequest) -> BoxFuture<'a, Result<Checkout, ProviderError>> {
         let (sender, answer) = oneshot::channel();
-        self.ask(Question::Open(request.clone(), sender));
+        self.ask(Question::Open(Box::new(request.clone()), sender));
         Box::pin(async move { answer.await.unwrap_or_else(|_| Err(unreachable())) })
     }
 
@@ -114,9 +118,26 @@ impl PaymentProvider for Shop {
         Box::pin(async move { answer.await.unwrap_or_else(|_| Err(unreachable())) })
     }
 
-    fn webhook(&self, _signature: Option<&str>, _body: &[u8]) -> Result<ProviderEvent, SignatureError> {
-        // Signatures are not simulated: events are handed over where they come out of them.
-        Err(SignatureError::Missing)
+    // What becomes of payments afterwards is not simulated.
+
+    fn payment<'a>(&'a self, payment: &'a str) -> BoxFuture<'a, Result<PaymentState, ProviderError>> {
+        Box::pin(async move { Err(ProviderError::NotFound(payment.to_owned())) })
+    }
+
+    fn refund<'a>(&'a self, request: &'a RefundRequest) -> BoxFuture<'a, Result<Fact, ProviderError>> {
+        Box::pin(async move { Err(ProviderError::NotFound(request.payment.clone())) })
+    }
+
+    fn portal<'a>(
+        &'a self,
+        _customer: &'a str,
+        _return_url: &'a str,
+    ) -> BoxFuture<'a, Result<Option<String>, ProviderError>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn recent(&self, _since: Timestamp) -> BoxFuture<'_, Result<Recent, ProviderError>> {
+        Box::pin(async { Ok(Recent::default()) })
     }
 }
 

@@ -35,6 +35,7 @@ fn purchases() -> Vec<PurchaseRow> {
         package: "Starter".into(),
         credits: "500".into(),
         amount: "$4.99".into(),
+        receipt: status.is_none().then(|| format!("/credits/receipts/{id}.pdf")),
         status,
     };
     vec![

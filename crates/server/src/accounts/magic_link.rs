@@ -5,6 +5,7 @@ use types::time::{HOUR_MS, MINUTE_MS};
 
 use super::{NewUser, find_or_create, normalise_email, sessions, store};
 use crate::app::App;
+use crate::mail::letters::SignIn;
 use crate::secrets;
 
 /// How long a link works.
@@ -66,7 +67,8 @@ pub async fn send(app: &App, email: &str, browser: &str) -> Result<SentLink, Sig
         })
         .await?;
     let url = format!("{}/login/{token}", app.config.public_url());
-    app.mail.sign_in(&email, &url).await.map_err(|error| {
+    let letter = SignIn { site: app.config.public_url(), link: url.clone() };
+    app.mail.send_now(&letter, &email, &url, now).await.map_err(|error| {
         tracing::error!(%error, "a sign-in mail could not be sent");
         SignInError::Mail
     })?;

@@ -26,6 +26,7 @@ use crate::config::Package;
 use crate::live::Happening;
 use crate::providers::ProviderError;
 use crate::providers::events::{Handled, ProviderEvent, store as events};
+use crate::receipts::Paperwork;
 use provider::{Buyer, CheckoutRequest, CheckoutState, Payment};
 use reversals::{Settled, Standing};
 
@@ -295,10 +296,12 @@ pub async fn fulfil(
     }
     let now = app.clock.now();
     let ids = [app.ids.next(now), app.ids.next(now)];
+    let paperwork = Paperwork::new(app, now);
     let (settled, changed) = app
         .db
-        .tx("fulfil", async move |tx| write(tx, id, &checkout, event.as_ref(), (ids, now)).await)
+        .tx("fulfil", async move |tx| write(tx, id, &checkout, event.as_ref(), (&paperwork, ids, now)).await)
         .await?;
+    app.mail.wake();
     reversals::tell(app, &settled);
     let after = settled.purchase;
     // Whoever made the change tells of it, and nobody else. A checkout somebody walked away from is no news.
@@ -311,14 +314,14 @@ pub async fn fulfil(
     Ok(after)
 }
 
-/// The one transaction of a purchase: event, grant and end state together; and whatever has become of the payment already.
-/// Answers whether the state changed.
+/// The one transaction of a purchase: event, grant, end state, receipt and letter together; and whatever has become of the
+/// payment already. Answers whether the state changed.
 async fn write(
     tx: &mut db::Tx<'_>,
     id: PurchaseId,
     checkout: &CheckoutState,
     event: Option<&ProviderEvent>,
-    (ids, now): ([TransferId; 2], Timestamp),
+    (paperwork, ids, now): (&Paperwork, [TransferId; 2], Timestamp),
 ) -> Result<(Settled, bool), PurchaseError> {
     let purchase = store::purchase(tx, id).await?.ok_or(PurchaseError::NotFound)?;
     if let Some(event) = event {
@@ -355,6 +358,7 @@ async fn write(
     let names = (checkout.payment_ref.as_deref(), checkout.charge_ref.as_deref());
     store::set_state(tx, id, next, names, now).await?;
     let mut settled = reversals::settle(tx, id, ids, now).await?;
+    paperwork.follow(tx, &settled.purchase, now).await?;
     balances.append(&mut settled.balances);
     settled.balances = balances;
     Ok((settled, true))

@@ -14,10 +14,11 @@ use types::money::MicroCredits;
 
 use super::forms::Posted;
 use super::frame::{Said, frame, when};
-use super::session::{SignedIn, on_this_host};
+use super::session::{Named, SignedIn, on_this_host};
 use super::statement::{Wanted, word};
 use super::{Page, to_the_end};
 use crate::api::extract::id;
+use crate::api::receipts;
 use crate::app::App;
 use crate::config::Package;
 use crate::error::ApiError;
@@ -125,6 +126,19 @@ pub async fn back(
     .into_response())
 }
 
+/// `GET /credits/receipts/{purchase}.pdf`.
+///
+/// # Errors
+/// 404, 500, 503.
+pub async fn receipt(
+    State(app): State<Arc<App>>,
+    SignedIn(session): SignedIn,
+    Named(file): Named<String>,
+) -> Result<Response, ApiError> {
+    let purchase = file.strip_suffix(".pdf").ok_or_else(|| ApiError::not_found("receipt"))?;
+    receipts::file(&app, session.user.id, purchase).await
+}
+
 fn packages(app: &App, available: MicroCredits) -> Vec<view::Package> {
     let Some(first) = app.packages.first() else { return Vec::new() };
     let card = |package: &Package| view::Package {
@@ -164,6 +178,8 @@ fn purchase_row(purchase: &Purchase) -> PurchaseRow {
         package: purchase.package_name.clone(),
         credits: purchase.credits.to_string(),
         amount: purchase.amount.to_string(),
+        receipt: (purchase.state == PurchaseState::Granted)
+            .then(|| format!("/credits/receipts/{}.pdf", purchase.id)),
         status,
     }
 }

@@ -59,6 +59,7 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/credits", get(credits::show))
         .route("/credits/buy", post(credits::buy))
         .route("/credits/export", get(statement::export))
+        .route("/credits/receipts/{file}", get(credits::receipt))
         .route("/credits/return", get(credits::back))
         .route("/sandbox/checkout/{id}", get(sandbox::checkout).post(sandbox::choose))
         .route("/sandbox/identity/{id}", get(sandbox::identity).post(sandbox::decide))

@@ -53,6 +53,7 @@ async fn what_cannot_work_is_refused_at_start() {
         (vec![], vec![("ARCHIPELAGO__DATABASE__URL", "oracle://x")], "database.url"),
         (vec![], vec![("ARCHIPELAGO__DATABASE__URL", "postgres://ana:geheim@127.0.0.1:1/x")], "database.url"),
         (vec!["--config", "/nowhere.toml"], vec![], "/nowhere.toml"),
+        (vec![], vec![("ARCHIPELAGO__MAIL__TRANSPORT", "smtp")], "mail.smtp.host must be set"),
     ];
     for (more, environment, word) in cases {
         let args = [vec!["serve", "--data", data, "--listen", "127.0.0.1:0"], more].concat();

@@ -40,7 +40,10 @@ impl Browser {
     /// Opens a page and sends a form that stands on it.
     pub async fn send(&mut self, page: &str, to: &str, fields: &[(&str, &str)]) -> Page {
         let text = self.get(page).await.text;
-        let (_, csrf) = text.split_once("<meta name=\"csrf\" content=\"").expect("the page has a token");
+        // The pages of the sandbox have it in the form only.
+        let places = ["<meta name=\"csrf\" content=\"", "name=\"csrf\" value=\""];
+        let found = places.iter().find_map(|place| text.split_once(place));
+        let (_, csrf) = found.expect("the page has a token");
         let csrf = csrf.split('"').next().unwrap();
         let mut body = format!("csrf={csrf}");
         for (name, value) in fields {
@@ -57,8 +60,10 @@ impl Browser {
         drop(std::fs::remove_dir_all(&mails));
         let sent = self.send("/login", "/login", &[("email", email)]).await;
         assert_eq!(sent.status, 200, "{}", sent.text);
-        let mail = std::fs::read_dir(&mails).unwrap().next().unwrap().unwrap().path();
-        let mail = std::fs::read_to_string(mail).unwrap();
+        // Other letters may come in at any time.
+        let mails = std::fs::read_dir(&mails).unwrap().map(|file| file.unwrap().path());
+        let mut texts = mails.map(|mail| std::fs::read_to_string(mail).unwrap());
+        let mail = texts.find(|mail| mail.contains("Subject: Sign in")).unwrap();
         let link = mail.lines().find(|line| line.starts_with("http://")).unwrap();
         let followed = self.get(&path_of(link)).await;
         assert_eq!(followed.status, 303, "{}", followed.text);

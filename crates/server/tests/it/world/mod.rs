@@ -4,6 +4,7 @@ pub mod browser;
 pub mod database;
 pub mod inside;
 pub mod island;
+pub mod smtp;
 
 use std::io::Write;
 use std::process::{ExitStatus, Stdio};
