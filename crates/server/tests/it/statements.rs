@@ -249,7 +249,7 @@ async fn what_there_is_and_what_there_was() {
     let take = |from| Command::TakeBack {
         id: ids.next(now),
         from,
-        to: system::sales(),
+        to: system::grants(),
         amount: MicroCredits::new(9_500_000),
         note: Some("disputed".to_owned()),
     };

@@ -173,30 +173,7 @@ pub async fn settle(
     let wanted = standing.taken(credits, purchase.amount);
     let change = wanted.get() - purchase.lot.taken.get();
 
-    // First everything is let go, then taken or given, then what is left of the lot is frozen again.
-    let mut commands = Vec::new();
-    if purchase.lot.freeze != 0 {
-        commands.push(Command::Release { hold: TransferId::from_i64(purchase.lot.freeze) });
-    }
-    let note = Some(purchase.package_name.clone());
-    match change {
-        1.. => commands.push(Command::TakeBack {
-            id: take,
-            from: wallet,
-            to: system::sales(),
-            amount: MicroCredits::new(change),
-            note,
-        }),
-        ..0 => commands.push(Command::Transfer {
-            id: take,
-            kind: TransferKind::GivenBack,
-            from: system::sales(),
-            to: wallet,
-            amount: MicroCredits::new(-change),
-            note,
-        }),
-        0 => {}
-    }
+    let commands = movements(&purchase, change, take);
     let warned = store::new_warnings(tx, id, now).await?;
     let left = MicroCredits::new(credits.get() - wanted.get());
     let disputed = share(credits, standing.disputed.get(), purchase.amount).get().min(left.get());
@@ -231,6 +208,34 @@ pub async fn settle(
     store::set_lot(tx, id, &lot).await?;
     done.purchase.lot = lot;
     Ok(done)
+}
+
+/// First everything is let go, then taken or given back. What is left of the lot is frozen again afterwards.
+fn movements(purchase: &Purchase, change: i64, id: TransferId) -> Vec<Command> {
+    let mut commands = Vec::new();
+    if purchase.lot.freeze != 0 {
+        commands.push(Command::Release { hold: TransferId::from_i64(purchase.lot.freeze) });
+    }
+    let (wallet, note) = (purchase.wallet, Some(purchase.package_name.clone()));
+    match change {
+        1.. => commands.push(Command::TakeBack {
+            id,
+            from: wallet,
+            to: system::sales(),
+            amount: MicroCredits::new(change),
+            note,
+        }),
+        ..0 => commands.push(Command::Transfer {
+            id,
+            kind: TransferKind::GivenBack,
+            from: system::sales(),
+            to: wallet,
+            amount: MicroCredits::new(-change),
+            note,
+        }),
+        0 => {}
+    }
+    commands
 }
 
 /// Freezes what is left of a lot: of the disputed part what has not been spent and is not reserved. Lots are spent oldest first,
