@@ -22,6 +22,12 @@ pub struct Credits {
     pub filter: StatementFilter,
     /// The identity is not verified yet: buying works, spending does not.
     pub unverified: bool,
+    /// What is owed because a payment went back after its credits were spent: `700.00`.
+    pub debt: Option<String>,
+    /// The wallet is frozen: nothing can be spent until the operator has looked.
+    pub frozen: bool,
+    /// Whom to ask; may be empty.
+    pub contact: String,
 }
 
 /// A package as a card.

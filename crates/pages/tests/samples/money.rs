@@ -221,6 +221,9 @@ pub fn pages() -> askama::Result<Vec<Sample>> {
         older: Some("/credits?before=12".into()),
         filter: filter(false),
         unverified: false,
+        debt: None,
+        frozen: false,
+        contact: String::new(),
     };
     let filtered = Credits {
         layout: member("Credits", Nav::Credits),
@@ -237,6 +240,9 @@ pub fn pages() -> askama::Result<Vec<Sample>> {
         older: None,
         filter: filter(false),
         unverified: true,
+        debt: Some("700.00".to_owned()),
+        frozen: true,
+        contact: "help@example.org".to_owned(),
     };
     Ok(vec![
         ("credits", credits.render()?),

@@ -8,7 +8,6 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use types::id::UserId;
-use types::money::Cents;
 
 use super::extract::{ApiUser, id};
 use crate::app::App;
@@ -27,8 +26,8 @@ pub async fn show(
 ) -> Result<Response, ApiError> {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if accept.contains("application/json") {
-        let receipt = receipts::find(&app, caller.user.id, id(&purchase, "purchase")?).await?;
-        return Ok(Json(json!({"data": receipt.json(refunded())})).into_response());
+        let (receipt, refunded) = receipts::find(&app, caller.user.id, id(&purchase, "purchase")?).await?;
+        return Ok(Json(json!({"data": receipt.json(refunded)})).into_response());
     }
     file(&app, caller.user.id, &purchase).await
 }
@@ -38,8 +37,8 @@ pub async fn show(
 /// # Errors
 /// 404, 500, 503.
 pub async fn file(app: &App, user: UserId, purchase: &str) -> Result<Response, ApiError> {
-    let receipt = receipts::find(app, user, id(purchase, "purchase")?).await?;
-    let mut response = pdf::render(&receipt, refunded()).into_response();
+    let (receipt, refunded) = receipts::find(app, user, id(purchase, "purchase")?).await?;
+    let mut response = pdf::render(&receipt, refunded).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/pdf"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -47,9 +46,4 @@ pub async fn file(app: &App, user: UserId, purchase: &str) -> Result<Response, A
         headers.insert(header::CONTENT_DISPOSITION, value);
     }
     Ok(response)
-}
-
-/// What of a purchase has gone back: there are no refunds yet.
-fn refunded() -> Cents {
-    Cents::default()
 }

@@ -28,6 +28,7 @@ use crate::providers::ProviderError;
 use crate::providers::events::{Handled, ProviderEvent, store as events};
 use crate::receipts::Paperwork;
 use provider::{Buyer, CheckoutRequest, CheckoutState, Payment};
+use reversals::letters::Desk;
 use reversals::{Settled, Standing};
 
 /// The only currency there is.
@@ -296,10 +297,12 @@ pub async fn fulfil(
     }
     let now = app.clock.now();
     let ids = [app.ids.next(now), app.ids.next(now)];
-    let paperwork = Paperwork::new(app, now);
+    let (paperwork, desk) = (Paperwork::new(app, now), Desk::new(app, now));
     let (settled, changed) = app
         .db
-        .tx("fulfil", async move |tx| write(tx, id, &checkout, event.as_ref(), (&paperwork, ids, now)).await)
+        .tx("fulfil", async move |tx| {
+            write(tx, id, &checkout, event.as_ref(), (&paperwork, &desk), (ids, now)).await
+        })
         .await?;
     app.mail.wake();
     reversals::tell(app, &settled);
@@ -321,7 +324,8 @@ async fn write(
     id: PurchaseId,
     checkout: &CheckoutState,
     event: Option<&ProviderEvent>,
-    (paperwork, ids, now): (&Paperwork, [TransferId; 2], Timestamp),
+    (paperwork, desk): (&Paperwork, &Desk),
+    (ids, now): ([TransferId; 2], Timestamp),
 ) -> Result<(Settled, bool), PurchaseError> {
     let purchase = store::purchase(tx, id).await?.ok_or(PurchaseError::NotFound)?;
     if let Some(event) = event {
@@ -336,7 +340,7 @@ async fn write(
         (state, _) => state,
     };
     if next == purchase.state {
-        return Ok((Settled { purchase, balances: Vec::new(), news: Vec::new() }, false));
+        return Ok((Settled::nothing(purchase), false));
     }
     let mut balances = Vec::new();
     if next == State::Granted {
@@ -359,6 +363,7 @@ async fn write(
     store::set_state(tx, id, next, names, now).await?;
     let mut settled = reversals::settle(tx, id, ids, now).await?;
     paperwork.follow(tx, &settled.purchase, now).await?;
+    desk.write(tx, &settled, now).await?;
     balances.append(&mut settled.balances);
     settled.balances = balances;
     Ok((settled, true))

@@ -241,21 +241,22 @@ impl Paperwork {
     }
 }
 
-/// The receipt of a purchase of this user. One that was granted before there were receipts gets its own now.
+/// The receipt of a purchase of this user, and how much of it was refunded since. One that was granted before there were receipts gets its own now.
 ///
 /// # Errors
 /// [`PurchaseError::NotFound`] when the purchase is not there, another's, or not granted.
-pub async fn find(app: &App, user: UserId, id: PurchaseId) -> Result<Receipt, PurchaseError> {
+pub async fn find(app: &App, user: UserId, id: PurchaseId) -> Result<(Receipt, Cents), PurchaseError> {
     let purchase = purchases::find(app, user, id).await?;
     if purchase.state != State::Granted {
         return Err(PurchaseError::NotFound);
     }
     let issued = app.db.read("receipt", async move |tx| store::by_purchase(tx, id).await).await?;
+    let refunded = purchase.lot.standing.refunded;
     if let Some(receipt) = issued {
-        return Ok(receipt);
+        return Ok((receipt, refunded));
     }
     let now = app.clock.now();
     let paperwork = Paperwork::new(app, now);
     let issued = async move |tx: &mut Tx<'_>| paperwork.issue(tx, &purchase, now).await;
-    Ok(app.db.tx("issue_receipt", issued).await?)
+    Ok((app.db.tx("issue_receipt", issued).await?, refunded))
 }

@@ -59,6 +59,9 @@ pub async fn show(
         older: page.next.map(|cursor| format!("/credits?{}before={cursor}#activity", wanted.query(""))),
         filter: wanted.form(),
         unverified: !identity::state(&app, user.id).await?.may_spend(),
+        debt: balance.debt.is_positive().then(|| balance.debt.display_grouped()),
+        frozen: balance.frozen,
+        contact: app.config.seller.email.clone(),
     }))
 }
 
@@ -167,7 +170,13 @@ fn bonus(first: &Package, package: &Package) -> Option<i128> {
 
 fn purchase_row(purchase: &Purchase) -> PurchaseRow {
     let status = match purchase.state {
-        PurchaseState::Granted => None,
+        PurchaseState::Granted => match purchase.standing_name() {
+            "disputed" => Some(Badge::new("disputed", Tone::Warn)),
+            "lost" => Some(Badge::new("returned after a dispute", Tone::Plain)),
+            "refunded" => Some(Badge::new("refunded", Tone::Plain)),
+            "partly_refunded" => Some(Badge::new("partly refunded", Tone::Plain)),
+            _ => None,
+        },
         PurchaseState::Created | PurchaseState::Pending => Some(Badge::new("pending", Tone::Warn)),
         PurchaseState::Failed => Some(Badge::new("failed", Tone::Bad)),
         PurchaseState::Expired => Some(Badge::new("expired", Tone::Plain)),

@@ -136,12 +136,12 @@ async fn a_receipt_is_its_buyers_and_is_issued_later_when_there_was_none() {
     purchases::fulfil(&inside.app, purchase.id, None).await.unwrap();
     let other = receipts::find(&inside.app, ben.id, purchase.id).await;
     assert!(matches!(other, Err(PurchaseError::NotFound)));
-    let issued = receipts::find(&inside.app, ana.id, purchase.id).await.unwrap();
+    let (issued, _) = receipts::find(&inside.app, ana.id, purchase.id).await.unwrap();
     assert_eq!((issued.number, issued.printed_number().as_str()), (1, "R-1"));
     // As if it had been granted before there were receipts.
     script(&inside.app.db, "DELETE FROM receipts; DELETE FROM receipt_counter").await;
-    let again = receipts::find(&inside.app, ana.id, purchase.id).await.unwrap();
-    let once_more = receipts::find(&inside.app, ana.id, purchase.id).await.unwrap();
+    let (again, _) = receipts::find(&inside.app, ana.id, purchase.id).await.unwrap();
+    let (once_more, _) = receipts::find(&inside.app, ana.id, purchase.id).await.unwrap();
     assert_eq!((again.number, once_more.number), (1, 1));
     assert_eq!(again.payment_ref, issued.payment_ref);
     assert!(issued.payment_ref.is_some());

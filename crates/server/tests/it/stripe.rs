@@ -209,6 +209,10 @@ async fn incident_048_a_refund_takes_what_is_there_and_the_rest_becomes_debt() {
     assert_eq!(refunded["taken_back"], number("1100"));
     let (credits, _, debt) = shop.balance().await;
     assert_eq!((credits, debt), (number("0"), number("700")));
+    let mut browser = crate::world::browser::Browser::new(&shop.world.url);
+    browser.sign_in("ana@example.org", shop.world.folder.path()).await;
+    let page = browser.get("/credits").await;
+    assert!(page.text.contains("You owe") && page.text.contains("refunded"), "{}", page.text);
     let (status, refused) = shop.ana.submit(json!({"bid_price": "1"})).await;
     assert_eq!((status, &refused["code"]), (402, &json!("in_debt")));
     // The next credits pay it first.

@@ -11,6 +11,7 @@
 //! arrive; nothing is spent meanwhile. Credits are counted, not dollars: a package with bonus credits is taken and restored as
 //! it was sold. Islands keep what they earned. A bank's early warning freezes the wallet until the operator has looked.
 
+pub mod letters;
 pub(crate) mod store;
 
 use db::{DbError, Tx};
@@ -18,6 +19,8 @@ use ledger::{Command, Outcome, TransferKind, system};
 use types::id::{Id, PurchaseId, TransferId};
 use types::money::{Cents, MicroCredits};
 use types::time::Timestamp;
+
+use letters::Desk;
 
 use super::provider::{Fact, FactKind, PaymentState, Stage};
 use super::{Purchase, PurchaseError, State};
@@ -99,7 +102,7 @@ pub async fn sync(
     super::fulfil(app, id, None).await?;
     let now = app.clock.now();
     let ids = [app.ids.next(now), app.ids.next(now)];
-    let provider = app.payments.name();
+    let (provider, desk) = (app.payments.name(), Desk::new(app, now));
     let settled = app
         .db
         .tx("settle_purchase", async move |tx| {
@@ -108,7 +111,9 @@ pub async fn sync(
             }
             store::set_names(tx, id, state.payment_ref.as_deref(), state.charge_ref.as_deref()).await?;
             store::merge(tx, provider, id, &state.facts, now).await?;
-            settle(tx, id, ids, now).await
+            let settled = settle(tx, id, ids, now).await?;
+            desk.write(tx, &settled, now).await?;
+            Ok::<_, PurchaseError>(settled)
         })
         .await?;
     tell(app, &settled);
@@ -133,8 +138,18 @@ pub struct Settled {
     pub purchase: Purchase,
     /// The balances that changed.
     pub balances: Vec<ledger::Balance>,
+    /// How its money stood before.
+    pub before: Standing,
     /// What is new, for those who are told.
     pub news: Vec<News>,
+}
+
+impl Settled {
+    /// Nothing had to be done.
+    #[must_use]
+    pub fn nothing(purchase: Purchase) -> Self {
+        Self { before: purchase.lot.standing, purchase, balances: Vec::new(), news: Vec::new() }
+    }
 }
 
 /// Something people are told of.
@@ -161,7 +176,7 @@ pub async fn settle(
     now: Timestamp,
 ) -> Result<Settled, PurchaseError> {
     let purchase = super::store::purchase(tx, id).await?.ok_or(PurchaseError::NotFound)?;
-    let mut done = Settled { purchase, balances: Vec::new(), news: Vec::new() };
+    let mut done = Settled::nothing(purchase);
     if done.purchase.state != State::Granted {
         return Ok(done);
     }
@@ -302,6 +317,7 @@ pub fn tell(app: &App, settled: &Settled) {
         tracing::warn!(purchase = %settled.purchase.id, ?news, "purchase {}: {what}", settled.purchase.id);
     }
     if !settled.news.is_empty() {
+        app.mail.wake();
         let (id, user) = (settled.purchase.id, settled.purchase.user);
         app.live.tell(user, &Happening::Purchase { id, state: settled.purchase.standing_name() });
     }
