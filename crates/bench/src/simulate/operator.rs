@@ -87,7 +87,7 @@ impl World {
             0..2 => {
                 let most = if self.dice.percent(85) { 3 } else { 200 };
                 let amount = MicroCredits::new(self.amount(most) - 1);
-                Command::TakeBack { id, from: wallet, to: system::sales(), amount, note: None }
+                Command::TakeBack { id, from: wallet, to: system::grants(), amount, note: None }
             }
             2..4 => match frozen {
                 Some(account) => Command::Freeze { account, frozen: self.dice.percent(20) },

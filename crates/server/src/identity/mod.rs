@@ -100,7 +100,18 @@ pub async fn start(app: &App, user: &User) -> Result<String, IdentityError> {
                 return Err(IdentityError::AlreadyVerified);
             }
         }
-        Verification::Unverified | Verification::Rejected { .. } => {}
+        // The same round can be tried again, if the provider lets one.
+        Verification::Rejected { .. } => {
+            let id = user.id;
+            let known = app.db.read("verification", async move |tx| store::session_of(tx, id).await).await?;
+            if let Some((provider, session)) = known
+                && provider == app.identity.name()
+                && let Some(url) = app.identity.resume(&session).await?
+            {
+                return Ok(url);
+            }
+        }
+        Verification::Unverified => {}
     }
     let id: VerificationId = app.ids.next(app.clock.now());
     let request = IdentityRequest {

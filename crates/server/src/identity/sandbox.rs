@@ -65,7 +65,12 @@ impl IdentityProvider for Sandbox {
 
     fn resume<'a>(&'a self, session: &'a str) -> BoxFuture<'a, Result<Option<String>, ProviderError>> {
         let url = format!("{}/sandbox/identity/{session}", self.public_url);
-        Box::pin(async move { Ok(session.starts_with("vs_sandbox_").then_some(url)) })
+        Box::pin(async move {
+            let found = self.identity(session).await;
+            let found = found.map_err(|error| ProviderError::Unavailable(error.to_string()))?;
+            let open = found.is_some_and(|round| round.status == "open" || round.status == "processing");
+            Ok(open.then_some(url))
+        })
     }
 
     fn erase<'a>(&'a self, session: &'a str) -> BoxFuture<'a, Result<(), ProviderError>> {

@@ -152,10 +152,30 @@ pub struct RefundRequest {
 /// What happened at the provider of late, for those who compare.
 #[derive(Debug, Default)]
 pub struct Recent {
-    /// Checkouts that were paid or may be, by name, with our purchase as noted there.
-    pub checkouts: Vec<(String, Option<String>)>,
-    /// Payments that arrived, were refunded, or are disputed, by name.
-    pub payments: Vec<String>,
+    /// Checkouts.
+    pub checkouts: Vec<RecentCheckout>,
+    /// Payments that arrived, were refunded, or are disputed.
+    pub payments: Vec<RecentPayment>,
+}
+
+/// A checkout, at a glance.
+#[derive(Clone, Debug)]
+pub struct RecentCheckout {
+    /// The provider's name for it.
+    pub session: String,
+    /// Our purchase, as noted there.
+    pub purchase: Option<String>,
+    /// Whether it was paid, or closed: while it is open there is nothing to compare.
+    pub ended: bool,
+}
+
+/// A payment, at a glance.
+#[derive(Clone, Debug)]
+pub struct RecentPayment {
+    /// The provider's name for it.
+    pub payment: String,
+    /// How much of it was refunded and whether it is disputed; nothing when that is to be looked up.
+    pub glance: Option<(Cents, bool)>,
 }
 
 /// A payment provider.

@@ -1,10 +1,11 @@
 //! Comparing what the provider knows with what we know, to the cent, and healing what a lost message left.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use db::DbError;
 use serde::Serialize;
 use types::id::PurchaseId;
+use types::money::Cents;
 use types::time::{DAY_MS, Timestamp};
 
 use super::provider::{Fact, Payment};
@@ -50,18 +51,25 @@ pub struct Report {
 pub async fn run(app: &App, since: Timestamp, apply: bool) -> Result<Report, PurchaseError> {
     let recent = app.payments.recent(since).await?;
     let mut report = Report { checkouts: recent.checkouts.len(), ..Report::default() };
-    for (session, purchase) in recent.checkouts {
-        compare_checkout(app, &session, purchase.as_deref(), apply, &mut report).await?;
+    for checkout in recent.checkouts.iter().filter(|checkout| checkout.ended) {
+        compare_checkout(app, &checkout.session, checkout.purchase.as_deref(), apply, &mut report).await?;
     }
     let provider = app.payments.name();
     let ours = app
         .db
         .read("granted_since", async move |tx| store::payments_since(tx, provider, since).await)
         .await?;
-    let payments: BTreeSet<String> = recent.payments.into_iter().chain(ours).collect();
+    let mut payments: BTreeMap<String, Option<(Cents, bool)>> =
+        recent.payments.into_iter().map(|recent| (recent.payment, recent.glance)).collect();
+    // What we count and the provider did not name is looked up.
+    for payment in ours {
+        payments.entry(payment).or_insert(None);
+    }
     report.payments = payments.len();
-    for payment in payments {
-        compare_payment(app, &payment, apply, &mut report).await?;
+    for (payment, glance) in payments {
+        if !agrees(app, &payment, glance, &mut report).await? {
+            compare_payment(app, &payment, apply, &mut report).await?;
+        }
     }
     Ok(report)
 }
@@ -104,6 +112,40 @@ async fn compare_checkout(
     Ok(())
 }
 
+/// Whether a payment is in our books as the provider's list has it, so that nothing need be looked up.
+async fn agrees(
+    app: &App,
+    payment: &str,
+    glance: Option<(Cents, bool)>,
+    report: &mut Report,
+) -> Result<bool, PurchaseError> {
+    let Some((refunded, disputed)) = glance else { return Ok(false) };
+    let Some(purchase) = purchase_of(app, vec![payment.to_owned()]).await? else { return Ok(false) };
+    let standing = purchase.lot.standing;
+    let known = standing.disputed.get() + standing.lost.get() > 0;
+    // A dispute that was won stays on the charge.
+    if purchase.state != State::Granted || standing.refunded != refunded || disputed != known {
+        return Ok(false);
+    }
+    report.received_cents += our_worth(&purchase);
+    report.granted_cents += our_worth(&purchase);
+    Ok(true)
+}
+
+/// The purchase a payment is of, by any of its names.
+async fn purchase_of(app: &App, names: Vec<String>) -> Result<Option<Purchase>, DbError> {
+    app.db
+        .read("purchase_by_payment", async move |tx| {
+            for name in &names {
+                if let Some(id) = reversals::store::by_payment(tx, name).await? {
+                    return store::purchase(tx, id).await;
+                }
+            }
+            Ok::<_, DbError>(None)
+        })
+        .await
+}
+
 /// A payment whose refunds and disputes we do not know, or whose credits are not where they should be.
 async fn compare_payment(
     app: &App,
@@ -120,17 +162,7 @@ async fn compare_payment(
         Err(error) => return Err(error.into()),
     };
     let names = [Some(payment.to_owned()), state.payment_ref.clone(), state.charge_ref.clone()];
-    let found = app
-        .db
-        .read("purchase_by_payment", async move |tx| {
-            for name in names.iter().flatten() {
-                if let Some(id) = reversals::store::by_payment(tx, name).await? {
-                    return store::purchase(tx, id).await;
-                }
-            }
-            Ok::<_, DbError>(None)
-        })
-        .await?;
+    let found = purchase_of(app, names.into_iter().flatten().collect()).await?;
     let Some(purchase) = found else {
         // Money of another program on the same account has no note of ours.
         if state.purchase.is_some() {

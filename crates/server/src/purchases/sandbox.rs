@@ -10,7 +10,7 @@ use types::time::{Clock, SECOND_MS, Timestamp};
 
 use super::provider::{
     Checkout, CheckoutRequest, CheckoutState, Fact, FactKind, Payment, PaymentProvider, PaymentState, Recent,
-    RefundRequest, Stage,
+    RecentCheckout, RecentPayment, RefundRequest, Stage,
 };
 use crate::mail::BoxFuture;
 use crate::providers::ProviderError;
@@ -174,9 +174,15 @@ impl PaymentProvider for Sandbox {
             let checkouts = self.db.read("sandbox_recent", async move |tx| store::recent(tx, since).await);
             let checkouts = checkouts.await.map_err(unavailable)?;
             let paid = checkouts.iter().filter(|checkout| checkout.payment_status == "paid");
-            let payments = paid.map(|checkout| format!("pay_{}", checkout.id)).collect();
-            let checkouts =
-                checkouts.into_iter().map(|checkout| (checkout.id, Some(checkout.purchase_ref))).collect();
+            let payments = paid
+                .map(|checkout| RecentPayment { payment: format!("pay_{}", checkout.id), glance: None })
+                .collect();
+            let checkouts = checkouts.into_iter().map(|checkout| RecentCheckout {
+                session: checkout.id,
+                purchase: Some(checkout.purchase_ref),
+                ended: checkout.status != "open",
+            });
+            let checkouts = checkouts.collect();
             Ok(Recent { checkouts, payments })
         })
     }

@@ -1,6 +1,7 @@
 //! Payments through Stripe: Checkout for the page, the customer portal for saved cards, and everything that can become of a
 //! payment afterwards.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use types::money::Cents;
@@ -8,7 +9,7 @@ use types::time::{Clock, Timestamp};
 
 use super::provider::{
     Checkout, CheckoutRequest, CheckoutState, Fact, FactKind, Payment, PaymentProvider, PaymentState, Recent,
-    RefundRequest, Stage,
+    RecentCheckout, RecentPayment, RefundRequest, Stage,
 };
 use crate::mail::BoxFuture;
 use crate::providers::ProviderError;
@@ -118,17 +119,23 @@ impl PaymentProvider for StripePayments {
             let charges: Vec<Charge> = self.stripe.list("/v1/charges", &since).await?;
             let refunds: Vec<Refund> = self.stripe.list("/v1/refunds", &since).await?;
             let disputes: Vec<Dispute> = self.stripe.list("/v1/disputes", &since).await?;
-            let checkouts = sessions.into_iter().map(|session| {
-                let purchase = session.metadata.get("purchase").cloned().or(session.client_reference_id);
-                (session.id, purchase)
+            let checkouts = sessions.into_iter().map(|session| RecentCheckout {
+                ended: session.status.as_deref() != Some("open"),
+                purchase: session.metadata.get("purchase").cloned().or(session.client_reference_id),
+                session: session.id,
             });
-            let charges = charges.iter().filter(|charge| charge.paid).map(name_of_charge);
+            // What has just changed is looked up; of all the others the charge says enough.
             let refunds = refunds.iter().filter_map(|refund| name_of(&refund.payment_intent, &refund.charge));
             let disputes =
                 disputes.iter().filter_map(|dispute| name_of(&dispute.payment_intent, &dispute.charge));
-            let mut payments: Vec<String> = charges.chain(refunds).chain(disputes).collect();
-            payments.sort_unstable();
-            payments.dedup();
+            let mut payments: BTreeMap<String, Option<(Cents, bool)>> =
+                refunds.chain(disputes).map(|payment| (payment, None)).collect();
+            for charge in charges.iter().filter(|charge| charge.paid) {
+                let glance = (Cents::new(charge.amount_refunded), charge.disputed);
+                payments.entry(name_of_charge(charge)).or_insert(Some(glance));
+            }
+            let payments =
+                payments.into_iter().map(|(payment, glance)| RecentPayment { payment, glance }).collect();
             Ok(Recent { checkouts: checkouts.collect(), payments })
         })
     }
