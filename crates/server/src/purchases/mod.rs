@@ -189,18 +189,13 @@ pub async fn buy(
     if purchase.package_slug != package.slug {
         return Err(PurchaseError::KeyTaken);
     }
-    if purchase.checkout_url.is_some() {
+    if purchase.checkout_url.is_some() || purchase.state != State::Created {
         return Ok(purchase);
     }
     let base = app.config.public_url();
     let (provider, id) = (app.payments.name(), user.id);
     let customer = app.db.read("customer", async move |tx| store::customer(tx, id, provider).await).await?;
-    let buyer = Buyer {
-        user: id.to_string(),
-        email: user.email.clone(),
-        name: Some(user.name.clone()).filter(|name| !name.is_empty()),
-        customer,
-    };
+    let buyer = Buyer { user: id.to_string(), email: user.email.clone(), customer };
     let request = CheckoutRequest {
         purchase: purchase.id.to_string(),
         buyer,
@@ -209,7 +204,8 @@ pub async fn buy(
         currency: purchase.currency.clone(),
         return_url: format!("{base}/credits/return?purchase={}", purchase.id),
         cancel_url: format!("{base}/credits?cancelled=1"),
-        expires_at: app.clock.now().plus_millis(OPEN_FOR_MS),
+        // The same whenever it is asked for: another request under the same key would be refused.
+        expires_at: purchase.created_at.plus_millis(OPEN_FOR_MS),
     };
     let checkout = app.payments.open(&request).await?;
     let (id, user) = (purchase.id, user.id);
@@ -217,7 +213,7 @@ pub async fn buy(
         .db
         .tx("open_checkout", async move |tx| {
             let customer = checkout.customer.as_deref();
-            store::set_checkout(tx, id, (&checkout.session, &checkout.url), customer).await?;
+            store::set_checkout(tx, id, (&checkout.session, Some(&checkout.url)), customer).await?;
             if let Some(customer) = customer {
                 store::set_customer(tx, user, provider, customer).await?;
             }
@@ -408,7 +404,7 @@ pub(crate) async fn attach(app: &App, id: PurchaseId, session: &str) -> Result<b
         .tx("attach_checkout", async move |tx| {
             let Some(purchase) = store::purchase(tx, id).await? else { return Ok(false) };
             if purchase.session.is_none() {
-                store::set_checkout(tx, id, (&session, ""), None).await?;
+                store::set_checkout(tx, id, (&session, None), None).await?;
                 return Ok(true);
             }
             Ok(purchase.session.as_deref() == Some(&*session))

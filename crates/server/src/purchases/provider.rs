@@ -16,8 +16,6 @@ pub struct Buyer {
     pub user: String,
     /// Where receipts go.
     pub email: String,
-    /// What they are called, if they said.
-    pub name: Option<String>,
     /// The provider's name for them, if they have bought before.
     pub customer: Option<String>,
 }

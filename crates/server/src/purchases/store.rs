@@ -84,7 +84,7 @@ pub async fn open_since(
 pub async fn set_checkout(
     tx: &mut Tx<'_>,
     id: PurchaseId,
-    (session, url): (&str, &str),
+    (session, url): (&str, Option<&str>),
     customer: Option<&str>,
 ) -> Result<(), DbError> {
     let sql = "UPDATE purchases SET session_ref = $2, checkout_url = $3, customer_ref = $4 WHERE id = $1";

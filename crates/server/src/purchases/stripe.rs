@@ -144,10 +144,8 @@ impl PaymentProvider for StripePayments {
 impl StripePayments {
     async fn new_customer(&self, request: &CheckoutRequest) -> Result<String, ProviderError> {
         let buyer = &request.buyer;
-        let mut form = vec![("email", buyer.email.clone()), ("metadata[user]", buyer.user.clone())];
-        if let Some(name) = &buyer.name {
-            form.push(("name", name.clone()));
-        }
+        // Nothing that may have changed when it is asked for again: the key would be refused.
+        let form = vec![("email", buyer.email.clone()), ("metadata[user]", buyer.user.clone())];
         // One customer for a user, whatever crashes; another only when the first is gone.
         let key = match &buyer.customer {
             None => format!("customer-{}", buyer.user),

@@ -125,6 +125,10 @@ async fn a_purchase_is_paid_at_stripe_and_granted_once() {
         (&json!(second), &json!(second))
     );
     assert_eq!(shop.stripe.total_received_cents(), STARTER + EXPLORER);
+    // The form that buys is redirected to the provider's page, which browsers only follow where the policy lets forms lead.
+    let page = shop.world.http.get(format!("{}/login", shop.world.url)).send().await.unwrap();
+    let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(policy.contains(&format!("form-action 'self' {};", shop.stripe.api_base())), "{policy}");
     shop.finish().await;
 }
 
@@ -299,6 +303,39 @@ async fn incident_057_an_answer_that_is_lost_makes_nothing_twice() {
     assert_eq!(shop.stripe.all("refund").len(), 1);
     assert_eq!((shop.stripe.total_received_cents(), shop.balance().await.0), (0, number("0")), "{charge}");
     shop.finish().await;
+}
+
+#[tokio::test]
+async fn a_checkout_whose_opening_was_never_answered_is_found_again() {
+    let shop = Shop::open().await;
+    // As often as it is tried: Stripe does it, and says nothing.
+    shop.stripe.fail_next_at(3, Fault::HangUpAfter, "/v1/checkout/sessions");
+    let key = [("idempotency-key", "once")];
+    let body = json!({"package": "starter"}).to_string();
+    let buy = async || shop.ana.request("POST", "/api/v1/credits/purchases", &key, Some(&body)).await;
+    let (status, refused) = buy().await;
+    assert_eq!(status, 503, "{refused}");
+    let sessions = shop.stripe.all("checkout.session");
+    assert_eq!(sessions.len(), 1);
+    // Somebody pays it all the same: its event names the purchase.
+    let session = sessions[0]["id"].as_str().unwrap();
+    shop.stripe.pay(session, &Card::Ok);
+    shop.deliver().await;
+    assert_eq!(shop.balance().await.0, number("500"));
+    let (status, made) = buy().await;
+    assert_eq!((status, &made["data"]["state"]), (201, &json!("granted")), "{made}");
+    assert_eq!(shop.stripe.all("checkout.session").len(), 1);
+
+    // The same again, asked for again before anybody pays.
+    shop.stripe.fail_next_at(3, Fault::HangUpAfter, "/v1/checkout/sessions");
+    let key = [("idempotency-key", "twice")];
+    let buy = async || shop.ana.request("POST", "/api/v1/credits/purchases", &key, Some(&body)).await;
+    assert_eq!(buy().await.0, 503);
+    let (status, made) = buy().await;
+    assert_eq!(status, 201, "{made}");
+    assert_eq!(shop.stripe.all("checkout.session").len(), 2);
+    assert_eq!(shop.reconcile(false).await["differences"], json!([]));
+    assert_eq!(shop.world.audit().await["ok"], true);
 }
 
 #[tokio::test]
