@@ -120,6 +120,7 @@ async fn compare_payment(
         Err(error) => return Err(error.into()),
     };
     let names = [Some(payment.to_owned()), state.payment_ref.clone(), state.charge_ref.clone()];
+    let noted: Option<PurchaseId> = state.purchase.as_deref().and_then(|text| text.parse().ok());
     let found = app
         .db
         .read("purchase_by_payment", async move |tx| {
@@ -128,7 +129,10 @@ async fn compare_payment(
                     return store::purchase(tx, id).await;
                 }
             }
-            Ok::<_, DbError>(None)
+            let Some(noted) = noted else { return Ok::<_, DbError>(None) };
+            // Of a saved card, and all messages of it were lost. Checkouts are compared by themselves.
+            let found = store::purchase(tx, noted).await?;
+            Ok(found.filter(|purchase| purchase.session.is_none()))
         })
         .await?;
     let Some(purchase) = found else {
@@ -146,7 +150,9 @@ async fn compare_payment(
         return Ok(());
     }
     let healed =
-        apply && reversals::sync(app, payment, None).await?.is_some_and(|now| now.lot.standing == wanted);
+        apply && reversals::sync(app, payment, None).await?.is_some_and(|now| {
+            now.lot.standing == wanted && our_worth(&now) == theirs
+        });
     if healed {
         report.granted_cents += theirs - ours;
     }
