@@ -1,7 +1,8 @@
 //! Credits, the sandbox pages, settings.
 
 use pages::credits::{
-    ActivityRow, AutoTopUp, Choice, Credits, CreditsReturn, Forms, KindOption, Package, PurchaseRow, ReturnState, StatementFilter,
+    ActivityRow, AutoTopUp, Choice, Credits, CreditsReturn, Forms, KindOption, Package, PurchaseRow,
+    ReturnState, StatementFilter,
 };
 use pages::sandbox::{CheckoutState, SandboxCheckout, SandboxIdentity};
 use pages::settings::{Key, KeyDraft, KeyRow, LimitField, LimitUse, NewKey, Settings};
@@ -207,7 +208,8 @@ fn key(filled: bool) -> askama::Result<String> {
 }
 
 fn forms() -> Forms {
-    let choice = |value: &str, label: &str, selected| Choice { value: value.into(), label: label.into(), selected };
+    let choice =
+        |value: &str, label: &str, selected| Choice { value: value.into(), label: label.into(), selected };
     Forms {
         auto: AutoTopUp {
             enabled: true,

@@ -151,7 +151,9 @@ impl From<PromoError> for ApiError {
         let text = error.to_string();
         match error {
             PromoError::Unknown => Self::invalid("code", text),
-            PromoError::Used => Self::new(StatusCode::CONFLICT, "code_redeemed", "You have redeemed this code already."),
+            PromoError::Used => {
+                Self::new(StatusCode::CONFLICT, "code_redeemed", "You have redeemed this code already.")
+            }
             PromoError::UsedUp => Self::new(StatusCode::GONE, "code_used_up", "This code has been used up."),
             PromoError::Expired => Self::new(StatusCode::GONE, "code_expired", "This code has expired."),
             PromoError::TooMany => {
@@ -159,9 +161,11 @@ impl From<PromoError> for ApiError {
                 let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_codes", text);
                 Self { retry_after_secs: Some(3600), ..error }
             }
-            PromoError::KeyTaken => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", "This key was used for another code.")
-            }
+            PromoError::KeyTaken => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reused",
+                "This key was used for another code.",
+            ),
             PromoError::Unfit(text) => Self::invalid("attempt", text),
             PromoError::Db(error) => error.into(),
         }

@@ -89,8 +89,8 @@ pub fn normalise(code: &str) -> Option<String> {
 /// [`PromoError::Unfit`] says what is wrong.
 pub async fn create(app: &App, mut promo: Promo) -> Result<Promo, PromoError> {
     let unfit = |text: &str| PromoError::Unfit(text.to_owned());
-    promo.code = normalise(&promo.code)
-        .ok_or_else(|| unfit("--code must have 1 to 40 letters, digits, - or _"))?;
+    promo.code =
+        normalise(&promo.code).ok_or_else(|| unfit("--code must have 1 to 40 letters, digits, - or _"))?;
     if !promo.credits.is_positive() {
         return Err(unfit("--credits must be above 0"));
     }

@@ -207,16 +207,10 @@ pub trait PaymentProvider: Send + Sync + fmt::Debug {
     fn read_charge<'a>(&'a self, payment: &'a str) -> BoxFuture<'a, Result<CheckoutState, ProviderError>>;
 
     /// The method a customer is charged with when nobody is there, if they have saved one.
-    fn saved_method<'a>(
-        &'a self,
-        customer: &'a str,
-    ) -> BoxFuture<'a, Result<Option<String>, ProviderError>>;
+    fn saved_method<'a>(&'a self, customer: &'a str) -> BoxFuture<'a, Result<Option<String>, ProviderError>>;
 
     /// Charges a saved method. A card that wants its owner is declined with `authentication_required`.
-    fn charge_saved<'a>(
-        &'a self,
-        request: &'a SavedCharge,
-    ) -> BoxFuture<'a, Result<Charged, ProviderError>>;
+    fn charge_saved<'a>(&'a self, request: &'a SavedCharge) -> BoxFuture<'a, Result<Charged, ProviderError>>;
 
     /// Reads what became of a payment, named by itself or by its charge.
     fn payment<'a>(&'a self, payment: &'a str) -> BoxFuture<'a, Result<PaymentState, ProviderError>>;

@@ -149,10 +149,10 @@ async fn compare_payment(
     if theirs == ours && wanted == purchase.lot.standing {
         return Ok(());
     }
-    let healed =
-        apply && reversals::sync(app, payment, None).await?.is_some_and(|now| {
-            now.lot.standing == wanted && our_worth(&now) == theirs
-        });
+    let healed = apply
+        && reversals::sync(app, payment, None)
+            .await?
+            .is_some_and(|now| now.lot.standing == wanted && our_worth(&now) == theirs);
     if healed {
         report.granted_cents += theirs - ours;
     }

@@ -9,8 +9,8 @@ use types::rng::Random;
 use types::time::{Clock, SECOND_MS, Timestamp};
 
 use super::provider::{
-    Charged, Checkout, CheckoutRequest, CheckoutState, Fact, FactKind, Payment, PaymentProvider, PaymentState,
-    Recent, RefundRequest, SavedCharge, Stage,
+    Charged, Checkout, CheckoutRequest, CheckoutState, Fact, FactKind, Payment, PaymentProvider,
+    PaymentState, Recent, RefundRequest, SavedCharge, Stage,
 };
 use crate::mail::BoxFuture;
 use crate::providers::ProviderError;
@@ -124,10 +124,7 @@ impl PaymentProvider for Sandbox {
     }
 
     /// Whoever has paid once has a card that is saved.
-    fn saved_method<'a>(
-        &'a self,
-        customer: &'a str,
-    ) -> BoxFuture<'a, Result<Option<String>, ProviderError>> {
+    fn saved_method<'a>(&'a self, customer: &'a str) -> BoxFuture<'a, Result<Option<String>, ProviderError>> {
         Box::pin(async move {
             let customer = customer.to_owned();
             let paid = self.db.read("sandbox_saved", async move |tx| store::has_paid(tx, &customer).await);
@@ -136,10 +133,7 @@ impl PaymentProvider for Sandbox {
     }
 
     /// The saved card works, unless its owner is called "declined".
-    fn charge_saved<'a>(
-        &'a self,
-        request: &'a SavedCharge,
-    ) -> BoxFuture<'a, Result<Charged, ProviderError>> {
+    fn charge_saved<'a>(&'a self, request: &'a SavedCharge) -> BoxFuture<'a, Result<Charged, ProviderError>> {
         Box::pin(async move {
             if request.buyer.name.as_deref() == Some("declined") {
                 return Err(ProviderError::Declined {

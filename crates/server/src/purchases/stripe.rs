@@ -7,8 +7,8 @@ use types::money::Cents;
 use types::time::{Clock, Timestamp};
 
 use super::provider::{
-    Charged, Checkout, CheckoutRequest, CheckoutState, Fact, FactKind, Payment, PaymentProvider, PaymentState,
-    Recent, RefundRequest, SavedCharge, Stage,
+    Charged, Checkout, CheckoutRequest, CheckoutState, Fact, FactKind, Payment, PaymentProvider,
+    PaymentState, Recent, RefundRequest, SavedCharge, Stage,
 };
 use crate::mail::BoxFuture;
 use crate::providers::ProviderError;
@@ -85,17 +85,11 @@ impl PaymentProvider for StripePayments {
         Box::pin(async move { Ok(super::stripe_saved::state_of(self.intent(payment).await?)) })
     }
 
-    fn saved_method<'a>(
-        &'a self,
-        customer: &'a str,
-    ) -> BoxFuture<'a, Result<Option<String>, ProviderError>> {
+    fn saved_method<'a>(&'a self, customer: &'a str) -> BoxFuture<'a, Result<Option<String>, ProviderError>> {
         Box::pin(async move { self.method_of(customer).await })
     }
 
-    fn charge_saved<'a>(
-        &'a self,
-        request: &'a SavedCharge,
-    ) -> BoxFuture<'a, Result<Charged, ProviderError>> {
+    fn charge_saved<'a>(&'a self, request: &'a SavedCharge) -> BoxFuture<'a, Result<Charged, ProviderError>> {
         Box::pin(async move { self.charge(request).await })
     }
 

@@ -148,7 +148,9 @@ async fn wanted(
         rule.state = State::Paused;
         rule.last_error = Some("this package is not sold any more".to_owned());
         let letter = paused(followup, "this package is not sold any more");
-        followup.queue(tx, rule.user, &letter, &format!("topup_package:{}:{}", rule.user, rule.epoch), now).await?;
+        followup
+            .queue(tx, rule.user, &letter, &format!("topup_package:{}:{}", rule.user, rule.epoch), now)
+            .await?;
         return Ok(None);
     };
     let spent = store::charged_since(tx, rule.user, now.month_start()).await?;
@@ -166,12 +168,7 @@ async fn wanted(
 }
 
 /// No more this month; it goes on with the next one.
-async fn maxed(
-    tx: &mut Tx<'_>,
-    rule: &mut Rule,
-    followup: &Followup,
-    now: Timestamp,
-) -> Result<(), DbError> {
+async fn maxed(tx: &mut Tx<'_>, rule: &mut Rule, followup: &Followup, now: Timestamp) -> Result<(), DbError> {
     let month = now.month_start();
     let next = month.plus_millis(32 * DAY_MS).month_start();
     rule.next_try_at = next;
@@ -185,7 +182,12 @@ async fn maxed(
     followup.queue(tx, rule.user, &letter, &key, now).await
 }
 
-fn new_purchase(owner: &User, package: &Package, (provider, id): (&str, PurchaseId), now: Timestamp) -> Purchase {
+fn new_purchase(
+    owner: &User,
+    package: &Package,
+    (provider, id): (&str, PurchaseId),
+    now: Timestamp,
+) -> Purchase {
     Purchase {
         id,
         user: owner.id,
@@ -303,7 +305,10 @@ async fn answered(
     app: &App,
     user: UserId,
     id: PurchaseId,
-    note: impl AsyncFn(&mut Tx<'_>, &mut Rule, &Followup, Timestamp) -> Result<(), DbError> + Send + Sync + 'static,
+    note: impl AsyncFn(&mut Tx<'_>, &mut Rule, &Followup, Timestamp) -> Result<(), DbError>
+    + Send
+    + Sync
+    + 'static,
 ) -> Result<(), PurchaseError> {
     let now = app.clock.now();
     let followup = Followup::new(app, now);

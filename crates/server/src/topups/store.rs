@@ -7,7 +7,8 @@ use types::time::Timestamp;
 
 use super::rules::{Rule, State};
 
-const RULE: &str = "t.user_id, t.enabled, t.threshold, t.package_slug, t.monthly_max_cents, t.state, t.epoch, t.purchase_id,
+const RULE: &str =
+    "t.user_id, t.enabled, t.threshold, t.package_slug, t.monthly_max_cents, t.state, t.epoch, t.purchase_id,
     t.in_flight, t.tries, t.declines, t.next_try_at, t.last_error, t.confirm_url";
 
 pub async fn rule(tx: &mut Tx<'_>, user: UserId) -> Result<Option<Rule>, DbError> {
@@ -110,11 +111,7 @@ pub async fn alerts_of(tx: &mut Tx<'_>, user: UserId) -> Result<Vec<Alert>, DbEr
 }
 
 /// Sets the thresholds of a user; one that was there keeps its episode.
-pub async fn set_alerts(
-    tx: &mut Tx<'_>,
-    user: UserId,
-    thresholds: &[MicroCredits],
-) -> Result<(), DbError> {
+pub async fn set_alerts(tx: &mut Tx<'_>, user: UserId, thresholds: &[MicroCredits]) -> Result<(), DbError> {
     for (old, _) in alerts(tx, user).await? {
         if !thresholds.contains(&old) {
             let sql = "DELETE FROM balance_alerts WHERE user_id = $1 AND threshold = $2";

@@ -95,9 +95,10 @@ fn flash(query: &str) -> Option<Flash> {
             Bad,
             "Nothing was changed. The package has fewer credits than the threshold: choose a larger one, or a lower threshold.",
         ),
-        "topup_maximum" => {
-            (Bad, "Nothing was changed. The monthly maximum is less than one purchase of this package; raise it.")
-        }
+        "topup_maximum" => (
+            Bad,
+            "Nothing was changed. The monthly maximum is less than one purchase of this package; raise it.",
+        ),
         "topup_no_card" => (
             Bad,
             "Nothing was changed: no card is saved. Buy credits once and let your card be saved, then switch it on.",

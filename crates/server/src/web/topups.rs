@@ -68,14 +68,18 @@ pub async fn thresholds(app: &App, user: &User) -> Result<(Vec<String>, bool), D
 ///
 /// # Errors
 /// 401, 403, 429, 500, 503.
-pub async fn set(State(app): State<Arc<App>>, Posted { session, form }: Posted) -> Result<Redirect, ApiError> {
+pub async fn set(
+    State(app): State<Arc<App>>,
+    Posted { session, form }: Posted,
+) -> Result<Redirect, ApiError> {
     if !form.ticked("enabled") {
         topups::remove(&app, session.user.id).await?;
         return Ok(Redirect::to("/credits?done=topup_off#auto-topup"));
     }
-    let (Ok(threshold), Ok(most)) =
-        (form.get("threshold").trim().parse::<MicroCredits>(), Cents::parse_dollars(form.get("monthly_max").trim()))
-    else {
+    let (Ok(threshold), Ok(most)) = (
+        form.get("threshold").trim().parse::<MicroCredits>(),
+        Cents::parse_dollars(form.get("monthly_max").trim()),
+    ) else {
         return Ok(Redirect::to("/credits?done=topup_amounts#auto-topup"));
     };
     let package = form.get("package").to_owned();
@@ -120,7 +124,10 @@ pub async fn set_alerts(
 ///
 /// # Errors
 /// 401, 403, 429, 500, 503.
-pub async fn redeem(State(app): State<Arc<App>>, Posted { session, form }: Posted) -> Result<Redirect, ApiError> {
+pub async fn redeem(
+    State(app): State<Arc<App>>,
+    Posted { session, form }: Posted,
+) -> Result<Redirect, ApiError> {
     let code = match promo::redeem(&app, &session.user, form.get("code"), form.get("attempt")).await {
         Ok(_) => "redeemed",
         Err(PromoError::Used) => "code_used",
@@ -136,7 +143,10 @@ pub async fn redeem(State(app): State<Arc<App>>, Posted { session, form }: Poste
 ///
 /// # Errors
 /// 401, 403, 429, 500, 503.
-pub async fn portal(State(app): State<Arc<App>>, Posted { session, .. }: Posted) -> Result<Redirect, ApiError> {
+pub async fn portal(
+    State(app): State<Arc<App>>,
+    Posted { session, .. }: Posted,
+) -> Result<Redirect, ApiError> {
     let (id, provider) = (session.user.id, app.payments.name());
     let customer = app.db.read("customer", async move |tx| store::customer(tx, id, provider).await).await?;
     let Some(customer) = customer else { return Ok(Redirect::to("/credits?done=no_cards")) };

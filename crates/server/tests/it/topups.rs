@@ -52,7 +52,8 @@ impl Till {
     async fn open(card: &Card) -> Self {
         let stripe = StripeFake::start();
         // In the middle of a month, so that hours stay in it.
-        let middle = SystemClock.now().month_start().plus_millis(45 * DAY_MS).month_start().plus_millis(12 * DAY_MS);
+        let middle =
+            SystemClock.now().month_start().plus_millis(45 * DAY_MS).month_start().plus_millis(12 * DAY_MS);
         let clock = Arc::new(TestClock::new(middle));
         let mut inside = Inside::open(OpenOptions::server()).await;
         wire(&mut inside.app, &stripe, &clock);
@@ -61,7 +62,8 @@ impl Till {
         let saved = stripe.save_card(&customer, card);
         let user = ana.id;
         let insert = async move |tx: &mut Tx<'_>| {
-            let sql = "INSERT INTO provider_customers (user_id, provider, customer_ref) VALUES ($1, 'stripe', $2)";
+            let sql =
+                "INSERT INTO provider_customers (user_id, provider, customer_ref) VALUES ($1, 'stripe', $2)";
             tx.execute_one(sql, &params![user, &customer]).await
         };
         inside.app.db.tx("customer", insert).await.unwrap();
@@ -228,7 +230,10 @@ async fn incident_075_a_declined_card_is_asked_after_1_3_and_7_hours_and_no_more
     let till = Till::on(&Card::declined("insufficient_funds"), 2000).await;
     till.once().await;
     for (declines, hours) in [(1, 1), (2, 3), (3, 7)] {
-        assert_eq!((till.rule().await.declines, till.asked()), (declines, usize::try_from(declines).unwrap()));
+        assert_eq!(
+            (till.rule().await.declines, till.asked()),
+            (declines, usize::try_from(declines).unwrap())
+        );
         till.pass(hours * HOUR_MS - 1);
         till.once().await;
         assert_eq!(till.rule().await.declines, declines, "not before its time");
@@ -287,7 +292,10 @@ async fn a_bank_that_wants_the_owner_pauses_with_a_link() {
     till.pass(DAY_MS);
     till.once().await;
     let rule = till.rule().await;
-    assert_eq!((rule.state, till.asked(), till.letters("top_up_needs_confirmation").await), (State::Paused, 1, 1));
+    assert_eq!(
+        (rule.state, till.asked(), till.letters("top_up_needs_confirmation").await),
+        (State::Paused, 1, 1)
+    );
     assert!(rule.confirm_url.unwrap().ends_with("/credits#package-starter"));
     // The credits came in another way: the next episode is tried again.
     credits::grant(till.app(), &till.ana, credits_of(200), "test").await.unwrap();
@@ -334,7 +342,8 @@ async fn a_frozen_wallet_is_not_filled() {
 async fn incident_078_a_rule_that_can_never_fire_or_charge_is_refused() {
     let till = Till::open(&Card::Ok).await;
     let set = async |threshold, most| {
-        let refused = topups::set(till.app(), &till.ana, credits_of(threshold), "starter", Cents::new(most)).await;
+        let refused =
+            topups::set(till.app(), &till.ana, credits_of(threshold), "starter", Cents::new(most)).await;
         match refused {
             Err(TopUpError::Unfit(unfit)) => Some(unfit),
             Err(error) => panic!("{error}"),
@@ -404,9 +413,10 @@ async fn incident_045_a_code_with_seven_uses_is_granted_seven_times() {
         racers.push(till.inside.newcomer(&format!("racer{number}")).await);
     }
     let twice = racers.iter().chain(&racers).enumerate();
-    let tried = join_all(twice.map(async |(number, user)| {
-        promo::redeem(app, user, "Summer-26", &format!("try{number}")).await
-    }));
+    let tried =
+        join_all(twice.map(async |(number, user)| {
+            promo::redeem(app, user, "Summer-26", &format!("try{number}")).await
+        }));
     let tried = tried.await;
     assert_eq!(tried.iter().filter(|one| one.is_ok()).count(), 7);
     let mut granted = 0;
@@ -449,12 +459,15 @@ async fn incident_080_nothing_is_charged_before_it_is_switched_on_in_its_own_for
     let (_, first) = shop.buy("starter").await;
     let path = "/api/v1/credits/auto-topup";
     let rule = json!({"threshold": 1000, "package": "explorer", "monthly_max_cents": 5000});
-    let put = async |body: &serde_json::Value| shop.ana.request("PUT", path, &[], Some(&body.to_string())).await;
+    let put =
+        async |body: &serde_json::Value| shop.ana.request("PUT", path, &[], Some(&body.to_string())).await;
     let (status, refused) = put(&rule).await;
     assert_eq!((status, &refused["code"]), (409, &json!("no_saved_card")), "{refused}");
     let customer = shop.stripe.object(&first).unwrap()["customer"].as_str().unwrap().to_owned();
     shop.stripe.save_card(&customer, &Card::Ok);
-    for (name, wrong) in [("threshold", json!("x")), ("package", json!("none")), ("monthly_max_cents", json!(998))] {
+    for (name, wrong) in
+        [("threshold", json!("x")), ("package", json!("none")), ("monthly_max_cents", json!(998))]
+    {
         let mut body = rule.clone();
         body[name] = wrong;
         let (status, refused) = put(&body).await;
@@ -488,7 +501,8 @@ async fn incident_080_nothing_is_charged_before_it_is_switched_on_in_its_own_for
 #[tokio::test]
 async fn alerts_and_codes_have_forms_and_an_api() {
     let shop = Shop::open().await;
-    let made = shop.world.admin(&["promo", "create", "--code", "hello", "--credits", "12.5", "--uses", "2"]).await;
+    let made =
+        shop.world.admin(&["promo", "create", "--code", "hello", "--credits", "12.5", "--uses", "2"]).await;
     assert_eq!(made["code"], "HELLO");
     let (status, redeemed) = shop.ana.post("/api/v1/credits/redeem", &json!({"code": "Hello"})).await;
     assert_eq!((status, &redeemed["data"]["credits"]), (201, &json!(12.5)), "{redeemed}");

@@ -187,7 +187,10 @@ impl Letter for TopUpPaused {
 
     fn content(&self) -> Content {
         let (text, label) = match &self.until {
-            None => ("No credits are bought by themselves until you switch it on again.".to_owned(), "Switch it on again"),
+            None => (
+                "No credits are bought by themselves until you switch it on again.".to_owned(),
+                "Switch it on again",
+            ),
             Some(day) => (format!("No credits are bought by themselves before {day}."), "Change auto top-up"),
         };
         Content::new(&self.site, "Auto top-up is paused")
