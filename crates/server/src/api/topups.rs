@@ -39,7 +39,7 @@ pub async fn put(
     let package = fields.need_text("package")?;
     let most = fields.whole("monthly_max_cents", 1, 100_000_000)?;
     let most = most.ok_or_else(|| ApiError::invalid("monthly_max_cents", "is missing"))?;
-    topups::set(&app, &caller.user, threshold, &package, Cents::new(most)).await?;
+    topups::set(&app, (&caller.user, Some(caller.key.id)), threshold, &package, Cents::new(most)).await?;
     shown(&app, caller.user.id).await
 }
 
@@ -131,6 +131,7 @@ impl From<TopUpError> for ApiError {
                 "No card is saved. Buy credits once and let your card be saved, then switch auto top-up on.",
             )
             .with("buy_url", "/credits"),
+            TopUpError::Key(error) => error.into(),
             TopUpError::Provider(error) => error.into(),
             TopUpError::Db(error) => error.into(),
         }

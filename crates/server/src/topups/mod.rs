@@ -13,11 +13,12 @@ pub(crate) mod store;
 
 use db::{DbError, Tx};
 use futures_util::future::join_all;
-use types::id::{AccountId, MailId, UserId};
+use types::id::{AccountId, ApiKeyId, MailId, UserId};
 use types::money::{Cents, MicroCredits};
 use types::time::Timestamp;
 
 use crate::accounts::User;
+use crate::accounts::api_keys::{self, KeyError};
 use crate::app::App;
 use crate::mail::letters::{Letter, TopUpDone};
 use crate::mail::outbox;
@@ -41,6 +42,9 @@ pub enum TopUpError {
     /// Nothing to charge.
     #[error("no card is saved; buy credits once and let your card be saved, then switch auto top-up on")]
     NoCard,
+    /// The API key that asks may not: more could be spent than it is allowed.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The provider.
     #[error(transparent)]
     Provider(#[from] ProviderError),
@@ -62,13 +66,13 @@ pub async fn find(app: &App, user: UserId) -> Result<(Option<Rule>, Cents), DbEr
         .await
 }
 
-/// Switches it on, or changes it. What paused it is forgotten, and a charge that was declined is not tried again.
+/// Switches it on, or changes it; `by` is the API key that asks, if one does. What paused it is forgotten, and a charge that was declined is not tried again.
 ///
 /// # Errors
 /// A [`TopUpError`]; nothing is changed then.
 pub async fn set(
     app: &App,
-    user: &User,
+    (user, by): (&User, Option<ApiKeyId>),
     threshold: MicroCredits,
     package_slug: &str,
     monthly_max: Cents,
@@ -88,6 +92,7 @@ pub async fn set(
     let set = app
         .db
         .tx("set_topup", async move |tx| {
+            api_keys::may_manage(tx, by, now).await?;
             let before = store::rule(tx, id).await?;
             let mut rule = before.unwrap_or_else(|| empty(id));
             rule.enabled = true;
@@ -98,7 +103,7 @@ pub async fn set(
                 end_episode(tx, &mut rule).await?;
             }
             store::put(tx, &rule, now).await?;
-            Ok::<_, DbError>(rule)
+            Ok::<_, TopUpError>(rule)
         })
         .await?;
     Ok(set)
@@ -192,7 +197,8 @@ async fn available(app: &App, wallets: &[AccountId]) -> Result<Vec<MicroCredits>
     for batch in wallets.chunks(BATCH) {
         let batch = batch.to_vec();
         let found = app.db.read("balances", async move |tx| ledger::balances(tx, &batch).await).await?;
-        all.extend(found.iter().map(|one| one.as_ref().map_or(MicroCredits::ZERO, |one| one.available())));
+        let there = |one: &Option<ledger::Balance>| one.as_ref().map(ledger::Balance::available);
+        all.extend(found.iter().map(|one| there(one).unwrap_or(MicroCredits::ZERO)));
     }
     Ok(all)
 }

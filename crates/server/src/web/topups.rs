@@ -85,7 +85,8 @@ pub async fn set(
     let package = form.get("package").to_owned();
     let task = Arc::clone(&app);
     let set =
-        to_the_end(async move { topups::set(&task, &session.user, threshold, &package, most).await }).await?;
+        to_the_end(async move { topups::set(&task, (&session.user, None), threshold, &package, most).await })
+            .await?;
     let code = match set {
         Ok(_) => "topup_on",
         Err(TopUpError::Unfit(Unfit::Threshold | Unfit::Package)) => "topup_amounts",
@@ -96,7 +97,7 @@ pub async fn set(
             tracing::warn!(%error, "it could not be asked whether a card is saved");
             "checkout_unavailable"
         }
-        Err(TopUpError::Db(error)) => return Err(error.into()),
+        Err(error) => return Err(error.into()),
     };
     Ok(Redirect::to(&format!("/credits?done={code}#auto-topup")))
 }

@@ -8,10 +8,11 @@ use futures_util::future::join_all;
 use ledger::Command;
 use reqwest::StatusCode;
 use serde_json::json;
-use server::accounts::User;
+use server::accounts::{self, User};
 use server::app::App;
 use server::promo::{self, Promo, PromoError};
 use server::providers::stripe::Stripe;
+use server::purchases::sandbox::Choice;
 use server::purchases::stripe::StripePayments;
 use server::topups::rules::{Rule, State, Unfit};
 use server::topups::{self, TopUpError, alerts};
@@ -45,6 +46,18 @@ fn wire(app: &mut Arc<App>, stripe: &StripeFake, clock: &Arc<TestClock>) {
     app.clock = Arc::clone(clock) as Arc<dyn Clock>;
     let stripe = Arc::new(Stripe::new(&app.config.stripe).unwrap());
     app.payments = Arc::new(StripePayments { stripe, clock: Arc::clone(&app.clock) });
+}
+
+async fn submit(app: &App, command: Command) {
+    let now = app.clock.now();
+    let submit = async move |tx: &mut Tx<'_>| {
+        let submitted = ledger::submit(tx, std::slice::from_ref(&command), now).await?;
+        for outcome in submitted.outcomes {
+            outcome.map_err(|refusal| DbError::Other(refusal.to_string()))?;
+        }
+        Ok::<_, DbError>(())
+    };
+    app.db.tx("test", submit).await.unwrap();
 }
 
 impl Till {
@@ -82,7 +95,9 @@ impl Till {
     }
 
     async fn set(&self, most: i64) {
-        topups::set(self.app(), &self.ana, credits_of(100), "starter", Cents::new(most)).await.unwrap();
+        topups::set(self.app(), (&self.ana, None), credits_of(100), "starter", Cents::new(most))
+            .await
+            .unwrap();
     }
 
     async fn once(&self) {
@@ -110,15 +125,7 @@ impl Till {
     }
 
     async fn submit(&self, command: Command) {
-        let now = self.clock.now();
-        let submit = async move |tx: &mut Tx<'_>| {
-            let submitted = ledger::submit(tx, &[command.clone()], now).await?;
-            for outcome in submitted.outcomes {
-                outcome.map_err(|refusal| DbError::Other(refusal.to_string()))?;
-            }
-            Ok::<_, DbError>(())
-        };
-        self.app().db.tx("test", submit).await.unwrap();
+        submit(self.app(), command).await;
     }
 
     /// How many letters of a kind there are.
@@ -229,6 +236,10 @@ async fn incident_040_a_charge_nobody_heard_of_is_found_by_the_comparison() {
 async fn incident_075_a_declined_card_is_asked_after_1_3_and_7_hours_and_no_more() {
     let till = Till::on(&Card::declined("insufficient_funds"), 2000).await;
     till.once().await;
+    // The provider tells of the decline, too: the purchase is still to be paid.
+    let intent = till.stripe.all("payment_intent")[0]["id"].as_str().unwrap().to_owned();
+    let told = purchases::reversals::sync(till.app(), &intent, None).await.unwrap().unwrap();
+    assert_eq!(told.state, purchases::State::Created);
     for (declines, hours) in [(1, 1), (2, 3), (3, 7)] {
         assert_eq!(
             (till.rule().await.declines, till.asked()),
@@ -343,7 +354,8 @@ async fn incident_078_a_rule_that_can_never_fire_or_charge_is_refused() {
     let till = Till::open(&Card::Ok).await;
     let set = async |threshold, most| {
         let refused =
-            topups::set(till.app(), &till.ana, credits_of(threshold), "starter", Cents::new(most)).await;
+            topups::set(till.app(), (&till.ana, None), credits_of(threshold), "starter", Cents::new(most))
+                .await;
         match refused {
             Err(TopUpError::Unfit(unfit)) => Some(unfit),
             Err(error) => panic!("{error}"),
@@ -354,11 +366,45 @@ async fn incident_078_a_rule_that_can_never_fire_or_charge_is_refused() {
     assert_eq!(set(501, 2000).await, Some(Unfit::TooSmall));
     assert_eq!(set(100, 498).await, Some(Unfit::Maximum(Cents::new(499))));
     till.stripe.remove_card(&till.card);
-    let refused = topups::set(till.app(), &till.ana, credits_of(100), "starter", Cents::new(2000)).await;
+    let refused =
+        topups::set(till.app(), (&till.ana, None), credits_of(100), "starter", Cents::new(2000)).await;
     assert!(matches!(refused, Err(TopUpError::NoCard)));
     till.once().await;
     assert_eq!(till.asked(), 0);
     till.finish().await;
+}
+
+#[tokio::test]
+async fn the_sandbox_charges_whoever_has_paid_once() {
+    let inside = Inside::open(OpenOptions::server()).await;
+    let (app, sandbox) = (&*inside.app, inside.app.sandbox_payments.clone().unwrap());
+    for (name, charged) in [("ana", 500), ("declined", 0)] {
+        let user = inside.user(name).await;
+        accounts::rename(app, &user, name).await.unwrap();
+        let user = User { name: name.to_owned(), ..user };
+        let (threshold, most) = (credits_of(500), Cents::new(2000));
+        let refused = topups::set(app, (&user, None), threshold, "starter", most).await;
+        assert!(matches!(refused, Err(TopUpError::NoCard)));
+        let bought = purchases::buy(app, &user, "starter", "first").await.unwrap();
+        let checkout = sandbox.checkout(bought.session.as_deref().unwrap()).await.unwrap().unwrap();
+        sandbox.choose(&checkout, Choice::Pay).await.unwrap();
+        purchases::fulfil(app, bought.id, None).await.unwrap();
+        topups::set(app, (&user, None), threshold, "starter", most).await.unwrap();
+        topups::once(app).await.unwrap();
+        assert_eq!(credits::balance(app, user.wallet).await.unwrap().available(), credits_of(500));
+        // Nobody may take a key of that form.
+        assert!(purchases::buy(app, &user, "starter", "topup-1").await.is_err());
+        let (id, account): (TransferId, _) = (app.ids.next(app.clock.now()), user.wallet);
+        let expires_at = app.clock.now().plus_millis(DAY_MS);
+        let hold = Command::Hold { id, account, amount: credits_of(1), cap: None, expires_at };
+        submit(app, hold).await;
+        topups::once(app).await.unwrap();
+        topups::once(app).await.unwrap();
+        submit(app, Command::Release { hold: id }).await;
+        let expected = credits_of(500 + charged);
+        assert_eq!(credits::balance(app, user.wallet).await.unwrap().available(), expected, "{name}");
+    }
+    inside.finish().await;
 }
 
 #[tokio::test]
@@ -461,10 +507,13 @@ async fn incident_080_nothing_is_charged_before_it_is_switched_on_in_its_own_for
     let rule = json!({"threshold": 1000, "package": "explorer", "monthly_max_cents": 5000});
     let put =
         async |body: &serde_json::Value| shop.ana.request("PUT", path, &[], Some(&body.to_string())).await;
+    let limited = shop.world.key_for("ana@example.org", &["--limit", "5"]).await;
+    let customer = shop.stripe.object(&first).unwrap()["customer"].as_str().unwrap().to_owned();
     let (status, refused) = put(&rule).await;
     assert_eq!((status, &refused["code"]), (409, &json!("no_saved_card")), "{refused}");
-    let customer = shop.stripe.object(&first).unwrap()["customer"].as_str().unwrap().to_owned();
     shop.stripe.save_card(&customer, &Card::Ok);
+    let (status, refused) = limited.request("PUT", path, &[], Some(&rule.to_string())).await;
+    assert_eq!((status, &refused["code"]), (403, &json!("limited_key")), "{refused}");
     for (name, wrong) in
         [("threshold", json!("x")), ("package", json!("none")), ("monthly_max_cents", json!(998))]
     {
