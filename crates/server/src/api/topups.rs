@@ -11,6 +11,7 @@ use types::id::UserId;
 use types::money::{Cents, MicroCredits, parse_json_amount};
 
 use super::extract::{ApiUser, Fields, idempotency_key};
+use crate::accounts::api_keys::KeyError;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::promo::{self, PromoError};
@@ -131,6 +132,10 @@ impl From<TopUpError> for ApiError {
                 "No card is saved. Buy credits once and let your card be saved, then switch auto top-up on.",
             )
             .with("buy_url", "/credits"),
+            TopUpError::Key(KeyError::Limited) => Self::forbidden(
+                "limited_key",
+                "An API key with a spending limit cannot switch auto top-up on.",
+            ),
             TopUpError::Key(error) => error.into(),
             TopUpError::Provider(error) => error.into(),
             TopUpError::Db(error) => error.into(),
