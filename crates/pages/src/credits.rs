@@ -28,6 +28,53 @@ pub struct Credits {
     pub frozen: bool,
     /// Whom to ask; may be empty.
     pub contact: String,
+    /// Auto top-up, alerts, promo codes.
+    pub forms: Forms,
+}
+
+/// The forms beside buying.
+#[derive(Clone, Debug, Default)]
+pub struct Forms {
+    /// Auto top-up.
+    pub auto: AutoTopUp,
+    /// The amounts below which one is told; empty where there is none.
+    pub thresholds: Vec<String>,
+    /// Fewer credits are available than one of them.
+    pub below: bool,
+    /// Repeating the form of a promo code with the same token redeems once.
+    pub attempt: String,
+}
+
+/// The form of auto top-up.
+#[derive(Clone, Debug, Default)]
+pub struct AutoTopUp {
+    /// It is switched on.
+    pub enabled: bool,
+    /// It does not buy until something was done.
+    pub paused: bool,
+    /// Why it did not buy, as a sentence.
+    pub problem: Option<String>,
+    /// Where to do what the bank wants.
+    pub confirm_url: Option<String>,
+    /// `100`, or nothing.
+    pub threshold: String,
+    /// `20.00`, or nothing.
+    pub monthly_max: String,
+    /// What it may buy.
+    pub packages: Vec<Choice>,
+    /// `$4.99`: what it has charged this month.
+    pub charged: String,
+}
+
+/// A choice of a form.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// For the form.
+    pub value: String,
+    /// As shown.
+    pub label: String,
+    /// It is chosen.
+    pub selected: bool,
 }
 
 /// A package as a card.

@@ -19,12 +19,14 @@ pub mod live;
 pub mod mail;
 pub mod marketplace;
 pub mod nodes;
+pub mod promo;
 pub mod providers;
 pub mod purchases;
 pub mod receipts;
 pub mod router;
 pub mod secrets;
 pub mod telemetry;
+pub mod topups;
 pub mod web;
 
 use db::{Migration, MigrationSet};
@@ -64,6 +66,11 @@ pub const MIGRATIONS: &[MigrationSet] = &[
                 name: "lots, refunds, disputes, events of providers",
                 sqlite: include_str!("../migrations/sqlite/0006_payments.sql"),
                 postgres: include_str!("../migrations/postgres/0006_payments.sql"),
+            },
+            Migration {
+                name: "auto top-up, balance alerts, promo codes",
+                sqlite: include_str!("../migrations/sqlite/0008_topups.sql"),
+                postgres: include_str!("../migrations/postgres/0008_topups.sql"),
             },
         ],
     },

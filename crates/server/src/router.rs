@@ -16,7 +16,7 @@ use types::id::RequestId;
 
 use crate::api::{
     account, api_keys, clients, credits, health, hosts, islands, jobs, market, openai, receipts, statement,
-    stream, webhooks, workloads,
+    stream, topups, webhooks, workloads,
 };
 use crate::app::App;
 use crate::config::Config;
@@ -69,6 +69,9 @@ fn api() -> Router<Arc<App>> {
         .route("/credits/packages", get(credits::packages))
         .route("/credits/purchases", get(credits::purchases).post(credits::buy))
         .route("/credits/purchases/{id}/receipt", get(receipts::show))
+        .route("/credits/auto-topup", get(topups::show).put(topups::put).delete(topups::delete))
+        .route("/credits/alerts", get(topups::alerts).put(topups::set_alerts))
+        .route("/credits/redeem", post(topups::redeem))
         .route("/credits/transactions", get(statement::transactions))
         .route("/credits/balance", get(statement::balance))
         .route("/credits/export", get(statement::export))

@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use server::mail::BoxFuture;
 use server::providers::ProviderError;
 use server::purchases::provider::{
-    Checkout, CheckoutRequest, CheckoutState, Fact, Payment, PaymentProvider, PaymentState, Recent,
-    RefundRequest,
+    Charged, Checkout, CheckoutRequest, CheckoutState, Fact, Payment, PaymentProvider, PaymentState, Recent,
+    RefundRequest, SavedCharge,
 };
 use tokio::sync::{Notify, oneshot};
 use types::money::Cents;
@@ -134,6 +134,24 @@ impl PaymentProvider for Shop {
         _return_url: &'a str,
     ) -> BoxFuture<'a, Result<Option<String>, ProviderError>> {
         Box::pin(async { Ok(None) })
+    }
+
+    fn read_charge<'a>(&'a self, payment: &'a str) -> BoxFuture<'a, Result<CheckoutState, ProviderError>> {
+        Box::pin(async move { Err(ProviderError::NotFound(payment.to_owned())) })
+    }
+
+    fn saved_method<'a>(
+        &'a self,
+        _customer: &'a str,
+    ) -> BoxFuture<'a, Result<Option<String>, ProviderError>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn charge_saved<'a>(
+        &'a self,
+        _request: &'a SavedCharge,
+    ) -> BoxFuture<'a, Result<Charged, ProviderError>> {
+        Box::pin(async { Err(ProviderError::NotFound("a saved card".to_owned())) })
     }
 
     fn recent(&self, _since: Timestamp) -> BoxFuture<'_, Result<Recent, ProviderError>> {

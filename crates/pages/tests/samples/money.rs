@@ -1,7 +1,8 @@
 //! Credits, the sandbox pages, settings.
 
 use pages::credits::{
-    ActivityRow, Credits, CreditsReturn, KindOption, Package, PurchaseRow, ReturnState, StatementFilter,
+    ActivityRow, AutoTopUp, Choice, Credits, CreditsReturn, Forms, KindOption, Package, PurchaseRow,
+    ReturnState, StatementFilter,
 };
 use pages::sandbox::{CheckoutState, SandboxCheckout, SandboxIdentity};
 use pages::settings::{Key, KeyDraft, KeyRow, LimitField, LimitUse, NewKey, Settings};
@@ -206,6 +207,29 @@ fn key(filled: bool) -> askama::Result<String> {
     .render()
 }
 
+fn forms() -> Forms {
+    let choice =
+        |value: &str, label: &str, selected| Choice { value: value.into(), label: label.into(), selected };
+    Forms {
+        auto: AutoTopUp {
+            enabled: true,
+            paused: true,
+            problem: Some("Your bank wants you to confirm the payment.".into()),
+            confirm_url: Some("/credits#package-starter".into()),
+            threshold: "100".into(),
+            monthly_max: "20.00".into(),
+            packages: vec![
+                choice("starter", "Starter: 500 credits for $4.99", true),
+                choice("x", HOSTILE, false),
+            ],
+            charged: "$4.99".into(),
+        },
+        thresholds: vec!["0".into(), "100".into(), String::new()],
+        below: true,
+        attempt: "attempt".into(),
+    }
+}
+
 pub fn pages() -> askama::Result<Vec<Sample>> {
     let mut full = member("Credits", Nav::Credits);
     full.flash = Some(Flash::good("500 credits were added to your wallet."));
@@ -224,6 +248,7 @@ pub fn pages() -> askama::Result<Vec<Sample>> {
         debt: None,
         frozen: false,
         contact: String::new(),
+        forms: forms(),
     };
     let filtered = Credits {
         layout: member("Credits", Nav::Credits),
@@ -243,6 +268,7 @@ pub fn pages() -> askama::Result<Vec<Sample>> {
         debt: Some("700.00".to_owned()),
         frozen: true,
         contact: "help@example.org".to_owned(),
+        forms: Forms::default(),
     };
     Ok(vec![
         ("credits", credits.render()?),

@@ -280,7 +280,10 @@ pub async fn create(
 
 /// A key with limits manages no keys, nor does one that was revoked. Asked in the transaction that changes something:
 /// what the caller was let in by may be out of date.
-async fn may_manage(tx: &mut Tx<'_>, by: Option<ApiKeyId>, now: Timestamp) -> Result<(), KeyError> {
+///
+/// # Errors
+/// A [`KeyError`].
+pub async fn may_manage(tx: &mut Tx<'_>, by: Option<ApiKeyId>, now: Timestamp) -> Result<(), KeyError> {
     let Some(by) = by else { return Ok(()) };
     let revoked = store::ask_revoked(tx, &[by]).await?;
     if !tx.answer(revoked).await?.is_empty() {

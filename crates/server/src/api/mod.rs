@@ -16,5 +16,6 @@ pub mod openai;
 pub mod receipts;
 pub mod statement;
 pub mod stream;
+pub mod topups;
 pub mod webhooks;
 pub mod workloads;

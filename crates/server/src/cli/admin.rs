@@ -12,6 +12,7 @@ use types::rng::SystemRandom;
 use types::time::{Clock, SystemClock};
 
 use super::money::{self, EventsCommand, ReconcileArgs, RefundArgs};
+use super::promo::{self, PromoCommand};
 use super::{CliError, print};
 use crate::accounts::api_keys::{self, KeyError, KeyRequest, LimitChange, Scopes};
 use crate::accounts::{self, NewUser, User, normalise_email};
@@ -61,6 +62,9 @@ pub enum AdminCommand {
     /// Webhooks of providers, as they came.
     #[command(subcommand)]
     Events(EventsCommand),
+    /// Promo codes.
+    #[command(subcommand)]
+    Promo(PromoCommand),
     /// Freeze a user's wallet: it can receive credits, not spend them.
     Freeze {
         /// The user's address.
@@ -206,6 +210,7 @@ async fn perform(
         AdminCommand::Refund(wanted) => money::refund(&app, &wanted).await,
         AdminCommand::Reconcile(wanted) => money::compare(&app, &wanted).await,
         AdminCommand::Events(command) => money::events(&app, command).await,
+        AdminCommand::Promo(command) => promo::run(&app, command).await,
         AdminCommand::Freeze { email } => money::freeze(&app, &email, true).await,
         AdminCommand::Thaw { email } => money::freeze(&app, &email, false).await,
         AdminCommand::Statement(wanted) => return statement(&app, &wanted, json).await,

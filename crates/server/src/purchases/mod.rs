@@ -13,6 +13,7 @@ pub mod reversals;
 pub mod sandbox;
 pub(crate) mod store;
 pub mod stripe;
+mod stripe_saved;
 
 use db::DbError;
 use ledger::{Command, TransferKind, system};
@@ -27,6 +28,7 @@ use crate::live::Happening;
 use crate::providers::ProviderError;
 use crate::providers::events::{Handled, ProviderEvent, store as events};
 use crate::receipts::Paperwork;
+use crate::topups;
 use provider::{Buyer, CheckoutRequest, CheckoutState, Payment};
 use reversals::letters::Desk;
 use reversals::{Settled, Standing};
@@ -177,7 +179,8 @@ pub async fn buy(
     package_slug: &str,
     attempt: &str,
 ) -> Result<Purchase, PurchaseError> {
-    if attempt.is_empty() || attempt.len() > MAX_ATTEMPT_KEY {
+    // Keys of that form are those of auto top-up.
+    if attempt.is_empty() || attempt.len() > MAX_ATTEMPT_KEY || attempt.starts_with(topups::ATTEMPT) {
         return Err(PurchaseError::BadKey);
     }
     let package = app
@@ -276,11 +279,19 @@ pub async fn fulfil(
 ) -> Result<Purchase, PurchaseError> {
     let purchase = app.db.read("purchase", async move |tx| store::purchase(tx, id).await).await?;
     let purchase = purchase.ok_or(PurchaseError::NotFound)?;
-    let Some(session) = purchase.session.clone() else { return Ok(purchase) };
     if purchase.state == State::Granted && event.is_none() {
         return Ok(purchase);
     }
-    let checkout = app.payments.read(&session).await?;
+    let mut checkout = match (&purchase.session, &purchase.payment) {
+        (Some(session), _) => app.payments.read(session).await?,
+        // Charged with a saved card.
+        (None, Some(payment)) => app.payments.read_charge(payment).await?,
+        (None, None) => return Ok(purchase),
+    };
+    if purchase.session.is_none() && purchase.state == State::Created && checkout.payment == Payment::Failed {
+        // A saved card that was declined is tried again.
+        checkout.payment = Payment::Open;
+    }
     if checkout.purchase.as_ref().is_some_and(|noted| *noted != purchase.id.to_string()) {
         tracing::error!(purchase = %purchase.id, ?checkout, "a checkout is of another purchase; not granted");
         return Err(PurchaseError::Mismatch);
@@ -293,12 +304,10 @@ pub async fn fulfil(
     }
     let now = app.clock.now();
     let ids = [app.ids.next(now), app.ids.next(now)];
-    let (paperwork, desk) = (Paperwork::new(app, now), Desk::new(app, now));
+    let papers = (Paperwork::new(app, now), Desk::new(app, now), topups::Followup::new(app, now));
     let (settled, changed) = app
         .db
-        .tx("fulfil", async move |tx| {
-            write(tx, id, &checkout, event.as_ref(), (&paperwork, &desk), (ids, now)).await
-        })
+        .tx("fulfil", async move |tx| write(tx, id, &checkout, event.as_ref(), (&papers, ids, now)).await)
         .await?;
     app.mail.wake();
     reversals::tell(app, &settled);
@@ -320,8 +329,7 @@ async fn write(
     id: PurchaseId,
     checkout: &CheckoutState,
     event: Option<&ProviderEvent>,
-    (paperwork, desk): (&Paperwork, &Desk),
-    (ids, now): ([TransferId; 2], Timestamp),
+    ((paperwork, desk, topup), ids, now): (&(Paperwork, Desk, topups::Followup), [TransferId; 2], Timestamp),
 ) -> Result<(Settled, bool), PurchaseError> {
     let purchase = store::purchase(tx, id).await?.ok_or(PurchaseError::NotFound)?;
     if let Some(event) = event {
@@ -360,6 +368,7 @@ async fn write(
     let mut settled = reversals::settle(tx, id, ids, now).await?;
     paperwork.follow(tx, &settled.purchase, now).await?;
     desk.write(tx, &settled, now).await?;
+    topup.follow(tx, &settled.purchase, now).await?;
     balances.append(&mut settled.balances);
     settled.balances = balances;
     Ok((settled, true))

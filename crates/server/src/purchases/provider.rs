@@ -147,6 +147,40 @@ pub struct RefundRequest {
     pub amount: Cents,
 }
 
+/// A charge nobody is there for: of a method the customer has saved.
+#[derive(Clone, Debug)]
+pub struct SavedCharge {
+    /// Our purchase.
+    pub purchase: String,
+    /// The same for the same try, however often it is asked for.
+    pub key: String,
+    /// It was asked for before, and the answer did not come.
+    pub again: bool,
+    /// The payment of an earlier try that was declined: it is tried again, so that a purchase has one payment.
+    pub payment: Option<String>,
+    /// Who pays.
+    pub buyer: Buyer,
+    /// Their name at the provider.
+    pub customer: String,
+    /// The saved method.
+    pub method: String,
+    /// The line on the card's statement.
+    pub description: String,
+    /// How much.
+    pub amount: Cents,
+    /// In what.
+    pub currency: String,
+}
+
+/// A charge that was made, or is on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Charged {
+    /// The provider's name for the payment.
+    pub payment: String,
+    /// Its name for the charge.
+    pub charge: Option<String>,
+}
+
 /// What happened at the provider of late, for those who compare.
 #[derive(Debug, Default)]
 pub struct Recent {
@@ -186,6 +220,15 @@ pub trait PaymentProvider: Send + Sync + fmt::Debug {
 
     /// Reads a checkout.
     fn read<'a>(&'a self, session: &'a str) -> BoxFuture<'a, Result<CheckoutState, ProviderError>>;
+
+    /// Reads how far a payment is that was made without a checkout.
+    fn read_charge<'a>(&'a self, payment: &'a str) -> BoxFuture<'a, Result<CheckoutState, ProviderError>>;
+
+    /// The method a customer is charged with when nobody is there, if they have saved one.
+    fn saved_method<'a>(&'a self, customer: &'a str) -> BoxFuture<'a, Result<Option<String>, ProviderError>>;
+
+    /// Charges a saved method. A card that wants its owner is declined with `authentication_required`.
+    fn charge_saved<'a>(&'a self, request: &'a SavedCharge) -> BoxFuture<'a, Result<Charged, ProviderError>>;
 
     /// Reads what became of a payment, named by itself or by its charge.
     fn payment<'a>(&'a self, payment: &'a str) -> BoxFuture<'a, Result<PaymentState, ProviderError>>;

@@ -162,7 +162,13 @@ async fn compare_payment(
         Err(error) => return Err(error.into()),
     };
     let names = [Some(payment.to_owned()), state.payment_ref.clone(), state.charge_ref.clone()];
-    let found = purchase_of(app, names.into_iter().flatten().collect()).await?;
+    let noted: Option<PurchaseId> = state.purchase.as_deref().and_then(|text| text.parse().ok());
+    let mut found = purchase_of(app, names.into_iter().flatten().collect()).await?;
+    if let (None, Some(noted)) = (&found, noted) {
+        // Of a saved card, and all messages of it were lost. Checkouts are compared by themselves.
+        let named = app.db.read("purchase", async move |tx| store::purchase(tx, noted).await).await?;
+        found = named.filter(|purchase| purchase.session.is_none());
+    }
     let Some(purchase) = found else {
         // Money of another program on the same account has no note of ours.
         if state.purchase.is_some() {
@@ -177,8 +183,10 @@ async fn compare_payment(
     if theirs == ours && wanted == purchase.lot.standing {
         return Ok(());
     }
-    let healed =
-        apply && reversals::sync(app, payment, None).await?.is_some_and(|now| now.lot.standing == wanted);
+    let healed = apply
+        && reversals::sync(app, payment, None)
+            .await?
+            .is_some_and(|now| now.lot.standing == wanted && our_worth(&now) == theirs);
     if healed {
         report.granted_cents += theirs - ours;
     }

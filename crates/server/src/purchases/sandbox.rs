@@ -9,8 +9,8 @@ use types::rng::Random;
 use types::time::{Clock, SECOND_MS, Timestamp};
 
 use super::provider::{
-    Checkout, CheckoutRequest, CheckoutState, Fact, FactKind, Payment, PaymentProvider, PaymentState, Recent,
-    RecentCheckout, RecentPayment, RefundRequest, Stage,
+    Charged, Checkout, CheckoutRequest, CheckoutState, Fact, FactKind, Payment, PaymentProvider,
+    PaymentState, Recent, RecentCheckout, RecentPayment, RefundRequest, SavedCharge, Stage,
 };
 use crate::mail::BoxFuture;
 use crate::providers::ProviderError;
@@ -87,14 +87,10 @@ impl PaymentProvider for Sandbox {
                 status: "open".to_owned(),
                 payment_status: "unpaid".to_owned(),
             };
-            let (key, now) = (request.purchase.clone(), self.clock.now());
-            let session = self
-                .db
-                .tx("sandbox_open", async move |tx| store::insert_checkout(tx, &checkout, &key, now).await)
-                .await
-                .map_err(unavailable)?;
+            let customer = format!("cus_sandbox_{}", request.buyer.user);
+            let session = self.insert(checkout, request.purchase.clone(), customer.clone()).await?;
             let url = format!("{}/sandbox/checkout/{session}", self.public_url);
-            Ok(Checkout { session, url, customer: None })
+            Ok(Checkout { session, url, customer: Some(customer) })
         })
     }
 
@@ -120,6 +116,46 @@ impl PaymentProvider for Sandbox {
                 payment_ref,
                 purchase: Some(checkout.purchase_ref),
             })
+        })
+    }
+
+    fn read_charge<'a>(&'a self, payment: &'a str) -> BoxFuture<'a, Result<CheckoutState, ProviderError>> {
+        self.read(payment.strip_prefix("pay_").unwrap_or(payment))
+    }
+
+    /// Whoever has paid once has a card that is saved.
+    fn saved_method<'a>(&'a self, customer: &'a str) -> BoxFuture<'a, Result<Option<String>, ProviderError>> {
+        Box::pin(async move {
+            let customer = customer.to_owned();
+            let paid = self.db.read("sandbox_saved", async move |tx| store::has_paid(tx, &customer).await);
+            Ok(paid.await.map_err(unavailable)?.then(|| "card_sandbox".to_owned()))
+        })
+    }
+
+    /// The saved card works, unless its owner is called "declined".
+    fn charge_saved<'a>(&'a self, request: &'a SavedCharge) -> BoxFuture<'a, Result<Charged, ProviderError>> {
+        Box::pin(async move {
+            if request.buyer.email.starts_with("declined") {
+                return Err(ProviderError::Declined {
+                    reason: "generic_decline".to_owned(),
+                    message: "Your card was declined.".to_owned(),
+                    payment: None,
+                });
+            }
+            let checkout = SandboxCheckout {
+                id: secrets::new(&*self.random, "cs_sandbox_"),
+                purchase_ref: request.purchase.clone(),
+                description: request.description.clone(),
+                amount: request.amount,
+                currency: request.currency.clone(),
+                return_url: String::new(),
+                cancel_url: String::new(),
+                status: "complete".to_owned(),
+                payment_status: "paid".to_owned(),
+            };
+            let key = format!("saved-{}", request.purchase);
+            let name = format!("pay_{}", self.insert(checkout, key, request.customer.clone()).await?);
+            Ok(Charged { payment: name.clone(), charge: Some(name) })
         })
     }
 
@@ -189,6 +225,19 @@ impl PaymentProvider for Sandbox {
 }
 
 impl Sandbox {
+    async fn insert(
+        &self,
+        checkout: SandboxCheckout,
+        key: String,
+        customer: String,
+    ) -> Result<String, ProviderError> {
+        let now = self.clock.now();
+        let insert = async move |tx: &mut db::Tx<'_>| {
+            store::insert_checkout(tx, &checkout, (&key, &customer), now).await
+        };
+        self.db.tx("sandbox_open", insert).await.map_err(unavailable)
+    }
+
     /// A checkout, for its page.
     ///
     /// # Errors

@@ -77,7 +77,7 @@ pub async fn open_since(
 ) -> Result<Vec<PurchaseId>, DbError> {
     let sql = "SELECT id FROM purchases
                WHERE provider = $2 AND state IN ('created', 'pending') AND (state = 'pending' OR created_at > $1)
-                 AND session_ref IS NOT NULL ORDER BY id";
+                 AND (session_ref IS NOT NULL OR payment_ref IS NOT NULL) ORDER BY id";
     tx.query(sql, &params![since, provider]).await?.iter().map(|row| row.get(0)).collect()
 }
 

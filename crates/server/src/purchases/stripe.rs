@@ -8,8 +8,8 @@ use types::money::Cents;
 use types::time::{Clock, Timestamp};
 
 use super::provider::{
-    Checkout, CheckoutRequest, CheckoutState, Fact, FactKind, Payment, PaymentProvider, PaymentState, Recent,
-    RecentCheckout, RecentPayment, RefundRequest, Stage,
+    Charged, Checkout, CheckoutRequest, CheckoutState, Fact, FactKind, Payment, PaymentProvider,
+    PaymentState, Recent, RecentCheckout, RecentPayment, RefundRequest, SavedCharge, Stage,
 };
 use crate::mail::BoxFuture;
 use crate::providers::ProviderError;
@@ -80,6 +80,18 @@ impl PaymentProvider for StripePayments {
                 purchase: session.metadata.get("purchase").cloned().or(session.client_reference_id),
             })
         })
+    }
+
+    fn read_charge<'a>(&'a self, payment: &'a str) -> BoxFuture<'a, Result<CheckoutState, ProviderError>> {
+        Box::pin(async move { Ok(super::stripe_saved::state_of(self.intent(payment).await?)) })
+    }
+
+    fn saved_method<'a>(&'a self, customer: &'a str) -> BoxFuture<'a, Result<Option<String>, ProviderError>> {
+        Box::pin(async move { self.method_of(customer).await })
+    }
+
+    fn charge_saved<'a>(&'a self, request: &'a SavedCharge) -> BoxFuture<'a, Result<Charged, ProviderError>> {
+        Box::pin(async move { self.charge(request).await })
     }
 
     fn payment<'a>(&'a self, payment: &'a str) -> BoxFuture<'a, Result<PaymentState, ProviderError>> {
@@ -194,7 +206,7 @@ impl StripePayments {
         Ok(PaymentState { purchase, payment_ref, charge_ref, amount, facts })
     }
 
-    async fn intent(&self, id: &str) -> Result<Intent, ProviderError> {
+    pub(super) async fn intent(&self, id: &str) -> Result<Intent, ProviderError> {
         self.stripe.get(&format!("/v1/payment_intents/{}", segment(id)?), Vec::new()).await
     }
 }

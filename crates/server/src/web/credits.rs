@@ -16,7 +16,8 @@ use super::forms::Posted;
 use super::frame::{Said, frame, when};
 use super::session::{Named, SignedIn, on_this_host};
 use super::statement::{Wanted, word};
-use super::{Page, to_the_end};
+use super::{Page, to_the_end, topups};
+use crate::accounts::User;
 use crate::api::extract::id;
 use crate::api::receipts;
 use crate::app::App;
@@ -62,7 +63,14 @@ pub async fn show(
         debt: balance.debt.is_positive().then(|| balance.debt.display_grouped()),
         frozen: balance.frozen,
         contact: app.config.seller.email.clone(),
+        forms: forms(&app, user).await?,
     }))
+}
+
+async fn forms(app: &App, user: &User) -> Result<view::Forms, ApiError> {
+    let (thresholds, below) = topups::thresholds(app, user).await?;
+    let attempt = secrets::new(&*app.random, "");
+    Ok(view::Forms { auto: topups::form(app, user).await?, thresholds, below, attempt })
 }
 
 /// `POST /credits/buy`: on to the page that takes the money.

@@ -86,6 +86,33 @@ fn flash(query: &str) -> Option<Flash> {
         "checkout_unavailable" => {
             (Bad, "The payment page could not be opened. Nothing was charged; please try again in a minute.")
         }
+        "topup_on" => (Good, "Auto top-up is on. You get an e-mail each time it buys."),
+        "topup_off" => (Good, "Auto top-up is off. Nothing is bought by itself."),
+        "topup_amounts" => {
+            (Bad, "Nothing was changed. Enter amounts above 0 for auto top-up, and choose a package.")
+        }
+        "topup_small" => (
+            Bad,
+            "Nothing was changed. The package has fewer credits than the threshold: choose a larger one, or a lower threshold.",
+        ),
+        "topup_maximum" => (
+            Bad,
+            "Nothing was changed. The monthly maximum is less than one purchase of this package; raise it.",
+        ),
+        "topup_no_card" => (
+            Bad,
+            "Nothing was changed: no card is saved. Buy credits once and let your card be saved, then switch it on.",
+        ),
+        "no_cards" => {
+            (Info, "There are no saved cards to manage. Buy credits once and let your card be saved.")
+        }
+        "alerts_saved" => (Good, "Your alerts were saved."),
+        "alerts_wrong" => (Bad, "Nothing was changed. Enter up to three amounts from 0 up."),
+        "redeemed" => (Good, "The code was redeemed. Your credits are in your wallet."),
+        "code_used" => (Info, "You have redeemed this code already."),
+        "code_gone" => (Bad, "This code has expired or has been used up."),
+        "code_too_many" => (Bad, "Too many wrong codes. Please wait an hour and try again."),
+        "code_unknown" => (Bad, "There is no such code. Check how it is written."),
         "conversation_deleted" => (Good, "The conversation was deleted."),
         "earnings_moved" => (Good, "Your earnings are in your wallet and can be spent at once."),
         "nothing_to_move" => {

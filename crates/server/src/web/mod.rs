@@ -23,6 +23,7 @@ pub mod session;
 pub mod settings;
 pub mod sign_in;
 pub mod statement;
+pub mod topups;
 pub mod verify;
 
 use std::sync::Arc;
@@ -58,6 +59,10 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/app/image", post(image::make))
         .route("/credits", get(credits::show))
         .route("/credits/buy", post(credits::buy))
+        .route("/credits/auto-topup", post(topups::set))
+        .route("/credits/alerts", post(topups::set_alerts))
+        .route("/credits/redeem", post(topups::redeem))
+        .route("/credits/portal", post(topups::portal))
         .route("/credits/export", get(statement::export))
         .route("/credits/receipts/{file}", get(credits::receipt))
         .route("/credits/return", get(credits::back))

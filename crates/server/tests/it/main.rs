@@ -27,6 +27,7 @@ mod start;
 mod statements;
 mod stripe;
 mod tidy;
+mod topups;
 mod trouble;
 mod waiting;
 mod world;

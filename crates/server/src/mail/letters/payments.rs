@@ -176,6 +176,8 @@ pub struct TopUpPaused {
     pub site: String,
     /// Why, in a few words: `the card was declined three times`.
     pub reason: Line,
+    /// The day from which on it goes on by itself, if it does.
+    pub until: Option<String>,
 }
 
 impl Letter for TopUpPaused {
@@ -184,10 +186,17 @@ impl Letter for TopUpPaused {
     }
 
     fn content(&self) -> Content {
+        let (text, label) = match &self.until {
+            None => (
+                "No credits are bought by themselves until you switch it on again.".to_owned(),
+                "Switch it on again",
+            ),
+            Some(day) => (format!("No credits are bought by themselves before {day}."), "Change auto top-up"),
+        };
         Content::new(&self.site, "Auto top-up is paused")
-            .say("No credits are bought by themselves until you switch it on again.")
+            .say(text)
             .fact("Why", &self.reason)
-            .link("Switch it on again", format!("{}/credits", self.site))
+            .link(label, format!("{}/credits", self.site))
     }
 }
 

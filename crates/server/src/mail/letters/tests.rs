@@ -87,7 +87,7 @@ fn payment_sample(
             let confirm_url = "https://pay.example/confirm?a=1&b=2".to_owned();
             Box::new(TopUpNeedsConfirmation { site, amount, credits, confirm_url })
         }
-        Kind::TopUpPaused => return (Box::new(TopUpPaused { site, reason }), vec!["paused"]),
+        Kind::TopUpPaused => return (Box::new(TopUpPaused { site, reason, until: None }), vec!["paused"]),
         Kind::RefundMade => Box::new(RefundMade { site, package, amount, credits: micros }),
         Kind::DisputeOpened => Box::new(DisputeOpened { site, package, amount, frozen: micros }),
         Kind::DisputeDecided => {

@@ -47,12 +47,12 @@ pub async fn postponed(tx: &mut Tx<'_>, event: &str, due: Timestamp) -> Result<(
 pub async fn insert_checkout(
     tx: &mut Tx<'_>,
     checkout: &SandboxCheckout,
-    key: &str,
+    (key, customer): (&str, &str),
     now: Timestamp,
 ) -> Result<String, DbError> {
     let sql = "INSERT INTO sandbox_checkouts (id, purchase_ref, idempotency_key, description, amount_cents, currency,
-                 return_url, cancel_url, status, payment_status, created_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                 return_url, cancel_url, status, payment_status, created_at, customer_ref)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
                ON CONFLICT (idempotency_key) DO NOTHING";
     let row = params![
         &checkout.id,
@@ -65,11 +65,18 @@ pub async fn insert_checkout(
         &checkout.cancel_url,
         &checkout.status,
         &checkout.payment_status,
-        now
+        now,
+        customer
     ];
     tx.execute(sql, &row).await?;
     let found = "SELECT id FROM sandbox_checkouts WHERE idempotency_key = $1";
     tx.query_one(found, &params![key]).await?.get(0)
+}
+
+/// Whether this customer has ever paid.
+pub async fn has_paid(tx: &mut Tx<'_>, customer: &str) -> Result<bool, DbError> {
+    let sql = "SELECT id FROM sandbox_checkouts WHERE customer_ref = $1 AND payment_status = 'paid' LIMIT 1";
+    Ok(tx.query_opt(sql, &params![customer]).await?.is_some())
 }
 
 pub async fn checkout(tx: &mut Tx<'_>, id: &str) -> Result<Option<SandboxCheckout>, DbError> {

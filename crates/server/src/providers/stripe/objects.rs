@@ -100,8 +100,23 @@ pub struct Intent {
     pub currency: Option<String>,
     pub latest_charge: Option<Or<Charge>>,
     pub payment_method: Option<Or<Named>>,
+    pub last_payment_error: Option<Error>,
     #[serde(default)]
     pub metadata: Metadata,
+}
+
+/// A customer.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "Stripe's own names")]
+pub struct Customer {
+    pub invoice_settings: Option<InvoiceSettings>,
+}
+
+/// What a customer pays with.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "Stripe's own names")]
+pub struct InvoiceSettings {
+    pub default_payment_method: Option<Or<Named>>,
 }
 
 /// A charge.
@@ -229,7 +244,7 @@ pub struct ErrorBody {
 }
 
 /// An error.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[expect(missing_docs, reason = "Stripe's own names")]
 pub struct Error {
     #[serde(rename = "type", default)]

@@ -98,6 +98,17 @@ pub async fn sync(
         }
         return Ok(None);
     };
+    let names = (state.payment_ref.clone(), state.charge_ref.clone());
+    app.db
+        .tx("name_payment", async move |tx| {
+            // A purchase without a checkout is read by its payment.
+            let nameless = super::store::purchase(tx, id).await?.is_some_and(|one| one.session.is_none());
+            if nameless {
+                store::set_names(tx, id, names.0.as_deref(), names.1.as_deref()).await?;
+            }
+            Ok::<_, DbError>(())
+        })
+        .await?;
     // A message about a payment may come before the one that says that it arrived.
     super::fulfil(app, id, None).await?;
     let now = app.clock.now();
