@@ -16,7 +16,7 @@ use crate::jobs::Job;
 use crate::live::{self, Happening};
 use crate::nodes::{Beat, Watch};
 use crate::providers::{events, sandbox, signature};
-use crate::{accounts, audit, islands, jobs, mail, marketplace, nodes, purchases, web};
+use crate::{accounts, audit, islands, jobs, mail, marketplace, nodes, payouts, purchases, web};
 
 /// Starts them all. They end when the program stops.
 pub fn start(app: &Arc<App>, router: &Router) {
@@ -31,6 +31,13 @@ pub fn start(app: &Arc<App>, router: &Router) {
         purchases::refunds::make_once(&app).await?;
         purchases::reversals::refreeze_once(&app).await?;
         events::retry_once(&app).await
+    });
+    every(app, "send payouts", Duration::from_secs(20), |app| async move {
+        payouts::send::send_once(&app).await?;
+        payouts::schedule::once(&app).await
+    });
+    every(app, "look at payouts", Duration::from_secs(1800), |app| async move {
+        payouts::send::look_once(&app).await
     });
     every(app, "compare with the provider", Duration::from_secs(900), |app| async move {
         if let Err(error) = purchases::reconcile::once(&app).await {
