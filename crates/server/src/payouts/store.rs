@@ -104,11 +104,6 @@ pub async fn claim(tx: &mut Tx<'_>, id: PayoutId, until: Timestamp) -> Result<()
     tx.execute_one(sql, &params![id, until]).await
 }
 
-pub async fn set_due(tx: &mut Tx<'_>, id: PayoutId, due: Timestamp) -> Result<(), DbError> {
-    let sql = "UPDATE payouts SET due_at = $2 WHERE id = $1 AND state = 'wanted'";
-    tx.execute(sql, &params![id, due]).await.map(drop)
-}
-
 /// It is not known what became of it: looked at again at `due`, with the same key.
 pub async fn unknown(tx: &mut Tx<'_>, id: PayoutId, error: &str, due: Timestamp) -> Result<(), DbError> {
     let sql = "UPDATE payouts SET error = $2, due_at = $3 WHERE id = $1 AND state = 'sending'";
