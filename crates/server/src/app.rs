@@ -174,15 +174,7 @@ impl Providers {
                 let sandbox = Arc::new(SandboxIdentity { db, clock, random, public_url });
                 (Arc::clone(&sandbox) as Arc<dyn IdentityProvider>, Some(sandbox))
             };
-        Ok(Self {
-            stripe,
-            payments,
-            sandbox_payments,
-            identity,
-            sandbox_identity,
-            payouts,
-            sandbox_payouts,
-        })
+        Ok(Self { stripe, payments, sandbox_payments, identity, sandbox_identity, payouts, sandbox_payouts })
     }
 }
 

@@ -304,7 +304,8 @@ impl Config {
     /// Whether anything goes through Stripe.
     #[must_use]
     pub fn uses_stripe(&self) -> bool {
-        [self.payments.provider, self.identity.provider, self.payouts.provider].contains(&ProviderName::Stripe)
+        [self.payments.provider, self.identity.provider, self.payouts.provider]
+            .contains(&ProviderName::Stripe)
     }
 
     /// What is chosen must be configured: nothing is ever faked silently.
@@ -340,7 +341,7 @@ impl Config {
         self.check_stripe()?;
         self.mail.check()?;
         self.seller.check()?;
-        self.payouts.check()?;
+        self.payouts.check(self.payments.provider)?;
         if self.market.fee_percent > 100 {
             return refuse("market.fee_percent must be between 0 and 100");
         }

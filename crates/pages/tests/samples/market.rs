@@ -1,7 +1,9 @@
 //! The Exchange and the user's Islands.
 
 use pages::exchange::{Day, Exchange, ExchangeRow};
-use pages::islands::{AskView, IslandRow, Islands, NewToken, TokenRow, PayoutAccount, PayoutRow, Payouts, ScheduleOption};
+use pages::islands::{
+    AskView, IslandRow, Islands, NewToken, PayoutAccount, PayoutRow, Payouts, ScheduleOption, TokenRow,
+};
 use pages::{Badge, Nav, Template, Tone};
 
 use super::{HOSTILE, Sample, member, poor, public, when};

@@ -86,10 +86,7 @@ pub async fn cancel(
 ///
 /// # Errors
 /// 401, 403, 429.
-pub async fn account(
-    State(app): State<Arc<App>>,
-    ApiUser(caller): ApiUser,
-) -> Result<Json<Value>, ApiError> {
+pub async fn account(State(app): State<Arc<App>>, ApiUser(caller): ApiUser) -> Result<Json<Value>, ApiError> {
     let (_, account, _) = payouts::overview(&app, &caller.user, 1).await?;
     Ok(Json(json!({"data": account_json(&app, account.as_ref())})))
 }

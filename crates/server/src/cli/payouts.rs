@@ -43,7 +43,8 @@ pub async fn run(app: &App, command: PayoutsCommand) -> Answer {
             let lines: Vec<String> = found
                 .iter()
                 .map(|payout| {
-                    let error = payout.error.as_deref().map(|error| format!(" — {error}")).unwrap_or_default();
+                    let error =
+                        payout.error.as_deref().map(|error| format!(" — {error}")).unwrap_or_default();
                     let (id, state) = (payout.id, payout.state.name());
                     format!("{} {id} {} to {}: {state}{error}", payout.created_at, payout.cents, payout.user)
                 })
@@ -55,7 +56,9 @@ pub async fn run(app: &App, command: PayoutsCommand) -> Answer {
             let id = read(&id)?;
             let sent = send::send(app, id, true).await.map_err(|error| refused(&error))?;
             let sent = sent.ok_or_else(|| {
-                CliError::Refused(format!("{id} does not wait, or is being sent at this moment"))
+                CliError::Refused(format!(
+                    "{id} does not wait, is being sent at this moment, or its owner is frozen"
+                ))
             })?;
             let error = sent.error.as_deref().map(|error| format!(" — {error}")).unwrap_or_default();
             Ok((payout_json(&sent), format!("{id} is {}{error}.", sent.state.name())))

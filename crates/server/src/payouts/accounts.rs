@@ -96,8 +96,7 @@ pub async fn sync(app: &App, account: &str, event: ProviderEvent) -> Result<(), 
 /// [`PayoutError::NotReady`] before there is an account.
 pub async fn set_schedule(app: &App, user: UserId, schedule: Schedule) -> Result<(), PayoutError> {
     let provider = app.payouts.name();
-    let set = app.db.tx("payout_schedule", async move |tx| {
-        store::set_schedule(tx, user, provider, schedule).await
-    });
+    let set =
+        app.db.tx("payout_schedule", async move |tx| store::set_schedule(tx, user, provider, schedule).await);
     if set.await? { Ok(()) } else { Err(PayoutError::NotReady) }
 }

@@ -82,7 +82,12 @@ impl Payouts {
     ///
     /// # Errors
     /// A [`ConfigError`] naming the key.
-    pub fn check(&self) -> Result<(), ConfigError> {
+    pub fn check(&self, payments: ProviderName) -> Result<(), ConfigError> {
+        if self.provider == ProviderName::Stripe && payments == ProviderName::Sandbox {
+            return Err(ConfigError(
+                "payouts.provider = \"stripe\" needs payments.provider = \"stripe\": credits bought with play money must not be paid out as money".to_owned(),
+            ));
+        }
         if !(1..=1_000_000_000).contains(&self.minimum_credits) {
             return Err(ConfigError("payouts.minimum_credits must be between 1 and 1000000000".to_owned()));
         }

@@ -96,9 +96,8 @@ impl PayoutProvider for Sandbox {
 
     fn find(&self, payout: PayoutId) -> BoxFuture<'_, Result<Option<TransferState>, ProviderError>> {
         Box::pin(async move {
-            let found = self
-                .db
-                .read("sandbox_find", async move |tx| store::sandbox_transfer_for(tx, payout).await);
+            let found =
+                self.db.read("sandbox_find", async move |tx| store::sandbox_transfer_for(tx, payout).await);
             found.await.map_err(unavailable)
         })
     }

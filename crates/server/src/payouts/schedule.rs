@@ -20,8 +20,7 @@ pub async fn once(app: &App) -> Result<(), DbError> {
         let schedule = account.schedule.unwrap_or(app.config.payouts.schedule);
         let Some(period) = schedule.period(now) else { continue };
         let id = account.user;
-        let user =
-            app.db.read("user", async move |tx| accounts::store::user_by_id(tx, id).await).await?;
+        let user = app.db.read("user", async move |tx| accounts::store::user_by_id(tx, id).await).await?;
         let Some(user) = user else { continue };
         let wish = Wish { period: Some(period), ..Wish::default() };
         match super::request(app, &user, wish).await {

@@ -56,8 +56,7 @@ type Written = Result<(Payout, Vec<ledger::Balance>), PayoutError>;
 pub async fn send(app: &App, id: PayoutId, now: bool) -> Result<Option<Payout>, PayoutError> {
     let Some(payout) = claim(app, id, now).await? else { return Ok(None) };
     let asked = tokio::time::timeout(PATIENCE, ask(app, &payout)).await;
-    let answer =
-        asked.unwrap_or_else(|_| Err(ProviderError::Unavailable("no answer in time".to_owned())));
+    let answer = asked.unwrap_or_else(|_| Err(ProviderError::Unavailable("no answer in time".to_owned())));
     let (pen, mine) = (Pen::new(app), payout.clone());
     let (payout, balances) = match answer {
         Ok(Answer::Made(transfer)) => {
@@ -102,10 +101,21 @@ async fn claim(app: &App, id: PayoutId, at_once: bool) -> Result<Option<Payout>,
             if !free || payout.provider != provider {
                 return Ok(None);
             }
+            // Whoever was frozen since is not paid; what may have been sent is followed to its end.
+            if payout.state == State::Wanted && is_frozen(tx, &payout).await? {
+                return Ok(None);
+            }
             store::claim(tx, id, now.plus_millis(LEASE_MS)).await?;
             store::payout(tx, id).await
         })
         .await
+}
+
+async fn is_frozen(tx: &mut Tx<'_>, payout: &Payout) -> Result<bool, DbError> {
+    match accounts::store::user_by_id(tx, payout.user).await? {
+        Some(user) => Ok(ledger::balance(tx, user.wallet).await?.frozen),
+        None => Ok(true),
+    }
 }
 
 /// Asks for the transfer, after looking whether there is one from before.
@@ -186,13 +196,7 @@ async fn fail(
 }
 
 /// To be tried again: with the same key when it is not known what happened, with another when surely nothing did.
-async fn postponed(
-    tx: &mut Tx<'_>,
-    mine: &Payout,
-    error: &str,
-    unknown: bool,
-    now: Timestamp,
-) -> Written {
+async fn postponed(tx: &mut Tx<'_>, mine: &Payout, error: &str, unknown: bool, now: Timestamp) -> Written {
     let payout = store::payout(tx, mine.id).await?.ok_or(PayoutError::NotFound)?;
     if payout.state == State::Sending && payout.attempts == mine.attempts {
         let tried = usize::try_from(payout.attempts - 1).unwrap_or(0);

@@ -10,7 +10,8 @@ use super::sandbox::SandboxAccount;
 use super::{Payout, PayoutAccount, State};
 use crate::config::Schedule;
 
-const PAYOUT: &str = "id, user_id, earnings_id, amount, cents, state, provider, account_ref, transfer_ref, error, round,
+const PAYOUT: &str =
+    "id, user_id, earnings_id, amount, cents, state, provider, account_ref, transfer_ref, error, round,
     attempts, due_at, created_at, sent_at, ended_at, return_id";
 
 pub async fn insert(
@@ -56,8 +57,7 @@ pub async fn by_period(tx: &mut Tx<'_>, user: UserId, period: &str) -> Result<bo
 
 /// The payout of a user that has not been sent, if there is one.
 pub async fn open(tx: &mut Tx<'_>, user: UserId) -> Result<Option<Payout>, DbError> {
-    let sql =
-        format!("SELECT {PAYOUT} FROM payouts WHERE user_id = $1 AND state IN ('wanted', 'sending')");
+    let sql = format!("SELECT {PAYOUT} FROM payouts WHERE user_id = $1 AND state IN ('wanted', 'sending')");
     tx.query_opt(&sql, &params![user]).await?.as_ref().map(read_payout).transpose()
 }
 
@@ -87,11 +87,7 @@ pub async fn stuck(tx: &mut Tx<'_>) -> Result<i64, DbError> {
 }
 
 /// Transfers made since.
-pub async fn sent_since(
-    tx: &mut Tx<'_>,
-    provider: &str,
-    since: Timestamp,
-) -> Result<Vec<String>, DbError> {
+pub async fn sent_since(tx: &mut Tx<'_>, provider: &str, since: Timestamp) -> Result<Vec<String>, DbError> {
     let sql = "SELECT transfer_ref FROM payouts WHERE provider = $2 AND state IN ('sent', 'paid') AND created_at >= $1
                  AND transfer_ref IS NOT NULL ORDER BY id DESC LIMIT 500";
     tx.query(sql, &params![since, provider]).await?.iter().map(|row| row.get(0)).collect()
@@ -183,7 +179,8 @@ pub async fn moved_since(
     earnings: AccountId,
     since: Timestamp,
 ) -> Result<MicroCredits, DbError> {
-    let out = "SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) FROM payouts WHERE user_id = $1 AND created_at > $2";
+    let out =
+        "SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) FROM payouts WHERE user_id = $1 AND created_at > $2";
     let back = "SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) FROM payouts
                 WHERE user_id = $1 AND ended_at > $2 AND return_id <> 0";
     let moved = "SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) FROM ledger_transfers
@@ -285,7 +282,8 @@ fn read_payout(row: &Row) -> Result<Payout, DbError> {
 }
 
 pub async fn insert_sandbox_account(tx: &mut Tx<'_>, id: &str, user: &str) -> Result<String, DbError> {
-    let sql = "INSERT INTO sandbox_payout_accounts (id, user_ref, return_url, ready) VALUES ($1, $2, '/islands', 0)
+    let sql =
+        "INSERT INTO sandbox_payout_accounts (id, user_ref, return_url, ready) VALUES ($1, $2, '/islands', 0)
                ON CONFLICT (user_ref) DO NOTHING";
     tx.execute(sql, &params![id, user]).await?;
     let found = "SELECT id FROM sandbox_payout_accounts WHERE user_ref = $1";
@@ -301,11 +299,7 @@ pub async fn sandbox_account(tx: &mut Tx<'_>, id: &str) -> Result<Option<Sandbox
     let sql = "SELECT id, return_url, ready FROM sandbox_payout_accounts WHERE id = $1";
     let row = tx.query_opt(sql, &params![id]).await?;
     row.map(|row| {
-        Ok(SandboxAccount {
-            id: row.get(0)?,
-            return_url: row.get(1)?,
-            ready: row.get::<i64>(2)? == 1,
-        })
+        Ok(SandboxAccount { id: row.get(0)?, return_url: row.get(1)?, ready: row.get::<i64>(2)? == 1 })
     })
     .transpose()
 }
@@ -362,4 +356,3 @@ pub async fn total_out(tx: &mut Tx<'_>) -> Result<MicroCredits, DbError> {
     let sql = "SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) FROM payouts WHERE return_id = 0";
     tx.query_one(sql, &[]).await?.get(0)
 }
-

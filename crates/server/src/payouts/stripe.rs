@@ -154,7 +154,9 @@ impl StripePayouts {
         }
         match self.account(&request.account).await {
             Ok(state) if state.ready => {}
-            Ok(state) => return Ok(Answer::Refused(format!("the payout account is not ready: {}", state.missing))),
+            Ok(state) => {
+                return Ok(Answer::Refused(format!("the payout account is not ready: {}", state.missing)));
+            }
             Err(ProviderError::NotFound(_)) => {
                 return Ok(Answer::Refused("the payout account is gone".to_owned()));
             }

@@ -92,9 +92,10 @@ fn flash(query: &str) -> Option<Flash> {
         "payout_cancelled" => (Good, "The payout was called off. The credits are back in your earnings."),
         "payouts_ready" => (Good, "Payouts are set up."),
         "payouts_unfinished" => (Info, "Something is still missing before you can be paid out. See below."),
-        "payouts_unavailable" => {
-            (Bad, "The payout provider could not be reached. Nothing was changed; please try again in a minute.")
-        }
+        "payouts_unavailable" => (
+            Bad,
+            "The payout provider could not be reached. Nothing was changed; please try again in a minute.",
+        ),
         "schedule_saved" => (Good, "Your payout schedule was saved."),
         "nothing_to_move" => {
             (Info, "There are no earnings to move yet. They appear as soon as an Island has done a job.")

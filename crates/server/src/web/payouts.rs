@@ -52,7 +52,9 @@ pub async fn view(app: &App, user: &User) -> Result<Option<Payouts>, ApiError> {
         minimum: minimum.display_grouped(),
         account: account_view(account),
         can_pay: earned.available >= minimum
-            && !history.iter().any(|payout| matches!(payout.state, PayoutState::Wanted | PayoutState::Sending)),
+            && !history
+                .iter()
+                .any(|payout| matches!(payout.state, PayoutState::Wanted | PayoutState::Sending)),
         most: (earned.available.get() / MICROS_PER_CREDIT).to_string(),
         least: app.config.payouts.minimum_credits.to_string(),
         attempt: secrets::new(&*app.random, ""),

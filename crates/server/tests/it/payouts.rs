@@ -3,11 +3,17 @@
 
 use std::time::Duration;
 
+use db::OpenOptions;
+use ledger::{Command, TransferKind, system};
 use serde_json::{Value, json};
+use server::credits;
+use server::payouts::{self, PayoutError, Wish};
 use stripe_fake::{Fault, StripeFake};
+use types::time::DAY_MS;
 
 use crate::stripe::config;
 use crate::world::browser::Browser;
+use crate::world::inside::Inside;
 use crate::world::{User, World};
 
 /// A server that pays through a Stripe of our own, an owner of an Island, and a consumer with credits.
@@ -204,6 +210,63 @@ async fn an_empty_balance_of_the_network_is_waited_for() {
 }
 
 #[tokio::test]
+async fn whoever_is_frozen_meanwhile_is_not_paid() {
+    let (port, _) = Port::ready("1000").await;
+    port.stripe.set_platform_balance(0);
+    let (id, _) = port.paid().await;
+    port.stripe.set_platform_balance(5000);
+    port.world.admin(&["freeze", "--email", "bob-owner@example.org"]).await;
+    let mut retry = port.world.command("admin");
+    assert!(!retry.args(["payouts", "retry", "--id", &id]).output().await.unwrap().status.success());
+    assert_eq!(port.stripe.transfers().len(), 0);
+    let cancelled = port.world.admin(&["payouts", "cancel", "--id", &id]).await;
+    assert_eq!((&cancelled["state"], port.earnings().await), (&json!("cancelled"), number("900")));
+    port.world.finish().await;
+}
+
+#[tokio::test]
+async fn incident_058_only_old_earnings_are_paid_out() {
+    let inside = Inside::open(OpenOptions::server()).await;
+    let (app, user) = (&inside.app, inside.user("bob").await);
+    let give = async |credits: &str, days: i64| {
+        let now = app.clock.now().plus_millis(-days * DAY_MS);
+        let (id, amount) = (app.ids.next(app.clock.now()), credits.parse().unwrap());
+        let (kind, from, to) = (TransferKind::Grant, system::grants(), user.earnings);
+        let command = Command::Transfer { id, kind, from, to, amount, note: None };
+        let given =
+            app.db.tx("give", async move |tx| ledger::submit(tx, std::slice::from_ref(&command), now).await);
+        given.await.unwrap().outcomes[0].clone().unwrap();
+    };
+    let earned = async || {
+        let earned = payouts::overview(app, &user, 10).await.unwrap().0;
+        [earned.available, earned.pending, earned.paid].map(|amount| amount.to_string())
+    };
+    let pay = async |credits: &str| {
+        let wish = Wish { amount: Some(credits.parse().unwrap()), ..Wish::default() };
+        payouts::request(app, &user, wish).await
+    };
+    give("6000.5", 8).await;
+    give("3000", 1).await;
+    assert_eq!(earned().await, ["6000.5", "3000", "0"]);
+    payouts::accounts::onboard(app, &user).await.unwrap();
+    let account = payouts::overview(app, &user, 1).await.unwrap().1.unwrap().account;
+    app.sandbox_payouts.as_ref().unwrap().onboard(&account).await.unwrap();
+    payouts::accounts::refresh(app, user.id).await.unwrap();
+    // What comes back is as old as it was; what goes out is taken from the oldest.
+    assert_eq!(pay("2513").await.unwrap().state, payouts::State::Failed);
+    assert_eq!(earned().await, ["6000.5", "3000", "0"]);
+    assert!(matches!(pay("6001").await, Err(PayoutError::TooMuch(_))));
+    assert_eq!(pay("4000").await.unwrap().state, payouts::State::Paid);
+    assert_eq!(earned().await, ["2000.5", "3000", "4000"]);
+    assert!(matches!(pay("2001").await, Err(PayoutError::BelowMinimum(_))));
+    // Moved to the wallet are the old ones too; what is earned then is young.
+    credits::move_earnings(app, &user).await.unwrap();
+    give("2600", 0).await;
+    assert_eq!(earned().await, ["0", "2600", "4000"]);
+    inside.finish().await;
+}
+
+#[tokio::test]
 async fn a_refused_payout_puts_the_credits_back_once() {
     let (port, account) = Port::ready("1000").await;
     // Stripe has not told us yet that something is missing.
@@ -240,9 +303,12 @@ async fn many_requests_at_once_are_one_payout() {
     assert_eq!((port.stripe.transfers().len(), port.stripe.balance_of(&account)), (1, 900));
     // The same key is the same payout.
     port.earn("1000").await;
-    let same = (0..5).map(|_| port.owner.request("POST", "/api/v1/payouts", &[("idempotency-key", "k")], Some("{}")));
+    let same = (0..5)
+        .map(|_| port.owner.request("POST", "/api/v1/payouts", &[("idempotency-key", "k")], Some("{}")));
     let answers = futures_util::future::join_all(same).await;
-    assert!(answers.iter().all(|(status, one)| *status == 201 && one["data"]["id"] == answers[0].1["data"]["id"]));
+    assert!(
+        answers.iter().all(|(status, one)| *status == 201 && one["data"]["id"] == answers[0].1["data"]["id"])
+    );
     assert_eq!(port.stripe.transfers().len(), 2);
     port.world.finish().await;
 }
@@ -269,7 +335,10 @@ async fn incident_056_cancelling_and_sending_have_one_outcome() {
         let state = port.state(&id).await;
         let transfers = port.stripe.transfers().len();
         if cancelled == 200 {
-            assert_eq!((state.as_str(), transfers, port.earnings().await), ("cancelled", sent, number("900")));
+            assert_eq!(
+                (state.as_str(), transfers, port.earnings().await),
+                ("cancelled", sent, number("900"))
+            );
         } else {
             sent += 1;
             assert_eq!((state.as_str(), transfers, port.earnings().await), ("sent", sent, number("0")));
@@ -319,7 +388,8 @@ async fn who_may_not_be_paid_out_is_told_why() {
 
 #[tokio::test]
 async fn the_sandbox_pretends_and_can_refuse() {
-    let world = World::with("[mail]\ntransport = \"file\"\n[payouts]\nminimum_credits = 100\nhold_days = 0\n").await;
+    let world =
+        World::with("[mail]\ntransport = \"file\"\n[payouts]\nminimum_credits = 100\nhold_days = 0\n").await;
     let ana = world.user("ana", "100000").await;
     world.user("bob-owner", "0").await;
     earn(&world, &ana, "1000").await;
