@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use super::extract::{ApiUser, Fields, id, idempotency_key, page};
+use crate::accounts::api_keys::{self, Caller, KeyError};
 use crate::app::App;
 use crate::config::Schedule;
 use crate::error::ApiError;
@@ -43,6 +44,7 @@ pub async fn create(
     headers: HeaderMap,
     fields: Fields,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
+    check(&app, &caller).await?;
     let amount = match fields.get("credits") {
         None => None,
         Some(raw) => {
@@ -99,6 +101,7 @@ pub async fn set_up(
     State(app): State<Arc<App>>,
     ApiUser(caller): ApiUser,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
+    check(&app, &caller).await?;
     let url = accounts::onboard(&app, &caller.user).await?;
     let (_, account, _) = payouts::overview(&app, &caller.user, 1).await?;
     let mut answer = account_json(&app, account.as_ref());
@@ -117,9 +120,20 @@ pub async fn change(
 ) -> Result<Json<Value>, ApiError> {
     let schedule = Schedule::from_name(&fields.need_text("schedule")?)
         .ok_or_else(|| ApiError::invalid("schedule", "must be manual, daily, weekly or monthly"))?;
+    check(&app, &caller).await?;
     accounts::set_schedule(&app, caller.user.id, schedule).await?;
     let (_, account, _) = payouts::overview(&app, &caller.user, 1).await?;
     Ok(Json(json!({"data": account_json(&app, account.as_ref())})))
+}
+
+/// Where the money goes is not for a key that was given away with a limit.
+async fn check(app: &App, caller: &Caller) -> Result<(), ApiError> {
+    match api_keys::check_may_manage(app, caller.key.id).await {
+        Err(KeyError::Limited) => {
+            Err(ApiError::forbidden("limited_key", "A key with a spending limit cannot pay earnings out."))
+        }
+        checked => Ok(checked?),
+    }
 }
 
 fn account_json(app: &App, account: Option<&PayoutAccount>) -> Value {

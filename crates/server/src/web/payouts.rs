@@ -19,6 +19,7 @@ use crate::accounts::User;
 use crate::api::extract::id;
 use crate::app::App;
 use crate::config::Schedule;
+use crate::credits::export::write_text;
 use crate::error::ApiError;
 use crate::payouts::{self, Payout, PayoutAccount, PayoutError, State as PayoutState, Wish, accounts};
 use crate::secrets;
@@ -230,7 +231,13 @@ fn csv(payout: &Payout) -> String {
         payout.transfer.clone().unwrap_or_default(),
         payout.error.clone().unwrap_or_default(),
     ];
-    let quoted = fields.map(|field| format!("\"{}\"", field.replace('"', "\"\"").replace(['\r', '\n'], " ")));
+    let mut line = String::new();
+    for (place, field) in fields.iter().enumerate() {
+        if place > 0 {
+            line.push(',');
+        }
+        write_text(&mut line, field);
+    }
     let head = "payout,asked_at,sent_at,ended_at,credits,usd_per_credit,amount,currency,state,provider,reference,error";
-    format!("{head}\r\n{}\r\n", quoted.join(","))
+    format!("{head}\r\n{line}\r\n")
 }

@@ -378,6 +378,8 @@ async fn who_may_not_be_paid_out_is_told_why() {
     let (_, list) = port.owner.get("/api/v1/payouts").await;
     assert_eq!(list["earnings"], json!({"available": 0, "pending": 900, "paid": 0}), "{list}");
     assert_eq!(port.code().await, "below_minimum");
+    let limited = port.world.key_for("bob-owner@example.org", &["--limit", "5"]).await;
+    assert_eq!(limited.post("/api/v1/payouts", &json!({})).await.1["code"], "limited_key");
     port.world.admin(&["freeze", "--email", "bob-owner@example.org"]).await;
     assert_eq!(port.code().await, "account_frozen");
     port.world.admin(&["user", "create", "--email", "eve@example.org"]).await;
@@ -414,7 +416,7 @@ async fn the_sandbox_pretends_and_can_refuse() {
     let page = browser.get("/islands").await.text;
     let (_, rest) = page.split_once("/islands/payouts/pay_").unwrap();
     let csv = browser.get(&format!("/islands/payouts/pay_{}", rest.split('"').next().unwrap())).await.text;
-    assert!(csv.contains("\"200\",\"0.01\",\"2.00\",\"USD\",\"paid\",\"sandbox\""), "{csv}");
+    assert!(csv.contains(",200,0.01,2.00,USD,paid,sandbox,tr_sandbox_"), "{csv}");
     browser.send("/islands", "/islands/payouts/schedule", &[("schedule", "weekly")]).await;
     assert!(browser.get("/islands").await.text.contains("value=\"weekly\" selected"));
     assert_eq!(world.account("bob-owner").await["earnings"], number("700"));
