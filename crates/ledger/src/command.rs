@@ -114,6 +114,10 @@ pub enum TransferKind {
     Repaid,
     /// What had been taken back was given back: a refund failed.
     GivenBack,
+    /// Earnings are paid out in money.
+    Payout,
+    /// What was to be paid out came back.
+    PayoutReturned,
 }
 
 impl TransferKind {
@@ -131,6 +135,8 @@ impl TransferKind {
             Self::Owed => 8,
             Self::Repaid => 9,
             Self::GivenBack => 10,
+            Self::Payout => 11,
+            Self::PayoutReturned => 12,
         }
     }
 
@@ -148,6 +154,8 @@ impl TransferKind {
             8 => Self::Owed,
             9 => Self::Repaid,
             10 => Self::GivenBack,
+            11 => Self::Payout,
+            12 => Self::PayoutReturned,
             _ => return None,
         })
     }
@@ -177,6 +185,8 @@ impl TransferKind {
             Self::Owed => "owed",
             Self::Repaid => "repaid",
             Self::GivenBack => "given_back",
+            Self::Payout => "payout",
+            Self::PayoutReturned => "payout_returned",
         }
     }
 }

@@ -20,10 +20,87 @@ pub struct Islands {
     pub earnings_usd: String,
     /// There is something to move.
     pub can_move: bool,
+    /// Payouts, where there are any.
+    pub payouts: Option<Payouts>,
     /// A token that was just made, shown this once.
     pub new_token: Option<NewToken>,
     /// Fee of the network: `10`.
     pub fee_percent: String,
+}
+
+/// What can be paid out, where to, and what was.
+#[derive(Clone, Debug)]
+pub struct Payouts {
+    /// Credits that can be paid out: `3,100.00`.
+    pub available: String,
+    /// Value of them: `$31.00`.
+    pub available_usd: String,
+    /// Credits too young for that: `12.00`.
+    pub pending: String,
+    /// Days until they are not.
+    pub hold_days: String,
+    /// Paid out so far: `5,000.00`.
+    pub paid: String,
+    /// The fewest credits that are paid out: `2,500.00`.
+    pub minimum: String,
+    /// How the account stands.
+    pub account: PayoutAccount,
+    /// Something can be paid out now.
+    pub can_pay: bool,
+    /// The most that can be asked for: `3100`.
+    pub most: String,
+    /// The fewest: `2500`.
+    pub least: String,
+    /// Tells one click from another.
+    pub attempt: String,
+    /// Schedules to choose from; none before there is an account.
+    pub schedules: Vec<ScheduleOption>,
+    /// Earlier ones, newest first.
+    pub history: Vec<PayoutRow>,
+}
+
+/// How the account that is paid to stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PayoutAccount {
+    /// There is none.
+    None,
+    /// Something is missing.
+    Unfinished {
+        /// What.
+        missing: String,
+    },
+    /// All is there.
+    Ready,
+}
+
+/// A schedule to choose.
+#[derive(Clone, Debug)]
+pub struct ScheduleOption {
+    /// For the form.
+    pub value: String,
+    /// For people.
+    pub label: String,
+    /// Whether it is chosen.
+    pub selected: bool,
+}
+
+/// One payout.
+#[derive(Clone, Debug)]
+pub struct PayoutRow {
+    /// Which one.
+    pub id: String,
+    /// When it was asked for.
+    pub date: When,
+    /// `3,100.00`
+    pub credits: String,
+    /// `$31.00`
+    pub amount: String,
+    /// How it stands.
+    pub status: Badge,
+    /// What went wrong.
+    pub error: Option<String>,
+    /// It can still be called off.
+    pub can_cancel: bool,
 }
 
 /// An Island.

@@ -48,6 +48,20 @@ pub struct SandboxIdentity {
     pub closed: bool,
 }
 
+/// `/sandbox/payouts/{id}`: where owners of Islands are paid to.
+#[derive(Clone, Debug, Template)]
+#[template(path = "sandbox_payouts.html")]
+pub struct SandboxPayouts {
+    /// Id of the account.
+    pub id: String,
+    /// The token that every form of this session carries.
+    pub csrf: String,
+    /// The button was pressed already.
+    pub ready: bool,
+    /// Where the owner goes back to.
+    pub return_url: String,
+}
+
 /// Countries of the sandbox form.
 pub const COUNTRIES: [(&str, &str); 14] = [
     ("AU", "Australia"),

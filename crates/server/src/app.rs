@@ -26,6 +26,9 @@ use crate::live::Live;
 use crate::mail::Mailer;
 use crate::marketplace::{Marketplace, Workload, store as market_store};
 use crate::nodes::{Claim, Node};
+use crate::payouts::provider::PayoutProvider;
+use crate::payouts::sandbox::Sandbox as SandboxPayouts;
+use crate::payouts::stripe::StripePayouts;
 use crate::providers::stripe::Stripe;
 use crate::purchases::provider::PaymentProvider;
 use crate::purchases::sandbox::Sandbox as SandboxPayments;
@@ -62,6 +65,10 @@ pub struct App {
     pub identity: Arc<dyn IdentityProvider>,
     /// The identity sandbox, while it is in use: its page.
     pub sandbox_identity: Option<Arc<SandboxIdentity>>,
+    /// Pays owners of Islands.
+    pub payouts: Arc<dyn PayoutProvider>,
+    /// The payouts sandbox, while it is in use: its page.
+    pub sandbox_payouts: Option<Arc<SandboxPayouts>>,
     /// The connection to Stripe, when anything goes through it.
     pub stripe: Option<Arc<Stripe>>,
     /// What pages may load and where their forms may lead.
@@ -122,6 +129,8 @@ struct Providers {
     sandbox_payments: Option<Arc<SandboxPayments>>,
     identity: Arc<dyn IdentityProvider>,
     sandbox_identity: Option<Arc<SandboxIdentity>>,
+    payouts: Arc<dyn PayoutProvider>,
+    sandbox_payouts: Option<Arc<SandboxPayouts>>,
 }
 
 impl Providers {
@@ -150,6 +159,14 @@ impl Providers {
                 let sandbox = Arc::new(SandboxPayments { db, clock, random, public_url: public_url.clone() });
                 (Arc::clone(&sandbox) as Arc<dyn PaymentProvider>, Some(sandbox))
             };
+        let (payouts, sandbox_payouts): (Arc<dyn PayoutProvider>, _) =
+            if let Some(stripe) = connection(config.payouts.provider) {
+                (Arc::new(StripePayouts { stripe, clock: Arc::clone(&clock) }), None)
+            } else {
+                let (db, clock, random) = (db.clone(), Arc::clone(&clock), Arc::clone(&random));
+                let sandbox = Arc::new(SandboxPayouts { db, clock, random, public_url: public_url.clone() });
+                (Arc::clone(&sandbox) as Arc<dyn PayoutProvider>, Some(sandbox))
+            };
         let (identity, sandbox_identity): (Arc<dyn IdentityProvider>, _) =
             if let Some(stripe) = connection(config.identity.provider) {
                 (Arc::new(StripeIdentity { stripe }), None)
@@ -157,7 +174,7 @@ impl Providers {
                 let sandbox = Arc::new(SandboxIdentity { db, clock, random, public_url });
                 (Arc::clone(&sandbox) as Arc<dyn IdentityProvider>, Some(sandbox))
             };
-        Ok(Self { stripe, payments, sandbox_payments, identity, sandbox_identity })
+        Ok(Self { stripe, payments, sandbox_payments, identity, sandbox_identity, payouts, sandbox_payouts })
     }
 }
 
@@ -276,6 +293,8 @@ impl App {
             sandbox_payments: providers.sandbox_payments,
             identity: providers.identity,
             sandbox_identity: providers.sandbox_identity,
+            payouts: providers.payouts,
+            sandbox_payouts: providers.sandbox_payouts,
             stripe: providers.stripe,
             policy,
             sandbox_secret,

@@ -90,6 +90,16 @@ const CHECKS: &[Check] = &[
         sql: "SELECT 'attempt ' || a.id FROM attempts a JOIN ledger_transfers t ON t.id = a.id
               WHERE t.to_account <> a.earnings_id",
     },
+    Check {
+        invariant: "I15",
+        what: "a payout and its transfers disagree",
+        meaning: "Earnings were paid out without being taken, or were not put back, or not where they came from.",
+        sql: "SELECT 'payout ' || p.id || ' ' || p.state FROM payouts p
+              LEFT JOIN ledger_transfers t ON t.id = p.id LEFT JOIN ledger_transfers b ON b.id = p.return_id
+              WHERE t.id IS NULL OR t.kind <> 11 OR t.from_account <> p.earnings_id OR t.amount <> p.amount
+                 OR (p.return_id <> 0 AND (b.id IS NULL OR b.kind <> 12 OR b.to_account <> p.earnings_id
+                     OR b.amount <> p.amount))",
+    },
 ];
 
 /// The lot a hold freezes.
@@ -118,6 +128,8 @@ pub async fn run(db: &Db, progress: Arc<dyn Fn(&str) + Send + Sync>) -> Result<V
         }
         progress("credits sold are credits paid for");
         findings.extend(check_sales(tx).await?);
+        progress("credits paid out are those of payouts");
+        findings.extend(check_payouts(tx).await?);
         Ok(findings)
     })
     .await
@@ -205,6 +217,17 @@ async fn check_sales(tx: &mut Tx<'_>) -> Result<Option<Finding>, DbError> {
         invariant: "I4",
         what: format!("purchases were granted {granted} credits, and {sold} were sold"),
         meaning: "Credits were granted without a purchase, twice, or not at all.",
+    }))
+}
+
+/// What left earnings to be paid out is what payouts took and did not give back (I15).
+async fn check_payouts(tx: &mut Tx<'_>) -> Result<Option<Finding>, DbError> {
+    let out = crate::payouts::store::total_out(tx).await?;
+    let posted = ledger::balance(tx, system::payouts()).await?.posted;
+    Ok((out != posted).then(|| Finding {
+        invariant: "I15",
+        what: format!("payouts took {out} credits, and {posted} were paid out"),
+        meaning: "Earnings were paid out twice, or put back twice, or not at all.",
     }))
 }
 

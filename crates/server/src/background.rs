@@ -16,7 +16,7 @@ use crate::jobs::Job;
 use crate::live::{self, Happening};
 use crate::nodes::{Beat, Watch};
 use crate::providers::{events, sandbox, signature};
-use crate::{accounts, audit, islands, jobs, mail, marketplace, nodes, purchases, topups, web};
+use crate::{accounts, audit, islands, jobs, mail, marketplace, nodes, payouts, purchases, topups, web};
 
 /// Starts them all. They end when the program stops.
 pub fn start(app: &Arc<App>, router: &Router) {
@@ -35,6 +35,13 @@ pub fn start(app: &Arc<App>, router: &Router) {
     every(app, "top up and alert", Duration::from_secs(3), |app| async move {
         topups::once(&app).await?;
         topups::alerts::once(&app).await
+    });
+    every(app, "send payouts", Duration::from_secs(20), |app| async move {
+        payouts::send::send_once(&app).await?;
+        payouts::schedule::once(&app).await
+    });
+    every(app, "look at payouts", Duration::from_secs(1800), |app| async move {
+        payouts::send::look_once(&app).await
     });
     every(app, "compare with the provider", Duration::from_secs(900), |app| async move {
         if let Err(error) = purchases::reconcile::once(&app).await {

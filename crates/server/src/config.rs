@@ -8,6 +8,7 @@ use toml::{Table, Value};
 use types::money::{Cents, Credits, MicroCredits};
 
 pub use crate::mail::config::{Mail, MailTransport};
+pub use crate::payouts::config::{Payouts, Schedule};
 pub use crate::receipts::seller::Seller;
 
 /// The default configuration, as shipped.
@@ -30,6 +31,7 @@ pub struct Config {
     pub seller: Seller,
     pub payments: Provider,
     pub identity: Provider,
+    pub payouts: Payouts,
     pub stripe: Stripe,
     pub credits: CreditsConfig,
     pub market: Market,
@@ -302,7 +304,8 @@ impl Config {
     /// Whether anything goes through Stripe.
     #[must_use]
     pub fn uses_stripe(&self) -> bool {
-        self.payments.provider == ProviderName::Stripe || self.identity.provider == ProviderName::Stripe
+        [self.payments.provider, self.identity.provider, self.payouts.provider]
+            .contains(&ProviderName::Stripe)
     }
 
     /// What is chosen must be configured: nothing is ever faked silently.
@@ -338,6 +341,7 @@ impl Config {
         self.check_stripe()?;
         self.mail.check()?;
         self.seller.check()?;
+        self.payouts.check(self.payments.provider)?;
         if self.market.fee_percent > 100 {
             return refuse("market.fee_percent must be between 0 and 100");
         }

@@ -19,6 +19,7 @@ pub mod live;
 pub mod mail;
 pub mod marketplace;
 pub mod nodes;
+pub mod payouts;
 pub mod promo;
 pub mod providers;
 pub mod purchases;
@@ -66,6 +67,11 @@ pub const MIGRATIONS: &[MigrationSet] = &[
                 name: "lots, refunds, disputes, events of providers",
                 sqlite: include_str!("../migrations/sqlite/0006_payments.sql"),
                 postgres: include_str!("../migrations/postgres/0006_payments.sql"),
+            },
+            Migration {
+                name: "payouts",
+                sqlite: include_str!("../migrations/sqlite/0007_payouts.sql"),
+                postgres: include_str!("../migrations/postgres/0007_payouts.sql"),
             },
             Migration {
                 name: "auto top-up, balance alerts, promo codes",

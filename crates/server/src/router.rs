@@ -15,8 +15,8 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 use types::id::RequestId;
 
 use crate::api::{
-    account, api_keys, clients, credits, health, hosts, islands, jobs, market, openai, receipts, statement,
-    stream, topups, webhooks, workloads,
+    account, api_keys, clients, credits, health, hosts, islands, jobs, market, openai, payouts, receipts,
+    statement, stream, topups, webhooks, workloads,
 };
 use crate::app::App;
 use crate::config::Config;
@@ -75,6 +75,9 @@ fn api() -> Router<Arc<App>> {
         .route("/credits/transactions", get(statement::transactions))
         .route("/credits/balance", get(statement::balance))
         .route("/credits/export", get(statement::export))
+        .route("/payouts", get(payouts::list).post(payouts::create))
+        .route("/payouts/account", get(payouts::account).post(payouts::set_up).patch(payouts::change))
+        .route("/payouts/{id}", get(payouts::show).delete(payouts::cancel))
         .route("/islands/connect", get(islands::connect))
 }
 

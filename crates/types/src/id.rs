@@ -111,6 +111,8 @@ ids! {
     MailId "mal",
     /// A chat message.
     MessageId "msg",
+    /// Earnings that are paid out. Also the id of the transfer that takes them.
+    PayoutId "pay",
     /// One sale of a package.
     PurchaseId "pur",
     /// A request, as logged and answered in errors.

@@ -1,7 +1,9 @@
 //! The Exchange and the user's Islands.
 
 use pages::exchange::{Day, Exchange, ExchangeRow};
-use pages::islands::{AskView, IslandRow, Islands, NewToken, TokenRow};
+use pages::islands::{
+    AskView, IslandRow, Islands, NewToken, PayoutAccount, PayoutRow, Payouts, ScheduleOption, TokenRow,
+};
 use pages::{Badge, Nav, Template, Tone};
 
 use super::{HOSTILE, Sample, member, poor, public, when};
@@ -23,6 +25,40 @@ fn rows() -> Vec<ExchangeRow> {
         row("sdxl", "Image generation", "image", Some("12.00"), false),
         row("embed", "Embeddings", "1k tokens", None, false),
     ]
+}
+
+fn payouts() -> Payouts {
+    let row = |status: Badge, error: Option<&str>, can_cancel| PayoutRow {
+        id: "pay_1".into(),
+        date: when("3 Oct 2026"),
+        credits: "3,100.00".into(),
+        amount: "$31.00".into(),
+        status,
+        error: error.map(Into::into),
+        can_cancel,
+    };
+    Payouts {
+        available: "3,100.00".into(),
+        available_usd: "$31.00".into(),
+        pending: "12.00".into(),
+        hold_days: "7".into(),
+        paid: "5,000.00".into(),
+        minimum: "2,500.00".into(),
+        account: PayoutAccount::Ready,
+        can_pay: true,
+        most: "3100".into(),
+        least: "2500".into(),
+        attempt: "sample-attempt".into(),
+        schedules: vec![ScheduleOption {
+            value: "weekly".into(),
+            label: "Every week".into(),
+            selected: true,
+        }],
+        history: vec![
+            row(Badge::new("on its way", Tone::Warn), None, true),
+            row(Badge::new("failed, credits are back", Tone::Bad), Some(HOSTILE), false),
+        ],
+    }
 }
 
 fn islands(full: bool) -> Islands {
@@ -62,6 +98,7 @@ fn islands(full: bool) -> Islands {
         earnings: if full { "37.80".into() } else { "0.00".into() },
         earnings_usd: if full { "≈ $0.38".into() } else { "≈ $0.00".into() },
         can_move: full,
+        payouts: full.then(payouts),
         new_token: full.then(|| NewToken {
             name: "Naxos".into(),
             token: "isl_9f3c0aa1b2c3d4e5f60718293a4b5c6d".into(),

@@ -278,6 +278,15 @@ pub async fn create(
     Ok((KeyInUse { key, cap }, secret))
 }
 
+/// Whether a key may do what reaches beyond spending: it has no limits and was not revoked.
+///
+/// # Errors
+/// [`KeyError::Limited`] or [`KeyError::Revoked`] if it may not.
+pub async fn check_may_manage(app: &App, key: ApiKeyId) -> Result<(), KeyError> {
+    let now = app.clock.now();
+    app.db.read("may_manage", async move |tx| may_manage(tx, Some(key), now).await).await
+}
+
 /// A key with limits manages no keys, nor does one that was revoked. Asked in the transaction that changes something:
 /// what the caller was let in by may be out of date.
 ///

@@ -12,6 +12,7 @@ use crate::error::ApiError;
 use crate::identity::IdentityError;
 use crate::islands::IslandError;
 use crate::jobs::JobError;
+use crate::payouts::PayoutError;
 use crate::providers::ProviderError;
 use crate::purchases::PurchaseError;
 
@@ -151,6 +152,34 @@ impl From<IslandError> for ApiError {
             IslandError::Name => Self::invalid("name", text),
             IslandError::TooMany => Self::new(StatusCode::CONFLICT, "too_many_islands", sentence(&text)),
             IslandError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<PayoutError> for ApiError {
+    fn from(error: PayoutError) -> Self {
+        let text = sentence(&error.to_string());
+        let conflict = |code| Self::new(StatusCode::CONFLICT, code, text.clone());
+        match error {
+            PayoutError::Off => conflict("payouts_off"),
+            PayoutError::Unverified => {
+                Self::forbidden("verification_required", &text).with("verify_url", "/verify")
+            }
+            PayoutError::Frozen => Self::forbidden("account_frozen", &text),
+            PayoutError::InDebt(owed) => {
+                Self::new(StatusCode::PAYMENT_REQUIRED, "in_debt", text).with_amount("owed", owed)
+            }
+            PayoutError::NotReady => conflict("payouts_not_set_up"),
+            PayoutError::Open => conflict("payout_open"),
+            PayoutError::BelowMinimum(minimum) => conflict("below_minimum").with_amount("minimum", minimum),
+            PayoutError::TooMuch(available) => {
+                conflict("not_enough_earnings").with_amount("available", available)
+            }
+            PayoutError::NotWhole => Self::invalid("credits", error.to_string()),
+            PayoutError::TooLate => conflict("too_late"),
+            PayoutError::NotFound => Self::not_found("payout"),
+            PayoutError::Provider(error) => error.into(),
+            PayoutError::Db(error) => error.into(),
         }
     }
 }

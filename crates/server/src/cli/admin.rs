@@ -12,6 +12,7 @@ use types::rng::SystemRandom;
 use types::time::{Clock, SystemClock};
 
 use super::money::{self, EventsCommand, ReconcileArgs, RefundArgs};
+use super::payouts::{self, PayoutsCommand};
 use super::promo::{self, PromoCommand};
 use super::{CliError, print};
 use crate::accounts::api_keys::{self, KeyError, KeyRequest, LimitChange, Scopes};
@@ -59,6 +60,9 @@ pub enum AdminCommand {
     Refund(RefundArgs),
     /// Compare the provider's books with ours, to the cent.
     Reconcile(ReconcileArgs),
+    /// Payouts to owners of Islands.
+    #[command(subcommand)]
+    Payouts(PayoutsCommand),
     /// Webhooks of providers, as they came.
     #[command(subcommand)]
     Events(EventsCommand),
@@ -209,6 +213,7 @@ async fn perform(
         AdminCommand::Purchases { email } => money::list(&app, &email).await,
         AdminCommand::Refund(wanted) => money::refund(&app, &wanted).await,
         AdminCommand::Reconcile(wanted) => money::compare(&app, &wanted).await,
+        AdminCommand::Payouts(command) => payouts::run(&app, command).await,
         AdminCommand::Events(command) => money::events(&app, command).await,
         AdminCommand::Promo(command) => promo::run(&app, command).await,
         AdminCommand::Freeze { email } => money::freeze(&app, &email, true).await,

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod migrate;
 pub mod money;
+pub mod payouts;
 pub mod promo;
 pub mod serve;
 

@@ -159,7 +159,7 @@ impl<'a> Entry<'a> {
 }
 
 /// A cell that somebody typed. What a spreadsheet would take for a formula gets an apostrophe in front.
-fn write_text(out: &mut String, text: &str) {
+pub(crate) fn write_text(out: &mut String, text: &str) {
     let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
     if text.contains([',', '"', '\r', '\n']) {
         out.push('"');

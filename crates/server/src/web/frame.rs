@@ -115,6 +115,15 @@ fn flash(query: &str) -> Option<Flash> {
         "code_unknown" => (Bad, "There is no such code. Check how it is written."),
         "conversation_deleted" => (Good, "The conversation was deleted."),
         "earnings_moved" => (Good, "Your earnings are in your wallet and can be spent at once."),
+        "payout_asked" => (Good, "Your payout is on its way. The list below says how far it is."),
+        "payout_cancelled" => (Good, "The payout was called off. The credits are back in your earnings."),
+        "payouts_ready" => (Good, "Payouts are set up."),
+        "payouts_unfinished" => (Info, "Something is still missing before you can be paid out. See below."),
+        "payouts_unavailable" => (
+            Bad,
+            "The payout provider could not be reached. Nothing was changed; please try again in a minute.",
+        ),
+        "schedule_saved" => (Good, "Your payout schedule was saved."),
         "nothing_to_move" => {
             (Info, "There are no earnings to move yet. They appear as soon as an Island has done a job.")
         }

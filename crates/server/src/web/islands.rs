@@ -91,7 +91,7 @@ pub async fn move_earnings(
     }
 }
 
-async fn page(
+pub(super) async fn page(
     app: &App,
     session: &Session,
     new_token: Option<NewToken>,
@@ -110,6 +110,7 @@ async fn page(
         earnings: earnings.display_grouped(),
         earnings_usd: format!("≈ {}", earnings.approximate_usd()),
         can_move: earnings.is_positive(),
+        payouts: super::payouts::view(app, &session.user).await?,
         new_token,
         fee_percent: app.config.market.fee_percent.to_string(),
     }))

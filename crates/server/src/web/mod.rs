@@ -18,6 +18,7 @@ pub mod islands;
 pub mod jobs;
 pub mod keys;
 pub mod live;
+pub mod payouts;
 pub mod sandbox;
 pub mod session;
 pub mod settings;
@@ -76,6 +77,13 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/islands/tokens", post(islands::create_token))
         .route("/islands/tokens/{id}/revoke", post(islands::revoke_token))
         .route("/islands/earnings/move", post(islands::move_earnings))
+        .route("/islands/payouts", post(payouts::ask))
+        .route("/islands/payouts/setup", post(payouts::set_up))
+        .route("/islands/payouts/schedule", post(payouts::schedule))
+        .route("/islands/payouts/return", get(payouts::back))
+        .route("/islands/payouts/{id}", get(payouts::statement))
+        .route("/islands/payouts/{id}/cancel", post(payouts::cancel))
+        .route("/sandbox/payouts/{id}", get(sandbox::payouts).post(sandbox::onboard))
         .route("/settings", get(settings::show))
         .route("/settings/profile", post(settings::rename))
         .route("/settings/keys", post(settings::create_key))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use pages::sandbox::{COUNTRIES, CheckoutState, REASONS, SandboxCheckout, SandboxIdentity};
+use pages::sandbox::{COUNTRIES, CheckoutState, REASONS, SandboxCheckout, SandboxIdentity, SandboxPayouts};
 
 use super::Page;
 use super::forms::{Form, FromBrowser};
@@ -13,6 +13,7 @@ use super::session::{Browser, Named, on_this_host};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::identity::sandbox::{Sandbox as IdentitySandbox, SandboxIdentity as Identity};
+use crate::payouts::sandbox::{Sandbox as PayoutSandbox, SandboxAccount};
 use crate::purchases::sandbox::{Choice, Sandbox as PaymentSandbox, SandboxCheckout as Checkout};
 
 /// Longest name, in characters.
@@ -146,4 +147,40 @@ async fn find_identity<'a>(app: &'a App, id: &str) -> Result<(&'a IdentitySandbo
     let sandbox = app.sandbox_identity.as_deref().ok_or_else(not_there)?;
     let identity = sandbox.identity(id).await?.ok_or_else(not_there)?;
     Ok((sandbox, identity))
+}
+
+/// `GET /sandbox/payouts/{id}`.
+///
+/// # Errors
+/// 404, 500, 503.
+pub async fn payouts(
+    State(app): State<Arc<App>>,
+    Named(id): Named<String>,
+    browser: Browser,
+) -> Result<Response, ApiError> {
+    let (_, account) = find_payouts(&app, &id).await?;
+    let return_url = on_this_host(&app, &account.return_url).to_owned();
+    let page = SandboxPayouts { id: account.id, csrf: browser.csrf(), ready: account.ready, return_url };
+    Ok((browser.cookies(&app), Page(page)).into_response())
+}
+
+/// `POST /sandbox/payouts/{id}`: all that is asked for is there.
+///
+/// # Errors
+/// 403, 404, 415, 422, 500, 503.
+pub async fn onboard(
+    State(app): State<Arc<App>>,
+    Named(id): Named<String>,
+    FromBrowser { .. }: FromBrowser,
+) -> Result<Redirect, ApiError> {
+    let (sandbox, account) = find_payouts(&app, &id).await?;
+    sandbox.onboard(&account.id).await?;
+    Ok(Redirect::to(on_this_host(&app, &account.return_url)))
+}
+
+async fn find_payouts<'a>(app: &'a App, id: &str) -> Result<(&'a PayoutSandbox, SandboxAccount), ApiError> {
+    let not_there = || ApiError::not_found("payout account");
+    let sandbox = app.sandbox_payouts.as_deref().ok_or_else(not_there)?;
+    let account = sandbox.find_account(id).await?.ok_or_else(not_there)?;
+    Ok((sandbox, account))
 }

@@ -128,6 +128,8 @@ pub const fn word(kind: TransferKind) -> &'static str {
         TransferKind::Owed => "Owed",
         TransferKind::Repaid => "Debt paid",
         TransferKind::GivenBack => "Given back",
+        TransferKind::Payout => "Paid out",
+        TransferKind::PayoutReturned => "Payout came back",
     }
 }
 

@@ -21,6 +21,7 @@ mod migrate;
 mod money;
 mod outage;
 mod pages;
+mod payouts;
 mod purchases;
 mod receipts;
 mod start;

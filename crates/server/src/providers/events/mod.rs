@@ -13,7 +13,7 @@ use types::time::Timestamp;
 use super::{sandbox, stripe};
 use crate::app::App;
 use crate::error::ApiError;
-use crate::{identity, purchases};
+use crate::{identity, payouts, purchases};
 
 /// A webhook whose signature is good.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,9 +147,16 @@ async fn handle(app: &App, event: ProviderEvent) -> Result<(), ApiError> {
             identity::read(app, &session).await?;
             note(app, &event, Handled::Done).await?;
         }
-        Subject::Payout { .. } | Subject::Transfer(_) | Subject::Account(_) | Subject::Other => {
+        // Of payouts, while another provider makes them: nothing of ours.
+        Subject::Payout { .. } | Subject::Transfer(_) | Subject::Account(_)
+            if event.provider != app.payouts.name() =>
+        {
             note(app, &event, Handled::Done).await?;
         }
+        Subject::Payout { account, id } => payouts::send::sync_bank(app, &account, &id, event).await?,
+        Subject::Transfer(id) => payouts::send::sync_transfer(app, &id, Some(event)).await?,
+        Subject::Account(id) => payouts::accounts::sync(app, &id, event).await?,
+        Subject::Other => note(app, &event, Handled::Done).await?,
         Subject::Unreadable => {
             tracing::error!(event = %event.id, kind = %event.kind, "an event is not understood; it was parked");
             metrics::counter!("archipelago_provider_events_parked_total").increment(1);

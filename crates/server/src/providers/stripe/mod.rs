@@ -74,6 +74,14 @@ impl Stripe {
         self.call(Method::GET, path, &query, None, None).await
     }
 
+    /// [`Self::get`] in the name of a connected account.
+    ///
+    /// # Errors
+    /// A [`ProviderError`].
+    pub async fn get_as<T: DeserializeOwned>(&self, account: &str, path: &str) -> Result<T, ProviderError> {
+        self.call(Method::GET, path, &Vec::new(), None, Some(account)).await
+    }
+
     /// Changes something. `key` is the same whenever the same change is asked for.
     ///
     /// # Errors

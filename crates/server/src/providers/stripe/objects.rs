@@ -15,7 +15,7 @@ pub trait HasId {
 macro_rules! has_id {
     ($($name:ident),*) => { $(impl HasId for $name { fn id(&self) -> &str { &self.id } })* };
 }
-has_id!(Session, Intent, Charge, Refund, Dispute, FraudWarning, Verification);
+has_id!(Session, Intent, Charge, Refund, Dispute, FraudWarning, Verification, Transfer);
 
 /// A part of a list.
 #[derive(Debug, Deserialize)]
@@ -227,6 +227,71 @@ pub struct BirthDate {
 #[expect(missing_docs, reason = "Stripe's own names")]
 pub struct Redaction {
     pub status: String,
+}
+
+/// A connected account.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "Stripe's own names")]
+pub struct Account {
+    pub id: String,
+    #[serde(default)]
+    pub payouts_enabled: bool,
+    #[serde(default)]
+    pub details_submitted: bool,
+    #[serde(default)]
+    pub capabilities: HashMap<String, String>,
+    pub requirements: Option<Requirements>,
+}
+
+/// What a connected account still has to give.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[expect(missing_docs, reason = "Stripe's own names")]
+pub struct Requirements {
+    #[serde(default)]
+    pub currently_due: Vec<String>,
+    pub disabled_reason: Option<String>,
+}
+
+/// A transfer to a connected account.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "Stripe's own names")]
+pub struct Transfer {
+    pub id: String,
+    pub amount: i64,
+    #[serde(default)]
+    pub amount_reversed: i64,
+    pub destination: Option<Or<Named>>,
+    #[serde(default)]
+    pub metadata: Metadata,
+    #[serde(default)]
+    pub created: Seconds,
+}
+
+/// A payout from a connected account to its bank.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "Stripe's own names")]
+pub struct BankPayout {
+    pub id: String,
+    pub status: String,
+    pub failure_message: Option<String>,
+    #[serde(default)]
+    pub created: Seconds,
+}
+
+/// What an account has.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "Stripe's own names")]
+pub struct StripeBalance {
+    #[serde(default)]
+    pub available: Vec<BalancePart>,
+}
+
+/// The same in one currency.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "Stripe's own names")]
+pub struct BalancePart {
+    pub amount: i64,
+    pub currency: String,
 }
 
 /// A page to send somebody to.
