@@ -27,6 +27,7 @@ mod receipts;
 mod start;
 mod statements;
 mod stripe;
+mod stripe_incidents;
 mod tidy;
 mod topups;
 mod trouble;

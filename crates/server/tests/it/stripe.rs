@@ -94,7 +94,7 @@ pub fn config(stripe: &StripeFake) -> String {
     )
 }
 
-fn number(text: &str) -> Value {
+pub fn number(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
