@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::providers::events;
 use crate::purchases::refunds::RefundError;
 use crate::purchases::{self, Purchase, PurchaseError, reconcile, refunds};
-use crate::{credits, identity};
+use crate::{credits, identity, payouts};
 
 /// What is refunded.
 #[derive(Debug, Args)]
@@ -115,12 +115,27 @@ pub async fn compare(app: &App, wanted: &ReconcileArgs) -> Answer {
         let line = format!("\n{purchase} ({}): {}{healed}", difference.subject, difference.what);
         sentence.push_str(&line);
     }
-    if report.differences.is_empty() {
+    let paid = payouts::reconcile::run(app, since, wanted.apply)
+        .await
+        .map_err(|error| CliError::Refused(format!("the payouts could not be compared: {error}")))?;
+    let line = format!(
+        "\n{} payouts compared: {} moved by the provider, {} by our books.",
+        paid.payouts,
+        Cents::new(paid.moved_cents),
+        Cents::new(paid.counted_cents)
+    );
+    sentence.push_str(&line);
+    for difference in &paid.differences {
+        let healed = if difference.healed { " — put right" } else { "" };
+        sentence.push_str(&format!("\n{}: {}{healed}", difference.payout, difference.what));
+    }
+    if report.differences.is_empty() && paid.differences.is_empty() {
         sentence.push_str("\nNo differences.");
     } else if !wanted.apply {
         sentence.push_str("\nRun it again with --apply to put right what can be put right.");
     }
-    let answer = serde_json::to_value(&report).unwrap_or_default();
+    let mut answer = serde_json::to_value(&report).unwrap_or_default();
+    answer["payouts"] = serde_json::to_value(&paid).unwrap_or_default();
     Ok((answer, sentence))
 }
 

@@ -10,6 +10,7 @@
 pub mod accounts;
 pub mod config;
 pub mod provider;
+pub mod reconcile;
 pub mod sandbox;
 pub mod schedule;
 pub mod send;

@@ -86,6 +86,12 @@ pub async fn stuck(tx: &mut Tx<'_>) -> Result<i64, DbError> {
     tx.query_one(sql, &[]).await?.get(0)
 }
 
+/// Payouts begun since, oldest first.
+pub async fn since(tx: &mut Tx<'_>, provider: &str, since: Timestamp) -> Result<Vec<Payout>, DbError> {
+    let sql = format!("SELECT {PAYOUT} FROM payouts WHERE provider = $2 AND created_at >= $1 ORDER BY id");
+    tx.query(&sql, &params![since, provider]).await?.iter().map(read_payout).collect()
+}
+
 /// Transfers made since.
 pub async fn sent_since(tx: &mut Tx<'_>, provider: &str, since: Timestamp) -> Result<Vec<String>, DbError> {
     let sql = "SELECT transfer_ref FROM payouts WHERE provider = $2 AND state IN ('sent', 'paid') AND created_at >= $1

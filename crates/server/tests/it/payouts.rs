@@ -285,6 +285,15 @@ async fn a_refused_payout_puts_the_credits_back_once() {
     let reversed = port.world.http.post(url).bearer_auth(port.stripe.secret_key());
     let reversed = reversed.header("stripe-version", "2025-03-31.basil").send().await.unwrap();
     assert_eq!(reversed.status().as_u16(), 200, "{}", reversed.text().await.unwrap());
+    // Before anybody has told us, the comparison sees it; told to, it puts it right.
+    let seen = port.world.admin(&["reconcile"]).await["payouts"]["differences"].clone();
+    assert_eq!(
+        (seen.as_array().unwrap().len(), &seen[0]["payout"], &seen[0]["healed"]),
+        (1, &json!(second), &json!(false))
+    );
+    let healed = port.world.admin(&["reconcile", "--apply"]).await["payouts"]["differences"].clone();
+    assert_eq!(healed[0]["healed"], true, "{healed}");
+    assert_eq!(port.world.admin(&["reconcile"]).await["payouts"]["differences"], json!([]));
     for delivered in port.stripe.deliver_storm(3, 4, 8).await {
         assert_eq!(delivered.status, 200);
     }
