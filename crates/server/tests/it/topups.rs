@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use db::{DbError, OpenOptions, Tx, params};
+use db::{DbError, Engine, OpenOptions, Tx, params};
 use futures_util::future::join_all;
 use ledger::Command;
 use reqwest::StatusCode;
@@ -470,6 +470,36 @@ async fn incident_045_a_code_with_seven_uses_is_granted_seven_times() {
         granted += credits::balance(app, user.wallet).await.unwrap().available().get();
     }
     assert_eq!(granted, credits_of(7 * 25).get());
+    till.finish().await;
+}
+
+#[tokio::test]
+async fn incident_047_a_code_whose_grant_was_lost_is_still_there() {
+    let till = Till::open(&Card::Ok).await;
+    let app = till.app();
+    promo::create(app, code("ONCE", 1, till.clock.now())).await.unwrap();
+    let user = till.inside.newcomer("unlucky").await;
+    let script = |sql: &'static str| app.db.tx("script", async move |tx| tx.execute_script(sql).await);
+    let (broken, mended) = match app.db.engine() {
+        Engine::Sqlite => (
+            "CREATE TRIGGER broken BEFORE INSERT ON ledger_transfers BEGIN SELECT raise(ABORT, 'broken'); END",
+            "DROP TRIGGER broken",
+        ),
+        Engine::Postgres => (
+            "CREATE FUNCTION break() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''broken''; END';
+             CREATE TRIGGER broken BEFORE INSERT ON ledger_transfers FOR EACH ROW EXECUTE FUNCTION break()",
+            "DROP TRIGGER broken ON ledger_transfers",
+        ),
+    };
+    script(broken).await.unwrap();
+    assert!(promo::redeem(app, &user, "once", "try").await.is_err());
+    script(mended).await.unwrap();
+    // The only use was not spent on what did not happen; and asked again it is granted once.
+    for _ in 0..2 {
+        promo::redeem(app, &user, "once", "try").await.unwrap();
+    }
+    let balance = credits::balance(app, user.wallet).await.unwrap();
+    assert_eq!(balance.available(), credits_of(25));
     till.finish().await;
 }
 
