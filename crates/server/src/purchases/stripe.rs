@@ -167,6 +167,17 @@ impl StripePayments {
         Ok(customer.id)
     }
 
+    /// A key that may not read Radar, or an account without it, must not keep refunds and disputes from being seen.
+    async fn warnings(&self, about: &Form<'_>) -> Result<Vec<FraudWarning>, ProviderError> {
+        match self.stripe.list("/v1/radar/early_fraud_warnings", about).await {
+            Err(error @ (ProviderError::Refused { .. } | ProviderError::NotFound(_))) => {
+                tracing::debug!(%error, "early fraud warnings cannot be read");
+                Ok(Vec::new())
+            }
+            answer => answer,
+        }
+    }
+
     async fn read_payment(&self, payment: &str) -> Result<PaymentState, ProviderError> {
         let (intent, charge) = if payment.starts_with("ch_") || payment.starts_with("py_") {
             let charge: Charge =
@@ -193,7 +204,7 @@ impl StripePayments {
         };
         let refunds: Vec<Refund> = self.stripe.list("/v1/refunds", &about).await?;
         let disputes: Vec<Dispute> = self.stripe.list("/v1/disputes", &about).await?;
-        let warnings: Vec<FraudWarning> = self.stripe.list("/v1/radar/early_fraud_warnings", &about).await?;
+        let warnings = self.warnings(&about).await?;
         let mut facts: Vec<Fact> = refunds.iter().map(fact_of_refund).collect();
         facts.extend(disputes.iter().map(fact_of_dispute));
         facts.extend(warnings.into_iter().map(|warning| Fact {
