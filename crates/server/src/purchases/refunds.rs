@@ -16,6 +16,10 @@ use crate::providers::ProviderError;
 /// Longest note.
 const MAX_NOTE: usize = 500;
 
+/// For how long a refund is asked for. Providers forget keys after a day, and one asked for again then would be made twice; it
+/// stays written down as wanted, and keeps the same money from being refunded otherwise.
+const ASKED_FOR_MS: i64 = 20 * types::time::HOUR_MS;
+
 /// A refund that is wanted.
 #[derive(Clone, Debug)]
 pub struct Wanted {
@@ -136,9 +140,12 @@ async fn make(app: &App, wanted: &Wanted) -> Result<(), PurchaseError> {
 /// # Errors
 /// A [`DbError`].
 pub async fn make_once(app: &App) -> Result<(), DbError> {
-    let before = app.clock.now().plus_millis(-types::time::MINUTE_MS);
-    let wanted =
-        app.db.read("wanted_refunds", async move |tx| reversals::store::wanted(tx, before).await).await?;
+    let now = app.clock.now();
+    let (after, before) = (now.plus_millis(-ASKED_FOR_MS), now.plus_millis(-types::time::MINUTE_MS));
+    let wanted = app
+        .db
+        .read("wanted_refunds", async move |tx| reversals::store::wanted(tx, after, before).await)
+        .await?;
     for wanted in wanted {
         if let Err(error) = make(app, &wanted).await {
             tracing::warn!(%error, purchase = %wanted.purchase, "a refund is still to be made");

@@ -173,12 +173,12 @@ pub async fn wanted_cents(tx: &mut Tx<'_>, purchase: PurchaseId) -> Result<i64, 
     tx.query_one(sql, &params![purchase]).await?.get(0)
 }
 
-/// Refunds wanted since before a time, oldest first.
-pub async fn wanted(tx: &mut Tx<'_>, before: Timestamp) -> Result<Vec<Wanted>, DbError> {
+/// Refunds wanted between two times, oldest first.
+pub async fn wanted(tx: &mut Tx<'_>, after: Timestamp, before: Timestamp) -> Result<Vec<Wanted>, DbError> {
     let sql = "SELECT r.id, r.purchase_id, r.amount_cents, p.payment_ref FROM refunds r
                JOIN purchases p ON p.id = r.purchase_id
-               WHERE r.state = 'wanted' AND r.created_at < $1 AND p.payment_ref IS NOT NULL ORDER BY r.id LIMIT 100";
-    let rows = tx.query(sql, &params![before]).await?;
+               WHERE r.state = 'wanted' AND r.created_at < $1 AND r.created_at > $2 AND p.payment_ref IS NOT NULL ORDER BY r.id LIMIT 100";
+    let rows = tx.query(sql, &params![before, after]).await?;
     let read = |row: &Row| {
         Ok(Wanted { id: row.get(0)?, purchase: row.get(1)?, amount: row.get(2)?, payment: row.get(3)? })
     };
