@@ -111,7 +111,7 @@ impl Catalog {
 
 /// An offer in words.
 pub(crate) fn describe(offer: &Offer) -> String {
-    let model = offer.model.as_ref().map(|model| format!(", model {model}")).unwrap_or_default();
+    let model = offer.models.first().map(|model| format!(", model {model}")).unwrap_or_default();
     format!("ask {} credits, slots {}{model}", offer.ask, offer.slots)
 }
 

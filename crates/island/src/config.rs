@@ -100,8 +100,8 @@ impl OfferConfig {
 
     /// As the coordinator hears it.
     pub(crate) fn to_offer(&self) -> Offer {
-        let model = (self.model != MODEL).then(|| self.model.clone());
-        Offer { workload: self.workload.clone(), ask: self.ask.clone(), slots: self.slots, model }
+        let models = (self.model != MODEL).then(|| self.model.clone()).into_iter().collect();
+        Offer { workload: self.workload.clone(), ask: self.ask.clone(), slots: self.slots, models }
     }
 }
 

@@ -13,7 +13,9 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 use types::id::IslandId;
-use types::island_protocol::{FromIsland, MAX_FRAME_BYTES, PROTOCOL_VERSION, RefusedOffer, ToIsland};
+use types::island_protocol::{
+    FromIsland, MAX_FRAME_BYTES, OLDEST_PROTOCOL, PROTOCOL_VERSION, RefusedOffer, ToIsland,
+};
 
 use crate::catalog::Catalog;
 use crate::config::{ConfigError, Secret};
@@ -106,6 +108,8 @@ impl Address {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             capabilities: catalog.capabilities().clone(),
             offers: catalog.offers().to_vec(),
+            session: None,
+            running: Vec::new(),
         };
         let broken = |error: &SocketError| Lost::Broken(error.to_string());
         futures_util::SinkExt::send(&mut socket, frame(&hello)).await.map_err(|error| broken(&error))?;
@@ -145,7 +149,7 @@ pub(crate) fn closed(reason: Option<&tokio_tungstenite::tungstenite::protocol::C
 fn read_answer(text: &str) -> Result<Option<Welcome>, Lost> {
     match serde_json::from_str(text) {
         Ok(ToIsland::Welcome { protocol, island_id, name, heartbeat_secs, refused_offers, .. }) => {
-            if protocol != PROTOCOL_VERSION {
+            if !(OLDEST_PROTOCOL..=PROTOCOL_VERSION).contains(&protocol) {
                 return Err(Lost::Refused {
                     code: "unsupported_protocol".to_owned(),
                     message: format!(

@@ -165,7 +165,7 @@ impl Session {
                 Ok(())
             }
             ToIsland::Refused { code, message, retry } => Err(Lost::Refused { code, message, retry }),
-            ToIsland::Welcome { .. } => Ok(()),
+            ToIsland::Welcome { .. } | ToIsland::Received { .. } => Ok(()),
         }
     }
 

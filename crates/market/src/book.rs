@@ -4,7 +4,7 @@ use types::id::{Id, IslandId, JobId};
 use types::money::{MAX_AMOUNT, MicroCredits};
 
 use crate::asks::{AskView, Asks, Suit};
-use crate::command::{Command, Considered, Event, Order, Refusal};
+use crate::command::{Ask, Command, Considered, Event, Order, Refusal};
 use crate::limits::Limits;
 use crate::queue::{Queue, WaitingView};
 
@@ -31,7 +31,7 @@ impl Book {
     /// Carries out a command and appends what it caused, in order. Afterwards no waiting job could be matched.
     pub fn apply(&mut self, command: Command, events: &mut Vec<Event>) {
         match command {
-            Command::SetAsk { island, ask, slots, region } => {
+            Command::SetAsk(Ask { island, ask, slots, region, .. }) => {
                 if let Some(reason) = self.ask_refusal(island, ask) {
                     events.push(Event::AskRefused { island, reason });
                     return;
@@ -51,6 +51,7 @@ impl Book {
                 self.queue.rebid(job, bid);
                 self.serve(events);
             }
+            Command::Expire { .. } => {}
             Command::Release { reservation } => {
                 if self.asks.release(reservation) {
                     self.serve(events);
@@ -152,7 +153,7 @@ impl Book {
 
     /// As nothing available suits any waiting job, a newcomer that something suits passes nobody by.
     fn submit(&mut self, order: Order) -> Event {
-        let Order { job, user, bid, excluded, region, priority, may_wait } = order;
+        let Order { job, user, bid, excluded, region, priority, may_wait, .. } = order;
         let suit = Suit::new(region, excluded);
         let best_ask = self.asks.lowest_eligible(&suit);
         let refused = |reason| Event::Refused { job, best_ask, reason };

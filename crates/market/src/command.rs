@@ -2,6 +2,7 @@
 
 use types::id::{IslandId, JobId, UserId};
 use types::money::MicroCredits;
+use types::time::Timestamp;
 
 /// A change to the book. Prices are micro-credits per unit of the Cargo.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,16 +11,7 @@ pub enum Command {
     ///
     /// A lower number of slots than are reserved voids nothing: the Island gets no job until enough are
     /// released. A refused ask leaves the one before it in place.
-    SetAsk {
-        /// Whose ask.
-        island: IslandId,
-        /// The price, from zero up to [`types::money::MAX_AMOUNT`].
-        ask: MicroCredits,
-        /// How many jobs it runs at once. Zero: in the book, but not available.
-        slots: u32,
-        /// Where it is, as orders name it.
-        region: Option<String>,
-    },
+    SetAsk(Ask),
     /// The Island leaves: disconnected, draining, or no longer serving this Cargo. Its outstanding reservations
     /// become void. An unknown Island is no error.
     RemoveAsk {
@@ -41,12 +33,67 @@ pub enum Command {
         /// The new maximum price.
         bid: MicroCredits,
     },
+    /// Time has come this far: waiting jobs whose deadline is not after it wait no longer, earliest deadline first.
+    Expire {
+        /// The time.
+        now: Timestamp,
+    },
     /// A reservation's slot is free again. One that was released before, or whose Island left since, is
     /// ignored.
     Release {
         /// As it came with the match.
         reservation: Reservation,
     },
+}
+
+/// What an Island asks for serving a Cargo, and what decides which jobs it may get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Whose ask.
+    pub island: IslandId,
+    /// The price, from zero up to [`types::money::MAX_AMOUNT`], in micro-credits per unit.
+    pub ask: MicroCredits,
+    /// How many jobs it runs at once. Zero: in the book, but not available.
+    pub slots: u32,
+    /// Where it is, as orders name it.
+    pub region: Option<String>,
+    /// The models it can serve the Cargo with, as orders name them. Empty: it does not say.
+    pub models: Vec<String>,
+    /// How far it is trusted: 0 new, 1 established, 2 approved by the operator.
+    pub trust: u8,
+    /// How its last attempts went.
+    pub health: Health,
+    /// How long it lately took to its first output, in milliseconds; 0 if not known.
+    pub latency_ms: u32,
+}
+
+impl Ask {
+    /// An ask of a healthy Island that says nothing else about itself.
+    #[must_use]
+    pub const fn new(island: IslandId, ask: MicroCredits, slots: u32) -> Self {
+        Self {
+            island,
+            ask,
+            slots,
+            region: None,
+            models: Vec::new(),
+            trust: 0,
+            health: Health::Normal,
+            latency_ms: 0,
+        }
+    }
+}
+
+/// How an Island's last attempts went, best first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Health {
+    /// Nearly all of them succeeded, or there were too few to tell.
+    #[default]
+    Normal,
+    /// Many failed: among equal asks it comes after those in good health.
+    Low,
+    /// Most failed: it gets a job only when no other available Island is within the bid.
+    LastResort,
 }
 
 /// A job that wants an Island.
@@ -62,6 +109,12 @@ pub struct Order {
     pub excluded: Vec<IslandId>,
     /// If given, only Islands of exactly this region are eligible.
     pub region: Option<String>,
+    /// If given, only Islands that name this model are eligible.
+    pub model: Option<String>,
+    /// Only Islands trusted at least this far are eligible.
+    pub min_trust: u8,
+    /// Until when it may wait; see [`Command::Expire`].
+    pub deadline: Timestamp,
     /// 0 to 100 (more counts as 100). Decides only between waiting jobs of the same user with the same bid.
     pub priority: u8,
     /// Whether the job waits if nothing is available now; otherwise it is refused.
@@ -91,6 +144,11 @@ pub enum Event {
         job: JobId,
         /// The lowest ask of any Island in the book that is eligible for it, busy or not, within the bid or not.
         best_ask: Option<MicroCredits>,
+    },
+    /// A waiting job's deadline has passed.
+    Expired {
+        /// Which job.
+        job: JobId,
     },
     /// The submitted job neither runs nor waits because of this order. (If the same job waited before, that
     /// one still does.)
@@ -160,7 +218,7 @@ pub struct Considered {
 }
 
 /// What came of an ask. If several are true of it, the first in the order `AboveBid`, `Excluded`,
-/// `OtherRegion`, `Busy`.
+/// `OtherRegion`, `OtherModel`, `Untrusted`, `Busy`, `LastResort`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// The job goes there.
@@ -171,6 +229,12 @@ pub enum Verdict {
     Excluded,
     /// The job wants another region.
     OtherRegion,
+    /// The job wants a model that it does not name.
+    OtherModel,
+    /// The job wants an Island that is trusted further.
+    Untrusted,
+    /// So many of its attempts failed that it gets a job only when no other is available within the bid.
+    LastResort,
     /// More than the job pays, as is every ask after it. Never in a match; see [`crate::Book::consider`].
     AboveBid,
 }

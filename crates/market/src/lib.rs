@@ -27,6 +27,6 @@ mod queue;
 
 pub use asks::AskView;
 pub use book::Book;
-pub use command::{Command, Considered, Event, Match, Order, Refusal, Reservation, Verdict};
+pub use command::{Ask, Command, Considered, Event, Health, Match, Order, Refusal, Reservation, Verdict};
 pub use limits::Limits;
 pub use queue::WaitingView;

@@ -7,9 +7,18 @@
 //! Island answers each with any number of outputs and exactly one of `done`, `failed`, `rejected`. All
 //! messages of an attempt travel in order on the one connection.
 //!
-//! The protocol is versioned: the Island names the version it speaks, and the coordinator refuses a version it does not know. Unknown
+//! **Versions.** The Island names the newest version it speaks; the coordinator answers with the version both will
+//! speak, from [`OLDEST_PROTOCOL`] to [`PROTOCOL_VERSION`], and refuses an older one. Unknown
 //! fields are ignored on both sides; an unknown message type is ignored by the Island and
 //! counted against it by the coordinator.
+//!
+//! **Resumption** (from version 2). A connection may break while attempts run. The messages of an Island about attempts
+//! (`output`, `progress`, `image`, `done`, `failed`, `rejected`) are numbered in the order in which they are sent, from 1,
+//! over the whole *session*, which may outlive its connection by as long as a lease. The coordinator tells with
+//! [`ToIsland::Received`] how many it has; the Island keeps what comes after. It reconnects with the session's name in
+//! `hello`; the `welcome` says whether the session goes on and how many messages had arrived; the Island sends the rest
+//! again, in order, and then goes on. So no output is lost and none is taken twice. If the session is over, or the
+//! coordinator does not know it, everything that ran in it is given up on both sides.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -17,8 +26,17 @@ use serde_json::value::RawValue;
 use crate::id::{AttemptId, IslandId, JobId};
 use crate::money::MicroCredits;
 
-/// The version spoken here.
-pub const PROTOCOL_VERSION: u32 = 1;
+/// The newest version spoken here.
+pub const PROTOCOL_VERSION: u32 = 2;
+
+/// The oldest version still understood: without sessions and resumption.
+pub const OLDEST_PROTOCOL: u32 = 1;
+
+/// The coordinator acknowledges at least after this many numbered messages, and with every heartbeat.
+pub const RECEIVED_EVERY: u64 = 64;
+
+/// The most models one offer may name.
+pub const MAX_MODELS: usize = 8;
 
 /// The largest frame either side may send, in bytes. An image travels whole, as base64.
 pub const MAX_FRAME_BYTES: usize = 16 * 1024 * 1024;
@@ -44,6 +62,12 @@ pub enum FromIsland {
         capabilities: Capabilities,
         /// The Cargos it serves.
         offers: Vec<Offer>,
+        /// The session that broke off and is to go on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session: Option<String>,
+        /// With `session`: the attempts still in work, or whose end was not acknowledged.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        running: Vec<AttemptId>,
     },
     /// Replaces all offers: an ask changed, or Cargos and slots came or went. Running attempts keep the price they
     /// were matched at.
@@ -141,10 +165,28 @@ pub enum ToIsland {
         /// Offers that were not taken into the book, with the reason; empty when all were.
         #[serde(default)]
         refused_offers: Vec<RefusedOffer>,
+        /// The name of this session: a secret, to be named when reconnecting. Nothing in version 1.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session: Option<String>,
+        /// Whether the session named in `hello` goes on. If not, everything that ran is to be given up.
+        #[serde(default)]
+        resumed: bool,
+        /// How many numbered messages of the session have arrived.
+        #[serde(default)]
+        received: u64,
+    },
+    /// From version 2: how many numbered messages of the session have arrived.
+    Received {
+        /// That many.
+        messages: u64,
+        /// What the Island did today, as the coordinator counts; at least once a minute while it changes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        today: Option<Today>,
     },
     /// The connection is not wanted; it closes after this.
     Refused {
-        /// `unsupported_protocol`, `replaced`, `suspended`, `revoked`, `too_many_messages`, `bad_message`.
+        /// `unsupported_protocol`, `replaced`, `suspended`, `not_approved`, `revoked`, `too_many_messages`,
+        /// `too_many_connections`, `too_slow`, `bad_message`.
         code: String,
         /// A sentence for the owner.
         message: String,
@@ -169,8 +211,11 @@ pub enum ToIsland {
         input: Box<RawValue>,
         /// Until when the attempt is the Island's, in Unix milliseconds; heartbeats move it.
         lease_expires: i64,
-        /// What the Island's owner earns when it completes.
+        /// The most that the Island's owner earns by it.
         earns: MicroCredits,
+        /// The model the consumer asked for, one of those offered; otherwise the Island chooses.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        model: Option<String>,
     },
     /// Stop this attempt and answer `failed`.
     Cancel {
@@ -188,9 +233,18 @@ pub struct Offer {
     pub ask: String,
     /// How many attempts it runs at once.
     pub slots: u32,
-    /// The model behind it, for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
+    /// The models it can be served with, the usual one first. Consumers can ask for one of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<String>,
+}
+
+/// What an Island did since midnight (UTC).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Today {
+    /// Attempts that were paid.
+    pub jobs: u64,
+    /// What its owner earned by them.
+    pub earned: MicroCredits,
 }
 
 /// An offer that was not taken.
@@ -260,6 +314,7 @@ mod tests {
             input: RawValue::from_string(r#"{"prompt":"hi"}"#.to_owned()).unwrap(),
             lease_expires: 5,
             earns: MicroCredits::new(1_800_000),
+            model: None,
         };
         let text = serde_json::to_string(&assign).unwrap();
         assert!(text.contains(r#""earns":1.8}"#), "{text}");

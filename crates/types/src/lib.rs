@@ -10,3 +10,4 @@ pub mod island_protocol;
 pub mod money;
 pub mod rng;
 pub mod time;
+pub mod units;

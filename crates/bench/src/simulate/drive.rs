@@ -179,6 +179,7 @@ impl Drive {
             state: verdict.state,
             charge: cost,
             fee: cost.percent_rounded_down(rules.fee_percent),
+            units: types::units::Units::ONE,
             output: kept.then(|| self.live.output()).flatten(),
             usage: Usage::default(),
             finish_reason: None,

@@ -155,6 +155,7 @@ impl World {
             attempt: running,
             charge: MicroCredits::ZERO,
             fee: MicroCredits::ZERO,
+            units: types::units::Units::ONE,
             output: None,
             usage: Usage::default(),
             finish_reason: None,

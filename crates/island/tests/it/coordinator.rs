@@ -102,6 +102,9 @@ impl Visit {
             heartbeat_secs,
             lease_secs: heartbeat_secs * 3,
             refused_offers,
+            session: None,
+            resumed: false,
+            received: 0,
         })
         .await;
     }

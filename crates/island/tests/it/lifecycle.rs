@@ -4,7 +4,7 @@ use island::{Agent, AgentError, BackendKind, Config, ConfigError, ConfigFile};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message;
-use types::island_protocol::{FromIsland, Offer, RefusedOffer, ToIsland};
+use types::island_protocol::{FromIsland, Offer, PROTOCOL_VERSION, RefusedOffer, ToIsland};
 use types::rng::SeededRandom;
 
 use crate::coordinator::{Coordinator, attempt, soon};
@@ -30,17 +30,18 @@ async fn the_island_introduces_itself() {
     let mut visit = coordinator.accept().await;
     assert_eq!(visit.path, "/api/v1/islands/connect");
     assert_eq!(visit.authorization, "Bearer isl_token");
-    let FromIsland::Hello { protocol, agent_version, capabilities, offers } = visit.hear_any().await else {
+    let FromIsland::Hello { protocol, agent_version, capabilities, offers, .. } = visit.hear_any().await
+    else {
         panic!("no hello");
     };
-    assert_eq!((protocol, agent_version.as_str()), (1, env!("CARGO_PKG_VERSION")));
+    assert_eq!((protocol, agent_version.as_str()), (PROTOCOL_VERSION, env!("CARGO_PKG_VERSION")));
     assert_eq!(capabilities.region.as_deref(), Some("eu-west"));
     assert!(capabilities.cpu_cores > Some(0));
     let offer = |workload: &str, ask: &str, slots| Offer {
         workload: workload.to_owned(),
         ask: ask.to_owned(),
         slots,
-        model: None,
+        models: Vec::new(),
     };
     assert_eq!(offers, [offer("llm-chat", "1.5", 2), offer("sdxl", "5", 1)]);
     let refused_offer = RefusedOffer { workload: "sdxl".to_owned(), reason: "not known here".to_owned() };

@@ -6,11 +6,13 @@ use std::time::Duration;
 use axum::extract::ws::{Message, Utf8Bytes, WebSocket};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
+use market::Ask;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use types::id::{Id, IslandId};
 use types::island_protocol::{
-    Capabilities, FromIsland, MAX_OFFERS, MAX_SLOTS, Offer, PROTOCOL_VERSION, RefusedOffer, ToIsland,
+    Capabilities, FromIsland, MAX_OFFERS, MAX_SLOTS, OLDEST_PROTOCOL, Offer, PROTOCOL_VERSION, RefusedOffer,
+    ToIsland,
 };
 use types::money::MicroCredits;
 
@@ -39,10 +41,11 @@ pub async fn serve(app: Arc<App>, island: Island, socket: WebSocket) {
     let (mut sink, mut source) = socket.split();
     let hello = timeout(HELLO, next(&mut source)).await;
     let (version, capabilities, offers) = match hello {
-        Ok(Some(Ok(FromIsland::Hello { protocol, agent_version, capabilities, offers }))) => {
-            if protocol != PROTOCOL_VERSION {
-                let text =
-                    format!("This coordinator speaks version {PROTOCOL_VERSION}; please update the agent.");
+        Ok(Some(Ok(FromIsland::Hello { protocol, agent_version, capabilities, offers, .. }))) => {
+            if protocol < OLDEST_PROTOCOL {
+                let text = format!(
+                    "This coordinator speaks the versions {OLDEST_PROTOCOL} to {PROTOCOL_VERSION}; please update the agent."
+                );
                 return refuse(&mut sink, "unsupported_protocol", &text).await;
             }
             (agent_version, capabilities, offers)
@@ -70,12 +73,15 @@ pub async fn serve(app: Arc<App>, island: Island, socket: WebSocket) {
     let (taken, refused_offers) = check_offers(&app, offers);
     // Before the offers are in the book: the first assignment must not come before the welcome.
     connection.send(ToIsland::Welcome {
-        protocol: PROTOCOL_VERSION,
+        protocol: OLDEST_PROTOCOL,
         island_id: id,
         name: connection.island.name.to_string(),
         heartbeat_secs: app.config.islands.heartbeat_secs,
         lease_secs: app.config.islands.lease_secs,
         refused_offers,
+        session: None,
+        resumed: false,
+        received: 0,
     });
     put_in_book(&app, &connection, taken);
     note_seen(&app, &connection, &version, &capabilities).await;
@@ -244,8 +250,12 @@ fn put_in_book(app: &App, connection: &Arc<Connection>, offers: Vec<Checked>) {
         for market in app.market.all() {
             match offers.iter().find(|checked| Arc::ptr_eq(&checked.market, market)) {
                 Some(checked) => {
-                    let region = connection.region.clone();
-                    if !market.set_ask(id, checked.ask, checked.offer.slots, region) {
+                    let ask = Ask {
+                        region: connection.region.clone(),
+                        models: checked.offer.models.clone(),
+                        ..Ask::new(id, checked.ask, checked.offer.slots)
+                    };
+                    if !market.set_ask(ask) {
                         tracing::warn!(island = %id, "the book of {} is full", market.workload.slug);
                     }
                 }

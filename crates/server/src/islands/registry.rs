@@ -148,6 +148,7 @@ impl Connection {
             input: RawValue::from_string(work.input.to_string()).map_err(|_| Gone)?,
             lease_expires: until.as_millis(),
             earns: work.earns,
+            model: None,
         };
         let (end, ended) = oneshot::channel();
         let running = Running { live: Some(work.live), lease: lease.clone(), end, next_seq: 1 };

@@ -3,6 +3,7 @@
 use types::id::{AccountId, ApiKeyId, AttemptId, JobId, UserId};
 use types::money::MicroCredits;
 use types::time::Timestamp;
+use types::units::Units;
 
 use super::{Attempt, Job, State, Usage};
 
@@ -87,6 +88,8 @@ pub struct Finish {
     pub charge: MicroCredits,
     /// The network's share of that.
     pub fee: MicroCredits,
+    /// How much of the Cargo was charged for.
+    pub units: Units,
     /// What it gave.
     pub output: Option<String>,
     /// What was counted.

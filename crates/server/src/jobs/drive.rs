@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use types::id::{AccountId, IslandId};
 use types::money::MicroCredits;
 use types::time::{SECOND_MS, Timestamp};
+use types::units::Units;
 
 use super::command::{Begin, Command, Finish, Suspend};
 use super::live::{Event, LiveJob, Underway, count_usage};
@@ -100,6 +101,9 @@ impl Drive {
             bid: self.job.bid,
             excluded: self.excluded.clone(),
             region: self.job.region.clone(),
+            model: None,
+            min_trust: 0,
+            deadline: self.job.deadline,
             priority: self.job.priority,
             may_wait: true,
         }
@@ -375,6 +379,7 @@ impl Drive {
             state,
             charge: cost,
             fee: cost.percent_rounded_down(self.app.config.market.fee_percent),
+            units: Units::ONE,
             // What is not paid for is not kept; what was streamed of it cannot be taken back.
             output: (state == State::Completed || cost.is_positive()).then(|| self.live.output()).flatten(),
             usage,

@@ -243,6 +243,7 @@ async fn end(app: &App, job: &Job) -> Result<(), DbError> {
         attempt,
         charge: MicroCredits::ZERO,
         fee: MicroCredits::ZERO,
+        units: types::units::Units::ONE,
         output: None,
         usage: Usage::default(),
         finish_reason: None,

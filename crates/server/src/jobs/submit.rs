@@ -306,6 +306,9 @@ fn considered(permit: &Permit) -> String {
         Verdict::Busy => "busy",
         Verdict::Excluded => "failed_before",
         Verdict::OtherRegion => "other_region",
+        Verdict::OtherModel => "other_model",
+        Verdict::Untrusted => "untrusted",
+        Verdict::LastResort => "last_resort",
         Verdict::AboveBid => "above_bid",
     };
     let rows: Vec<(IslandId, String, &str)> = permit

@@ -9,7 +9,7 @@ pub(crate) mod store;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use market::{Book, Command, Event, Limits, Match, Order, Reservation};
+use market::{Ask, Book, Command, Event, Limits, Match, Order, Reservation};
 use tokio::sync::oneshot;
 use types::id::{IslandId, JobId};
 use types::money::MicroCredits;
@@ -169,8 +169,8 @@ impl Market {
     }
 
     /// Puts an Island's ask into the book. Answers whether it was taken.
-    pub fn set_ask(&self, island: IslandId, ask: MicroCredits, slots: u32, region: Option<String>) -> bool {
-        self.apply(Command::SetAsk { island, ask, slots, region })
+    pub fn set_ask(&self, ask: Ask) -> bool {
+        self.apply(Command::SetAsk(ask))
     }
 
     /// An Island leaves.
@@ -218,7 +218,7 @@ impl Market {
                         permits.push((sender, self.permit(matched)));
                     }
                     Event::AskRefused { .. } | Event::Refused { .. } => taken = false,
-                    Event::Waiting { .. } => {}
+                    Event::Waiting { .. } | Event::Expired { .. } => {}
                 }
             }
         }
@@ -283,6 +283,9 @@ mod tests {
             bid: MicroCredits::new(10),
             excluded: Vec::new(),
             region: None,
+            model: None,
+            min_trust: 0,
+            deadline: types::time::Timestamp::from_millis(i64::MAX),
             priority: 0,
             may_wait: true,
         }
@@ -292,7 +295,7 @@ mod tests {
     #[test]
     fn incident_095_a_dropped_permit_frees_its_slot() {
         let market = market();
-        market.set_ask(IslandId::from_i64(1), MicroCredits::new(5), 1, None);
+        market.set_ask(Ask::new(IslandId::from_i64(1), MicroCredits::new(5), 1));
         let Placed::Matched(permit) = market.place(order(1)) else { panic!("not matched") };
         assert_eq!(permit.price(), MicroCredits::new(5));
         let Placed::Waiting { permit: gone, .. } = market.place(order(2)) else { panic!("not waiting") };

@@ -351,6 +351,7 @@ async fn a_new_day_frees_it() {
             attempt: Some(attempt),
             charge: price,
             fee: MicroCredits::ZERO,
+            units: types::units::Units::ONE,
             output: Some("hello".to_owned()),
             usage: Usage::default(),
             finish_reason: None,

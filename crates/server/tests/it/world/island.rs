@@ -37,6 +37,8 @@ impl FakeIsland {
                 agent_version: "test".to_owned(),
                 capabilities: Capabilities::default(),
                 offers: vec![offer],
+                session: None,
+                running: Vec::new(),
             })
             .await;
         match island.hear().await {
@@ -139,5 +141,5 @@ async fn dial(url: &str, token: &str) -> WebSocketStream<MaybeTlsStream<TcpStrea
 }
 
 pub fn offer(ask: &str, slots: u32) -> Offer {
-    Offer { workload: "llm-chat".to_owned(), ask: ask.to_owned(), slots, model: None }
+    Offer { workload: "llm-chat".to_owned(), ask: ask.to_owned(), slots, models: Vec::new() }
 }
