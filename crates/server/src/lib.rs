@@ -78,6 +78,11 @@ pub const MIGRATIONS: &[MigrationSet] = &[
                 sqlite: include_str!("../migrations/sqlite/0008_topups.sql"),
                 postgres: include_str!("../migrations/postgres/0008_topups.sql"),
             },
+            Migration {
+                name: "prices by the unit, bids, receipts of jobs",
+                sqlite: include_str!("../migrations/sqlite/0009_metering.sql"),
+                postgres: include_str!("../migrations/postgres/0009_metering.sql"),
+            },
         ],
     },
 ];

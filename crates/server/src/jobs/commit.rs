@@ -305,7 +305,7 @@ async fn write(
     let cleared = written.iter().filter_map(|command| match command {
         Command::Finish(finish) => {
             let attempt = finish.attempt.as_ref().filter(|attempt| !attempt.own)?;
-            finish.charge.is_positive().then_some((finish.workload, attempt.price))
+            finish.charge.is_positive().then_some((finish.workload, attempt.ask))
         }
         _ => None,
     });
