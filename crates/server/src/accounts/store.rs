@@ -7,8 +7,8 @@ use types::id::{ApiKeyId, UserId};
 use types::time::Timestamp;
 
 use super::User;
-use super::bids::Bids;
 use super::api_keys::{ApiKey, Scopes};
+use super::bids::Bids;
 
 const USER: &str = "u.id, u.email, u.name, u.wallet_id, u.earnings_id, u.created_at, u.bids";
 /// How many columns those are.

@@ -293,18 +293,16 @@ impl Drive {
                     false,
                 )
             }
-            Ended::ByIsland(End::Done { usage, finish_reason }) if output => {
-                (
-                    Verdict {
-                        state: State::Completed,
-                        ending: Ending::Complete,
-                        usage,
-                        finish_reason,
-                        error: None,
-                    },
-                    false,
-                )
-            }
+            Ended::ByIsland(End::Done { usage, finish_reason }) if output => (
+                Verdict {
+                    state: State::Completed,
+                    ending: Ending::Complete,
+                    usage,
+                    finish_reason,
+                    error: None,
+                },
+                false,
+            ),
             Ended::ByIsland(End::Done { .. }) => (
                 void("no_output", "The Island reported success without any output. You were not charged."),
                 true,
@@ -317,10 +315,7 @@ impl Drive {
                 (failed("island_rejected", "The Island did not take the job."), !output)
             }
             Ended::ByIsland(End::TooMuch) => (
-                void(
-                    "output_too_large",
-                    "The Island gave more output than a job may. You were not charged.",
-                ),
+                void("output_too_large", "The Island gave more output than a job may. You were not charged."),
                 false,
             ),
             Ended::ByIsland(End::Malformed) => {

@@ -150,7 +150,8 @@ fn complete_image(input: &mut Map<String, Value>) -> Request {
 fn complete_chat(input: &mut Map<String, Value>, measure: &Measure) -> Request {
     let limits = ["max_tokens", "max_completion_tokens"];
     let asked = limits.iter().filter_map(|name| given(input, name)).filter_map(Value::as_i64);
-    let request = Request { prompt_bytes: prompt_bytes(input), max_tokens: asked.min(), ..Request::default() };
+    let request =
+        Request { prompt_bytes: prompt_bytes(input), max_tokens: asked.min(), ..Request::default() };
     if request.max_tokens.is_none() && matches!(measure, Measure::Tokens { .. }) {
         input.insert("max_tokens".to_owned(), measure.answer_limit(&request).into());
     }
@@ -295,7 +296,10 @@ mod tests {
             (input.request.prompt_bytes, input.request.max_tokens, sent["max_tokens"].as_i64())
         };
         assert_eq!(read(r#"{"prompt":"four","system_prompt":"tü"}"#), (7, None, Some(77)));
-        assert_eq!(read(r#"{"prompt":"four","max_tokens":5,"max_completion_tokens":3}"#), (4, Some(3), Some(5)));
+        assert_eq!(
+            read(r#"{"prompt":"four","max_tokens":5,"max_completion_tokens":3}"#),
+            (4, Some(3), Some(5))
+        );
         let parts = r#"{"messages":[{"role":"user","content":[{"type":"text","text":"four"}]},
             {"role":"assistant","content":"two"}],"tools":[{"a":1}]}"#;
         assert_eq!(read(parts), (4 + 3 + 9, None, Some(77)));

@@ -90,7 +90,19 @@ async fn insert_attempts(tx: &mut Tx<'_>, commands: &[&Command], now: Timestamp)
         Command::Suspend(_) | Command::Finish(_) => None,
     });
     let rows = begun.map(|(job, a)| {
-        params![a.id, job, a.number, a.island, a.earnings, a.price, a.ask, a.own, &a.considered, now, a.units.parts()]
+        params![
+            a.id,
+            job,
+            a.number,
+            a.island,
+            a.earnings,
+            a.price,
+            a.ask,
+            a.own,
+            &a.considered,
+            now,
+            a.units.parts()
+        ]
     });
     tx.execute_many(sql, rows).await
 }
@@ -100,7 +112,9 @@ async fn end_attempts(tx: &mut Tx<'_>, commands: &[&Command], now: Timestamp) ->
                WHERE id = $1 AND state = 'running'";
     let rows = commands.iter().filter_map(|command| match command {
         Command::Open(_) | Command::Begin(_) => None,
-        Command::Suspend(suspend) => Some(params![suspend.attempt, "released", &suspend.error, now, 0_i64, 0_i64]),
+        Command::Suspend(suspend) => {
+            Some(params![suspend.attempt, "released", &suspend.error, now, 0_i64, 0_i64])
+        }
         Command::Finish(finish) => {
             let attempt = finish.attempt.as_ref()?;
             let settled = finish.charge.is_positive() || finish.state == State::Completed;

@@ -123,7 +123,9 @@ impl WorkloadConfig {
             Unit::Image => self.kind == WorkloadKind::Image,
         };
         if !fits {
-            return refuse("unit must be \"request\", or \"1k_tokens\" for kind = \"chat\", or \"image\" for kind = \"image\"");
+            return refuse(
+                "unit must be \"request\", or \"1k_tokens\" for kind = \"chat\", or \"image\" for kind = \"image\"",
+            );
         }
         let most = |limit: i64| u32::try_from(limit).unwrap_or(u32::MAX);
         for (name, value, unit, most) in [
@@ -139,7 +141,9 @@ impl WorkloadConfig {
             }
             // A prompt may be free; nothing else may be nothing.
             if value > most || (value == 0 && name != "prompt_percent") {
-                return refuse(&format!("{name} must be at most {most}, and above 0 (prompt_percent may be 0)"));
+                return refuse(&format!(
+                    "{name} must be at most {most}, and above 0 (prompt_percent may be 0)"
+                ));
             }
         }
         Ok(())

@@ -206,7 +206,8 @@ mod tests {
             (Void, 5, 5, false),
         ];
         for (ending, relayed, delivered, charged) in cases {
-            let units = Measure::Request.bill(&Request::default(), ending, &text(relayed, delivered, None)).units;
+            let units =
+                Measure::Request.bill(&Request::default(), ending, &text(relayed, delivered, None)).units;
             let expected = if charged { Units::ONE } else { Units::ZERO };
             assert_eq!(units, expected, "{ending:?} {relayed} {delivered}");
         }
@@ -221,7 +222,8 @@ mod tests {
         let request = Request { prompt_bytes: 401, max_tokens: Some(100), ..Request::default() };
         // 101 tokens of the prompt at a quarter, 100 of the answer.
         assert_eq!(TOKENS.most(&request), Units::from_parts(101 * 25 + 100 * 100));
-        let answer = |ending, delivery: &Delivery| TOKENS.bill(&request, ending, delivery).units.parts() - 101 * 25;
+        let answer =
+            |ending, delivery: &Delivery| TOKENS.bill(&request, ending, delivery).units.parts() - 101 * 25;
         assert_eq!(answer(Complete, &text(81, 0, None)), 21 * 100);
         assert_eq!(answer(Complete, &text(1_000_000, 0, None)), 100 * 100);
         assert_eq!(answer(Broken, &text(81, 40, None)), 10 * 100);
@@ -235,7 +237,8 @@ mod tests {
     fn incident_092_an_inflated_count_is_cut_and_a_lower_one_counts() {
         let request = Request { prompt_bytes: 8, max_tokens: Some(1000), ..Request::default() };
         let bill = |reported| TOKENS.bill(&request, Complete, &text(8, 8, reported)).usage;
-        let usage = |prompt, completion| Usage { prompt_tokens: Some(prompt), completion_tokens: Some(completion) };
+        let usage =
+            |prompt, completion| Usage { prompt_tokens: Some(prompt), completion_tokens: Some(completion) };
         assert_eq!(bill(Some((100_000, 100_000))), usage(2, 2));
         assert_eq!(bill(Some((1, 1))), usage(1, 1));
         assert_eq!(bill(Some((-5, -5))), usage(0, 0));
@@ -247,7 +250,9 @@ mod tests {
     #[test]
     fn an_image_counts_by_its_size_and_steps() {
         let request = |side: i64, steps| Request { pixels: side * side, steps, ..Request::default() };
-        for (side, steps, parts) in [(1024, 30, 100_000), (512, 30, 25_000), (2048, 60, 800_000), (1000, 7, 22_253)] {
+        for (side, steps, parts) in
+            [(1024, 30, 100_000), (512, 30, 25_000), (2048, 60, 800_000), (1000, 7, 22_253)]
+        {
             assert_eq!(IMAGE.most(&request(side, steps)).parts(), parts, "{side} {steps}");
         }
         let given = |pixels, ending| {

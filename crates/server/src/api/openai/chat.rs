@@ -27,8 +27,18 @@ use crate::jobs::submit::{Accepted, find, submit};
 use crate::jobs::{Job, JobError, State as JobState};
 
 /// What is about the request and not about the job; everything else goes to the Island as it came.
-const OURS: &[&str] =
-    &["model", "stream", "stream_options", "bid_price", "max_price", "region", "min_trust", "user", "metadata", "store"];
+const OURS: &[&str] = &[
+    "model",
+    "stream",
+    "stream_options",
+    "bid_price",
+    "max_price",
+    "region",
+    "min_trust",
+    "user",
+    "metadata",
+    "store",
+];
 
 /// The handler.
 ///

@@ -23,11 +23,7 @@ use crate::marketplace::Market;
 
 /// The market of a `model` and the model that its Islands must name, if one: a Cargo's slug, or `default` for the first
 /// of its kind; behind a slash the name of one of the models that it is served with.
-fn market(
-    app: &App,
-    fields: &Fields,
-    kind: WorkloadKind,
-) -> Result<(Arc<Market>, Option<String>), ApiError> {
+fn market(app: &App, fields: &Fields, kind: WorkloadKind) -> Result<(Arc<Market>, Option<String>), ApiError> {
     let asked = fields.text("model")?.unwrap_or_else(|| "default".to_owned());
     let (model, served) = match asked.split_once('/') {
         Some((slug, served)) if !served.is_empty() && served.len() <= MAX_MODEL => {
