@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod api_keys;
+pub mod bids;
 pub mod clients;
 pub mod credits;
 pub mod errors;
@@ -14,6 +15,7 @@ pub mod jobs;
 pub mod market;
 pub mod openai;
 pub mod payouts;
+pub mod quote;
 pub mod receipts;
 pub mod statement;
 pub mod stream;

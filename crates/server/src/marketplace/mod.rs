@@ -5,7 +5,9 @@
 
 pub mod config;
 pub mod measure;
+pub mod quote;
 pub mod rates;
+pub mod recent;
 pub(crate) mod store;
 
 use std::collections::HashMap;
@@ -17,6 +19,7 @@ use types::id::{IslandId, JobId};
 use types::money::MicroCredits;
 
 use self::measure::Measure;
+use self::recent::Recent;
 use crate::config::{Unit, WorkloadConfig, WorkloadKind};
 
 /// A Cargo of this network.
@@ -57,6 +60,8 @@ pub struct Marketplace {
 pub struct Market {
     /// The Cargo.
     pub workload: Arc<Workload>,
+    /// What its jobs lately took.
+    pub recent: Recent,
     state: Mutex<State>,
     this: Weak<Self>,
 }
@@ -124,6 +129,7 @@ impl Marketplace {
         let market = |workload| {
             Arc::new_cyclic(|this: &Weak<Market>| Market {
                 workload: Arc::new(workload),
+                recent: Recent::default(),
                 state: Mutex::new(State { book: Book::new(Limits::default()), waiting: HashMap::new() }),
                 this: Weak::clone(this),
             })
@@ -173,6 +179,11 @@ impl Market {
     pub fn withdraw(&self, job: JobId) {
         self.lock().waiting.remove(&job);
         self.apply(Command::Withdraw { job });
+    }
+
+    /// A waiting job pays up to this for each unit from now on.
+    pub fn rebid(&self, job: JobId, bid: MicroCredits) {
+        self.apply(Command::Rebid { job, bid });
     }
 
     /// Puts an Island's ask into the book. Answers whether it was taken.
