@@ -11,6 +11,7 @@ pub mod extract;
 pub mod health;
 pub mod hosts;
 pub mod islands;
+pub mod job_receipts;
 pub mod jobs;
 pub mod market;
 pub mod openai;

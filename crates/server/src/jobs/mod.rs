@@ -222,6 +222,9 @@ pub enum JobError {
     /// Not there, or another's.
     #[error("there is no such job")]
     NotFound,
+    /// It waits or runs, so there is no receipt yet.
+    #[error("the job has not ended yet")]
+    NotEnded,
     /// It runs or has ended, so its bid cannot be raised.
     #[error("the job does not wait any more")]
     NotWaiting,
