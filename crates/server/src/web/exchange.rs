@@ -48,7 +48,7 @@ pub fn market_event(rates: &[Rate]) -> Value {
 }
 
 fn row(app: &App, rate: Rate) -> ExchangeRow {
-    let unit = app.market.get(&rate.slug).map_or("", |market| unit(market.workload.kind));
+    let unit = app.market.get(&rate.slug).map_or("", |market| unit(&market.workload));
     ExchangeRow {
         unit: unit.to_owned(),
         best_ask: shown(rate.best_ask),

@@ -136,7 +136,7 @@ fn ask(app: &App, offer: &Offer) -> AskView {
     AskView {
         cargo: workload.map_or_else(|| offer.workload.clone(), |workload| workload.name.clone()),
         price: offer.ask.parse().map_or_else(|_| offer.ask.clone(), MicroCredits::display_grouped),
-        unit: workload.map_or("job", |workload| unit(workload.kind)).to_owned(),
+        unit: workload.map_or("job", |workload| unit(workload)).to_owned(),
     }
 }
 
