@@ -154,7 +154,8 @@ async fn explain(
         }
         None => ApiError::new(response.status(), "bad_request", "The request could not be understood."),
     };
-    if error.status.is_server_error() {
+    // That an Island failed a job is no trouble of the server's; the job's own log tells of it.
+    if error.status.is_server_error() && error.code != "job_failed" {
         tracing::error!(request = %id, code = error.code, "request {id} was answered {}: {}", error.status, error.message);
     }
     if !for_program {

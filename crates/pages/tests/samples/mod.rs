@@ -170,14 +170,14 @@ come with a new or a full Moon.";
 fn turns(last: Answer) -> Vec<Turn> {
     vec![
         Turn::User { text: "How do tides work?\nKeep it short, please.".into() },
-        Turn::Answer(Answer {
+        Turn::Answer(Box::new(Answer {
             id: "msg_1".into(),
             text: ANSWER.into(),
             receipt: Some(receipt("Palma", "2.4", "2")),
             ..Answer::default()
-        }),
+        })),
         Turn::User { text: format!("And what does {HOSTILE} do?") },
-        Turn::Answer(last),
+        Turn::Answer(Box::new(last)),
     ]
 }
 

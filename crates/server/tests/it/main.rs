@@ -17,6 +17,7 @@ mod idempotency;
 mod input;
 mod limits;
 mod mail;
+mod metering;
 mod migrate;
 mod money;
 mod outage;

@@ -1,5 +1,6 @@
 //! An Island under the test's control: it says what the test wants, when the test wants.
 
+use base64::Engine as _;
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -102,6 +103,18 @@ impl FakeIsland {
 
     pub async fn output(&mut self, attempt: AttemptId, seq: u64, text: &str) {
         self.say(&FromIsland::Output { attempt_id: attempt, seq, chunk: text.to_owned() }).await;
+    }
+
+    /// The beginning of a PNG of this size, which is all anybody looks at.
+    pub async fn image(&mut self, attempt: AttemptId, width: u32, height: u32) {
+        let mut file = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
+        file.extend(width.to_be_bytes());
+        file.extend(height.to_be_bytes());
+        file.extend([8, 2, 0, 0, 0]);
+        let image_data = base64::engine::general_purpose::STANDARD.encode(file);
+        let format = "png".to_owned();
+        self.say(&FromIsland::Image { attempt_id: attempt, image_data, format, width, height, seed: None })
+            .await;
     }
 
     pub async fn done(&mut self, attempt: AttemptId) {
