@@ -65,6 +65,13 @@ pub fn start(app: &Arc<App>, router: &Router) {
         |app| async move { audit::fold_once(&app.db).await },
     );
     every(app, "clean up", Duration::from_secs(3600), |app| async move { clean_up(&app).await });
+    every(app, "note the books", Duration::from_secs(300), |app| async move {
+        marketplace::upkeep::snapshot_once(&app).await?;
+        marketplace::upkeep::thin_once(&app).await
+    });
+    every(app, "forget trades", Duration::from_secs(15), |app| async move {
+        marketplace::upkeep::forget_once(&app).await
+    });
     every(app, "metrics upkeep", Duration::from_secs(5), |app| async move {
         app.metrics.upkeep();
         metrics::gauge!("archipelago_jobs_live").set(u32::try_from(app.jobs.count()).unwrap_or(u32::MAX));
@@ -153,6 +160,7 @@ async fn follow_other_writers(app: Arc<App>) {
 
 async fn follow(app: &App) -> Result<(), DbError> {
     jobs::elsewhere::cancel_wanted_once(app).await?;
+    marketplace::overrides::follow_once(app).await?;
     let accounts = app.live.watched();
     if accounts.is_empty() {
         return Ok(());

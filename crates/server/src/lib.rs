@@ -78,6 +78,11 @@ pub const MIGRATIONS: &[MigrationSet] = &[
                 sqlite: include_str!("../migrations/sqlite/0008_topups.sql"),
                 postgres: include_str!("../migrations/postgres/0008_topups.sql"),
             },
+            Migration {
+                name: "rates: distributions, trades, unserved jobs, snapshots, asks set by owners",
+                sqlite: include_str!("../migrations/sqlite/0010_rates.sql"),
+                postgres: include_str!("../migrations/postgres/0010_rates.sql"),
+            },
         ],
     },
 ];

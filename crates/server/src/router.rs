@@ -64,6 +64,13 @@ fn api() -> Router<Arc<App>> {
         .route("/hosts/{id}", get(hosts::show))
         .route("/market/rates", get(market::all))
         .route("/market/rates/{slug}", get(market::one))
+        .route("/market/history/{slug}", get(market::history))
+        .route("/market/book/{slug}", get(market::book))
+        .route("/market/trades/{slug}", get(market::trades))
+        .route(
+            "/market/asking-prices",
+            get(market::asking_prices).post(market::set_asking_price).delete(market::reset_asking_price),
+        )
         .route("/api-keys", get(api_keys::list).post(api_keys::create))
         .route("/api-keys/{id}", get(api_keys::show).patch(api_keys::change).delete(api_keys::delete))
         .route("/credits/packages", get(credits::packages))

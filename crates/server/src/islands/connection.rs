@@ -245,26 +245,43 @@ fn check_offer(app: &App, offer: &Offer) -> Result<(Arc<Market>, MicroCredits), 
 
 /// Makes these the Island's asks, and no others.
 fn put_in_book(app: &App, connection: &Arc<Connection>, offers: Vec<Checked>) {
-    let id = connection.island.id;
     app.islands.if_current(connection, || {
-        for market in app.market.all() {
-            match offers.iter().find(|checked| Arc::ptr_eq(&checked.market, market)) {
-                Some(checked) => {
-                    let ask = Ask {
-                        region: connection.region.clone(),
-                        models: checked.offer.models.clone(),
-                        ..Ask::new(id, checked.ask, checked.offer.slots)
-                    };
-                    if !market.set_ask(ask) {
-                        tracing::warn!(island = %id, "the book of {} is full", market.workload.slug);
-                    }
-                }
-                None => market.remove_ask(id),
-            }
-        }
+        fill_book(app, connection, &offers);
+        connection.set_offers(offers.into_iter().map(|checked| checked.offer).collect());
     });
-    connection.set_offers(offers.into_iter().map(|checked| checked.offer).collect());
     app.market_moved();
+}
+
+/// Puts an Island's offers into the book again, if it is connected: what its owner set here has changed.
+pub fn put_again(app: &App, island: IslandId) {
+    let Some(connection) = app.islands.get(island) else { return };
+    app.islands.if_current(&connection, || {
+        let (offers, _) = check_offers(app, connection.offers());
+        fill_book(app, &connection, &offers);
+    });
+    app.market_moved();
+}
+
+/// Fills the book. What the owner set stands in place of what the agent says. Only while the connection is the Island's.
+fn fill_book(app: &App, connection: &Connection, offers: &[Checked]) {
+    let id = connection.island.id;
+    for market in app.market.all() {
+        match offers.iter().find(|checked| Arc::ptr_eq(&checked.market, market)) {
+            Some(checked) => {
+                let set = app.market.overrides.get(id, market.workload.id);
+                let price = set.map_or(checked.ask, |(ask, _)| ask);
+                let ask = Ask {
+                    region: connection.region.clone(),
+                    models: checked.offer.models.clone(),
+                    ..Ask::new(id, price, checked.offer.slots)
+                };
+                if !market.set_ask(ask) {
+                    tracing::warn!(island = %id, "the book of {} is full", market.workload.slug);
+                }
+            }
+            None => market.remove_ask(id),
+        }
+    }
 }
 
 fn leave_the_book(app: &App, island: IslandId) {

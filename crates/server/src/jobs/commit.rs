@@ -28,7 +28,7 @@ use super::checks::{Openness, Repeats, Spenders, refuse_repeats_of_refused, refu
 use super::command::Command;
 use super::{Attempt, JobError, State, store};
 use crate::app::App;
-use crate::marketplace::rates::aggregate;
+use crate::marketplace::tape::{Tape, Trade};
 use crate::nodes::{self, Node};
 
 /// Most commands in one transaction.
@@ -302,16 +302,30 @@ async fn write(
     let undecided = commands.iter().zip(&decided).filter(|(_, decided)| decided.is_none());
     let written: Vec<&Command> = undecided.map(|(command, _)| *command).collect();
     store::write(tx, &written, now).await?;
-    let cleared = written.iter().filter_map(|command| match command {
-        Command::Finish(finish) => {
-            let attempt = finish.attempt.as_ref().filter(|attempt| !attempt.own)?;
-            finish.charge.is_positive().then_some((finish.workload, attempt.price))
-        }
-        _ => None,
-    });
-    crate::marketplace::store::add_trades(tx, &aggregate(cleared, now)).await?;
+    tape_of(&written, now).write(tx).await?;
     let results = decided.into_iter().map(|one| one.unwrap_or(Ok(Done::Written))).collect();
     Ok((results, submitted.balances))
+}
+
+/// What these commands say about the market. A job on one's own Island says nothing (incident 97).
+fn tape_of(written: &[&Command], now: Timestamp) -> Tape {
+    let mut tape = Tape::new(now);
+    for command in written {
+        let Command::Finish(finish) = command else { continue };
+        if let Some(bid) = finish.unserved {
+            tape.unserved(finish.workload, bid);
+        }
+        if let Some(attempt) = finish.attempt.as_ref().filter(|one| !one.own && finish.charge.is_positive()) {
+            tape.trade(Trade {
+                job: finish.job,
+                workload: finish.workload,
+                price: attempt.price,
+                units: finish.units,
+                paid: finish.charge,
+            });
+        }
+    }
+    tape
 }
 
 /// Which of the doubtful commands were written after all, told by what they would have left.

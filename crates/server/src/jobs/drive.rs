@@ -372,6 +372,7 @@ impl Drive {
         let price = attempt.as_ref().map_or(MicroCredits::ZERO, |attempt| attempt.price);
         let cost = charge(price, ending, output, delivered);
         let at = self.app.clock.now();
+        let unserved = error.as_ref().is_some_and(|(code, _)| *code == "no_island");
         let finish = Finish {
             job: self.job.id,
             at,
@@ -385,6 +386,7 @@ impl Drive {
             usage,
             finish_reason: finish_reason.clone(),
             error: error.map(|(code, text)| (code.to_owned(), text)),
+            unserved: unserved.then_some(self.job.bid),
             attempt,
         };
         self.job.state = state;
