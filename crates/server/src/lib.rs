@@ -79,6 +79,11 @@ pub const MIGRATIONS: &[MigrationSet] = &[
                 postgres: include_str!("../migrations/postgres/0008_topups.sql"),
             },
             Migration {
+                name: "prices by the unit, bids, receipts of jobs",
+                sqlite: include_str!("../migrations/sqlite/0009_metering.sql"),
+                postgres: include_str!("../migrations/postgres/0009_metering.sql"),
+            },
+            Migration {
                 name: "rates: distributions, trades, unserved jobs, snapshots, asks set by owners",
                 sqlite: include_str!("../migrations/sqlite/0010_rates.sql"),
                 postgres: include_str!("../migrations/postgres/0010_rates.sql"),

@@ -93,7 +93,7 @@ fn openai() -> Router<Arc<App>> {
         .route("/chat/completions", post(openai::chat::create))
         .route("/images/generations", post(openai::images::create))
         .route("/models", get(openai::models::list))
-        .route("/models/{model}", get(openai::models::show))
+        .route("/models/{*model}", get(openai::models::show))
 }
 
 fn panicked() -> Response {

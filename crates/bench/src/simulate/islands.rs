@@ -33,7 +33,7 @@ impl World {
         self.log.say(&format!("{job}: {what:?}"));
         match what {
             Event::Output => drop(drive.live.push_text("word ", OUTPUT_BYTES)),
-            Event::Delivered => drive.live.mark_delivered(),
+            Event::Delivered => drive.live.mark_delivered(1),
             Event::Ended(ended) => {
                 let next = drive.ended(ended, rules);
                 self.go_on(&mut process, job, next);

@@ -16,7 +16,6 @@ use super::extract::{ApiUser, Fields};
 use super::jobs::amount;
 use crate::accounts::api_keys::{self, Caller, KeyError};
 use crate::app::App;
-use crate::config::WorkloadKind;
 use crate::error::ApiError;
 use crate::jobs::JobError;
 use crate::marketplace::Market;
@@ -84,7 +83,7 @@ pub async fn book(State(app): State<Arc<App>>, Path(slug): Path<String>) -> Resu
     });
     let bids = bids.iter().map(|demand| json!({"price": demand.bid, "num_waiting": demand.jobs}));
     Ok(Json(json!({"data": {
-        "workload_slug": slug, "unit": unit(market), "timestamp": app.clock.now(),
+        "workload_slug": slug, "unit": market.workload.unit.name(), "timestamp": app.clock.now(),
         "best_ask": amount(book.best_ask), "lowest_ask": amount(book.lowest_ask),
         "num_hosts": book.islands, "slots": book.slots, "free_slots": book.free, "num_waiting": book.waiting,
         "asks": asks.collect::<Vec<_>>(), "bids": bids.collect::<Vec<_>>(),
@@ -104,7 +103,7 @@ pub async fn trades(
     let (limit, _) = super::extract::page(&query)?;
     let sales = rates::sales(&app, market.workload.id, limit).await?;
     let rows = sales.iter().map(|sale| {
-        json!({"timestamp": sale.at, "price": sale.price, "units": decimal(sale.units), "unit": unit(market)})
+        json!({"timestamp": sale.at, "price": sale.price, "units": decimal(sale.units), "unit": market.workload.unit.name()})
     });
     Ok(Json(json!({"data": rows.collect::<Vec<_>>()})))
 }
@@ -211,14 +210,6 @@ fn span(query: &HashMap<String, String>) -> Result<Span, ApiError> {
     Span::from_name(name).ok_or_else(|| ApiError::invalid("window", "must be 1h, 24h, 7d or 30d"))
 }
 
-/// What an ask is for.
-fn unit(market: &Market) -> &'static str {
-    match market.workload.kind {
-        WorkloadKind::Chat => "request",
-        WorkloadKind::Image => "image",
-    }
-}
-
 /// Units as an exact decimal number.
 fn decimal(units: Units) -> Value {
     // Five decimals of a unit are six of an amount, whose writing is exact.
@@ -227,7 +218,7 @@ fn decimal(units: Units) -> Value {
 
 fn rate_json(market: &Market, rate: &Rate, now: Timestamp) -> Value {
     json!({
-        "workload_slug": rate.slug, "name": rate.name, "unit": unit(market),
+        "workload_slug": rate.slug, "name": rate.name, "unit": market.workload.unit.name(),
         "best_ask": amount(rate.best_ask), "best_free_ask": amount(rate.book.best_ask), "last_price": amount(rate.last),
         "avg_price": amount(rate.day.mean()), "median_price": amount(rate.day.median),
         "min_price": amount(rate.day.lowest), "max_price": amount(rate.day.highest),
@@ -284,7 +275,7 @@ fn point_json(slug: &str, point: &Point) -> Value {
 
 fn asking_json(market: &Market, asking: &Asking) -> Value {
     json!({
-        "host_id": asking.island, "workload": market.workload.slug, "unit": unit(market),
+        "host_id": asking.island, "workload": market.workload.slug, "unit": market.workload.unit.name(),
         "ask": amount(asking.ask), "agent_ask": amount(asking.agent),
         "set_here": asking.set_at.is_some(), "set_at": asking.set_at,
         "rank": market.rank(asking.island).map(|rank| json!({

@@ -219,6 +219,8 @@ async fn run(
         input,
         bid,
         region: None,
+        model: None,
+        min_trust: 0,
         priority: 0,
         origin: Origin::Page,
         idempotency: None,

@@ -56,7 +56,9 @@ pub struct Assignment {
     pub live: Arc<LiveJob>,
     /// What is asked, as JSON.
     pub input: Arc<str>,
-    /// What the owner earns.
+    /// The model the consumer wants.
+    pub model: Option<String>,
+    /// What the owner earns at most.
     pub earns: MicroCredits,
 }
 
@@ -148,7 +150,7 @@ impl Connection {
             input: RawValue::from_string(work.input.to_string()).map_err(|_| Gone)?,
             lease_expires: until.as_millis(),
             earns: work.earns,
-            model: None,
+            model: work.model,
         };
         let (end, ended) = oneshot::channel();
         let running = Running { live: Some(work.live), lease: lease.clone(), end, next_seq: 1 };

@@ -319,7 +319,7 @@ fn tape_of(written: &[&Command], now: Timestamp) -> Tape {
             tape.trade(Trade {
                 job: finish.job,
                 workload: finish.workload,
-                price: attempt.price,
+                price: attempt.ask,
                 units: finish.units,
                 paid: finish.charge,
             });

@@ -13,14 +13,15 @@ use tokio::time::timeout;
 use types::id::{AccountId, IslandId};
 use types::money::MicroCredits;
 use types::time::{SECOND_MS, Timestamp};
-use types::units::Units;
 
 use super::command::{Begin, Command, Finish, Suspend};
-use super::live::{Event, LiveJob, Underway, count_usage};
+use super::live::{Event, LiveJob, Underway};
 use super::submit::{Found, Submission, cap_of, hold_until};
-use super::{Attempt, Ending, Job, JobError, State, Usage, charge};
+use super::{Attempt, Ending, Job, JobError, State, Usage};
 use crate::app::App;
+use crate::config::Unit;
 use crate::islands::registry::{Assignment, End};
+use crate::marketplace::measure::{self, Bill};
 use crate::marketplace::{Market, Permit};
 
 /// How long an Island may take to stop after being told to, before its slot counts as free.
@@ -98,15 +99,22 @@ impl Drive {
         Order {
             job: self.job.id,
             user: self.job.user,
-            bid: self.job.bid,
+            bid: self.unit_bid(),
             excluded: self.excluded.clone(),
             region: self.job.region.clone(),
-            model: None,
-            min_trust: 0,
+            model: self.job.model.clone(),
+            min_trust: self.job.min_trust,
             deadline: self.job.deadline,
             priority: self.job.priority,
             may_wait: true,
         }
+    }
+
+    /// The most it may cost for each unit, which may have been raised since it came.
+    #[must_use]
+    pub fn unit_bid(&self) -> MicroCredits {
+        let bid = self.live.bid();
+        if bid > self.job.bid { self.live.most.price_within(bid) } else { self.job.unit_bid }
     }
 
     /// Notes that an attempt begins.
@@ -224,6 +232,7 @@ impl Drive {
             attempt: attempt.id,
             live: Arc::clone(&self.live),
             input: Arc::clone(&self.job.input),
+            model: self.job.model.clone(),
             earns: attempt.price.minus(fee).unwrap_or_default(),
         };
         let Ok((mut end, lease)) = connection.assign(assignment, self.app.clock.now()) else {
@@ -266,6 +275,8 @@ impl Drive {
     fn judge(&self, ended: Ended) -> (Verdict, bool) {
         let output = self.live.has_output();
         let failed = |code, text: &str| broken(State::Failed, (code, text.to_owned()));
+        // Nobody pays for what is no answer, however it is priced.
+        let void = |code, text: &str| Verdict { ending: Ending::Void, ..failed(code, text) };
         // What arrived after the wish to cancel was not taken, so this is no whole answer.
         let ended = match ended {
             Ended::ByIsland(End::Done { .. }) if self.live.is_cancelled() => Ended::Cancelled,
@@ -275,28 +286,25 @@ impl Drive {
             // It is we who went away, not the consumer.
             Ended::Cancelled | Ended::LeaseExpired | Ended::ByIsland(End::Lost) if self.app.is_stopping() => {
                 (
-                    failed(
+                    void(
                         "interrupted",
                         "The coordinator was stopped while this job ran. You were not charged.",
                     ),
                     false,
                 )
             }
-            Ended::ByIsland(End::Done { usage, finish_reason }) if output => {
-                let usage = count_usage(usage, self.job.input.len(), self.live.relayed_bytes());
-                (
-                    Verdict {
-                        state: State::Completed,
-                        ending: Ending::Complete,
-                        usage,
-                        finish_reason,
-                        error: None,
-                    },
-                    false,
-                )
-            }
+            Ended::ByIsland(End::Done { usage, finish_reason }) if output => (
+                Verdict {
+                    state: State::Completed,
+                    ending: Ending::Complete,
+                    usage,
+                    finish_reason,
+                    error: None,
+                },
+                false,
+            ),
             Ended::ByIsland(End::Done { .. }) => (
-                failed("no_output", "The Island reported success without any output. You were not charged."),
+                void("no_output", "The Island reported success without any output. You were not charged."),
                 true,
             ),
             Ended::ByIsland(End::Failed { error, retryable }) => {
@@ -307,14 +315,11 @@ impl Drive {
                 (failed("island_rejected", "The Island did not take the job."), !output)
             }
             Ended::ByIsland(End::TooMuch) => (
-                failed(
-                    "output_too_large",
-                    "The Island gave more output than a job may. You were not charged.",
-                ),
+                void("output_too_large", "The Island gave more output than a job may. You were not charged."),
                 false,
             ),
             Ended::ByIsland(End::Malformed) => {
-                (failed("island_failed", "The Island broke the protocol. You were not charged."), !output)
+                (void("island_failed", "The Island broke the protocol. You were not charged."), !output)
             }
             Ended::ByIsland(End::Lost) => (
                 failed("island_lost", "The connection to the Island was lost. You were not charged."),
@@ -368,9 +373,21 @@ impl Drive {
     /// Writes the end of the job and tells whoever watches.
     async fn finish(&mut self, attempt: Option<Attempt>, verdict: Verdict) {
         let Verdict { state, ending, usage, finish_reason, error } = verdict;
-        let (output, delivered) = (self.live.has_output(), self.live.delivered());
-        let price = attempt.as_ref().map_or(MicroCredits::ZERO, |attempt| attempt.price);
-        let cost = charge(price, ending, output, delivered);
+        let delivery = self.live.delivery(usage);
+        let bill = match &attempt {
+            Some(_) => self.live.workload.measure.bill(&self.live.request, ending, &delivery),
+            None => Bill::default(),
+        };
+        let cost = attempt
+            .as_ref()
+            .map_or(MicroCredits::ZERO, |attempt| measure::cost(bill.units, attempt.ask, attempt.price));
+        // What is not paid for is not kept; what was streamed of it cannot be taken back.
+        let output = match state {
+            State::Completed => self.live.output(),
+            _ if cost.is_positive() && self.live.workload.unit == Unit::Request => self.live.output(),
+            _ if cost.is_positive() => self.live.output_within(delivery.delivered),
+            _ => None,
+        };
         let at = self.app.clock.now();
         let unserved = error.as_ref().is_some_and(|(code, _)| *code == "no_island");
         let finish = Finish {
@@ -380,19 +397,20 @@ impl Drive {
             state,
             charge: cost,
             fee: cost.percent_rounded_down(self.app.config.market.fee_percent),
-            units: Units::ONE,
-            // What is not paid for is not kept; what was streamed of it cannot be taken back.
-            output: (state == State::Completed || cost.is_positive()).then(|| self.live.output()).flatten(),
-            usage,
+            units: bill.units,
+            output,
+            usage: bill.usage,
             finish_reason: finish_reason.clone(),
-            error: error.map(|(code, text)| (code.to_owned(), text)),
-            unserved: unserved.then_some(self.job.bid),
+            error: error.map(|(code, text)| (code.to_owned(), what_it_cost(text, cost))),
+            unserved: unserved.then(|| self.unit_bid()),
             attempt,
         };
         self.job.state = state;
         self.job.completed_at = Some(at);
         self.job.charge = cost;
-        self.job.usage = usage;
+        self.job.units = bill.units;
+        self.job.bid = self.live.bid();
+        self.job.usage = bill.usage;
         self.job.finish_reason = finish_reason;
         self.job.error.clone_from(&finish.error);
         self.write_finish(finish).await;
@@ -422,6 +440,15 @@ impl Drive {
         self.job.state = State::Failed;
         self.job.charge = MicroCredits::ZERO;
         self.job.error = Some(("not_saved".to_owned(), text.to_owned()));
+    }
+}
+
+/// A sentence that says that nothing was charged, made true when what had been delivered is charged for.
+fn what_it_cost(text: String, cost: MicroCredits) -> String {
+    const FREE: &str = "You were not charged.";
+    match text.strip_suffix(FREE) {
+        Some(text) if cost.is_positive() => format!("{text}You were charged for what had been delivered."),
+        _ => text,
     }
 }
 

@@ -3,7 +3,9 @@
 //! A [`Permit`] is a reserved slot on an Island at a frozen price. Dropping it gives the slot back, whatever happened to
 //! the job (incident 95), and lets the next waiting job have it. Jobs that wait get their permit through a channel.
 
+pub mod config;
 pub mod depth;
+pub mod measure;
 pub mod overrides;
 pub mod rates;
 pub(crate) mod store;
@@ -19,7 +21,8 @@ use tokio::sync::oneshot;
 use types::id::{IslandId, JobId};
 use types::money::MicroCredits;
 
-use crate::config::{WorkloadConfig, WorkloadKind};
+use self::measure::Measure;
+use crate::config::{Unit, WorkloadConfig, WorkloadKind};
 
 /// A Cargo of this network.
 #[derive(Clone, Debug)]
@@ -34,8 +37,12 @@ pub struct Workload {
     pub description: String,
     /// What it takes and gives.
     pub kind: WorkloadKind,
-    /// The bid of a job that names none.
+    /// The bid of a job that names none, per unit.
     pub ceiling: MicroCredits,
+    /// What an ask is the price of.
+    pub unit: Unit,
+    /// How its jobs are measured.
+    pub measure: Measure,
     /// Memory of the graphics card it wants, in MiB.
     pub required_vram_mb: Option<u32>,
     /// Memory it wants, in MiB.
@@ -259,6 +266,8 @@ impl Workload {
             description: config.description.clone(),
             kind: config.kind,
             ceiling: config.ceiling.parse().unwrap_or_default(),
+            unit: config.unit,
+            measure: config.measure(),
             required_vram_mb: config.required_vram_mb,
             required_ram_mb: config.required_ram_mb,
         }
@@ -278,6 +287,12 @@ mod tests {
             description: String::new(),
             kind: WorkloadKind::Chat,
             ceiling: "5".to_owned(),
+            unit: Unit::Request,
+            prompt_percent: None,
+            bytes_per_token: None,
+            answer_tokens: None,
+            base_side: None,
+            base_steps: None,
             required_vram_mb: None,
             required_ram_mb: None,
         };

@@ -64,6 +64,8 @@ pub async fn make(
         input: input(&fields, &*app.random)?,
         bid: fields.get("bid_price").map(parse_bid).transpose()?,
         region: None,
+        model: None,
+        min_trust: 0,
         priority: 0,
         origin: Origin::Page,
         idempotency: None,

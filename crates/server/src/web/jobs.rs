@@ -174,6 +174,7 @@ fn follow(follower: Follower) -> impl Stream<Item = Value> {
 impl Follower {
     /// The frames for some events, pieces of text that came together as one.
     async fn frames(&self, events: Vec<Event>) -> Vec<Value> {
+        self.reader.mark_delivered();
         let mut frames = Vec::new();
         let mut text = String::new();
         for event in events {
@@ -192,7 +193,6 @@ impl Follower {
                     frames.push(json!({"type": "progress", "step": step, "total": total}));
                 }
                 Event::Image(image) => {
-                    self.reader.job().mark_delivered();
                     frames.push(json!({"type": "image", "width": image.width, "height": image.height}));
                 }
                 Event::Ended(job) => frames.extend(ending(&self.app, &job).await),
@@ -204,7 +204,6 @@ impl Follower {
 
     fn flush(&self, text: &mut String, frames: &mut Vec<Value>) {
         if !text.is_empty() {
-            self.reader.job().mark_delivered();
             frames.push(json!({"type": "token", "content": std::mem::take(text)}));
         }
     }
