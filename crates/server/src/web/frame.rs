@@ -15,6 +15,7 @@ use crate::accounts::sessions::Session;
 use crate::app::App;
 use crate::config::WorkloadKind;
 use crate::credits::{self, BalanceView};
+use crate::marketplace::config::Unit;
 
 /// The frame for whoever asks.
 ///
@@ -174,6 +175,16 @@ pub fn day(at: Timestamp) -> String {
 #[must_use]
 pub fn shown(amount: Option<MicroCredits>) -> Option<String> {
     amount.map(MicroCredits::display_grouped)
+}
+
+/// What an ask is the price of.
+#[must_use]
+pub const fn per(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Request => "request",
+        Unit::ThousandTokens => "1,000 tokens",
+        Unit::Image => "image",
+    }
 }
 
 /// What an ask for this kind of Cargo is for.
