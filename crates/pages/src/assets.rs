@@ -45,6 +45,8 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("app.js", JS, include_bytes!("../static/app.js")),
     ("api.js", JS, include_bytes!("../static/api.js")),
     ("chat.js", JS, include_bytes!("../static/chat.js")),
+    ("job_page.js", JS, include_bytes!("../static/job_page.js")),
+    ("quote.js", JS, include_bytes!("../static/quote.js")),
     ("dom.js", JS, include_bytes!("../static/dom.js")),
     ("image.js", JS, include_bytes!("../static/image.js")),
     ("job.js", JS, include_bytes!("../static/job.js")),

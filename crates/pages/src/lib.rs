@@ -11,6 +11,7 @@
 //! | `/quickstart` | [`quickstart::Quickstart`] | `quickstart.html` |
 //! | `/chat` | [`chat::Chat`] | `chat.html` |
 //! | `/image` | [`image::Image`] | `image.html` |
+//! | `/jobs/{id}` | [`job::JobPage`] | `job.html` |
 //! | `/credits`, `/credits/return` | [`credits`] | `credits.html`, `credits_return.html` |
 //! | `/verify` | [`verify::Verify`] | `verify.html` |
 //! | `/exchange`, `/exchange/{slug}` | [`exchange`] | `exchange.html`, `cargo.html` |
@@ -32,6 +33,7 @@ pub mod error;
 pub mod exchange;
 pub mod image;
 pub mod islands;
+pub mod job;
 pub mod landing;
 pub mod layout;
 pub mod live;

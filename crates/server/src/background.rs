@@ -159,7 +159,7 @@ async fn follow_other_writers(app: Arc<App>) {
 }
 
 async fn follow(app: &App) -> Result<(), DbError> {
-    jobs::elsewhere::cancel_wanted_once(app).await?;
+    jobs::elsewhere::wishes_once(app).await?;
     marketplace::overrides::follow_once(app).await?;
     let accounts = app.live.watched();
     if accounts.is_empty() {
@@ -208,8 +208,8 @@ async fn keep(app: Arc<App>) {
 
 async fn resume(app: Arc<App>, jobs: Vec<Job>) {
     jobs::recover::resume_all(&app, jobs).await;
-    if let Err(error) = jobs::elsewhere::cancel_wanted_once(&app).await {
-        tracing::warn!(%error, "wishes to cancel could not be read");
+    if let Err(error) = jobs::elsewhere::wishes_once(&app).await {
+        tracing::warn!(%error, "wishes of other coordinators could not be read");
     }
 }
 

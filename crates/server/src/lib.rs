@@ -13,6 +13,7 @@ pub mod demo;
 pub mod error;
 pub mod identity;
 pub mod islands;
+pub mod job_receipts;
 pub mod jobs;
 pub mod limits;
 pub mod live;

@@ -15,8 +15,8 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 use types::id::RequestId;
 
 use crate::api::{
-    account, api_keys, clients, credits, health, hosts, islands, jobs, market, openai, payouts, receipts,
-    statement, stream, topups, webhooks, workloads,
+    account, api_keys, bids, clients, credits, health, hosts, islands, job_receipts, jobs, market, openai,
+    payouts, quote, receipts, statement, stream, topups, webhooks, workloads,
 };
 use crate::app::App;
 use crate::config::Config;
@@ -57,6 +57,9 @@ fn api() -> Router<Arc<App>> {
         .route("/account", get(account::show))
         .route("/jobs", get(jobs::list).post(jobs::create))
         .route("/jobs/{id}", get(jobs::show).delete(jobs::delete))
+        .route("/jobs/{id}/receipt", get(job_receipts::show))
+        .route("/receipt-keys", get(job_receipts::published))
+        .route("/jobs/{id}/bid", post(bids::raise_job))
         .route("/jobs/{id}/stream", get(stream::stream))
         .route("/workloads", get(workloads::list))
         .route("/workloads/{slug}", get(workloads::show))
@@ -71,6 +74,9 @@ fn api() -> Router<Arc<App>> {
             "/market/asking-prices",
             get(market::asking_prices).post(market::set_asking_price).delete(market::reset_asking_price),
         )
+        .route("/market/bids", get(bids::list))
+        .route("/market/bids/{slug}", axum::routing::put(bids::put).delete(bids::delete))
+        .route("/market/quote", post(quote::quote))
         .route("/api-keys", get(api_keys::list).post(api_keys::create))
         .route("/api-keys/{id}", get(api_keys::show).patch(api_keys::change).delete(api_keys::delete))
         .route("/credits/packages", get(credits::packages))

@@ -1,6 +1,7 @@
 //! Every page in every interesting state, with sample data. The test checks them, the example writes them to
 //! files to look at. What a user could have typed contains markup somewhere, so that escaping is seen.
 
+mod job;
 mod market;
 mod money;
 
@@ -23,6 +24,7 @@ pub fn all() -> askama::Result<Vec<Sample>> {
     let mut pages = signed_out()?;
     pages.extend(chats()?);
     pages.extend(others()?);
+    pages.extend(job::pages()?);
     pages.extend(money::pages()?);
     pages.extend(market::pages()?);
     Ok(pages)
@@ -133,12 +135,14 @@ fn cargos() -> Vec<CargoOption> {
             slug: "llm-chat".into(),
             name: "LLM Chat Standard".into(),
             best_ask: Some("2".into()),
+            own_bid: Some("2.5".into()),
             selected: true,
         },
         CargoOption {
             slug: "llm-chat-hq".into(),
             name: "LLM Chat High quality".into(),
             best_ask: None,
+            own_bid: None,
             selected: false,
         },
     ]

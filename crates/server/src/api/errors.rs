@@ -53,6 +53,8 @@ impl From<JobError> for ApiError {
             }
             JobError::KeyTaken => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", text),
             JobError::NotFound => Self::not_found("job"),
+            JobError::NotEnded => Self::new(StatusCode::CONFLICT, "not_ended", text),
+            JobError::NotWaiting => Self::new(StatusCode::CONFLICT, "not_waiting", text),
             JobError::Ended => Self::new(StatusCode::CONFLICT, "already_ended", text),
             JobError::Unavailable(text) => Self::unavailable(text),
             JobError::Replaced => Self::unavailable(&text),

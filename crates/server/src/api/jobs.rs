@@ -16,7 +16,7 @@ use types::units::Units;
 use super::extract::{ApiUser, Fields, id, idempotency_key, page};
 use crate::app::App;
 use crate::error::ApiError;
-use crate::jobs::submit::{Submission, cancel, find, submit};
+use crate::jobs::submit::{Submission, cancel, find, order_of, submit};
 use crate::jobs::{self, Job, JobError, Origin};
 use crate::secrets;
 
@@ -93,7 +93,10 @@ pub fn region(fields: &Fields) -> Result<Option<String>, ApiError> {
 }
 
 /// The model the Island must name, if the caller cares.
-fn model(fields: &Fields) -> Result<Option<String>, ApiError> {
+///
+/// # Errors
+/// 422.
+pub fn model(fields: &Fields) -> Result<Option<String>, ApiError> {
     match fields.text("model")? {
         Some(model) if model.is_empty() || model.len() > MAX_MODEL => {
             Err(ApiError::invalid("model", "must have 1 to 200 bytes"))
@@ -189,10 +192,14 @@ pub async fn delete(
 }
 
 /// A waiting job says what it waits for.
-fn add_waiting(app: &App, job: &Job, body: &mut Value) {
+pub fn add_waiting(app: &App, job: &Job, body: &mut Value) {
     let (Some(market), Some(body)) = (app.market.by_id(job.workload), body.as_object_mut()) else { return };
     let place = market.place_in_queue(job.id);
-    body.insert("best_ask".to_owned(), amount(market.lowest_ask()));
+    let best_ask = market.best_eligible(&order_of(job));
+    body.insert("best_ask".to_owned(), amount(best_ask));
+    // How much its bid for each unit falls short; nothing if it waits for a free Island only.
+    let gap = best_ask.and_then(|ask| ask.minus(job.unit_bid).ok()).filter(|gap| gap.is_positive());
+    body.insert("bid_gap".to_owned(), amount(gap));
     body.insert("place_in_queue".to_owned(), json!(place));
 }
 

@@ -16,7 +16,7 @@ use types::time::{SECOND_MS, Timestamp};
 
 use super::command::{Begin, Command, Finish, Suspend};
 use super::live::{Event, LiveJob, Underway};
-use super::submit::{Found, Submission, cap_of, hold_until};
+use super::submit::{Found, Submission, cap_of, hold_until, order_of};
 use super::{Attempt, Ending, Job, JobError, State, Usage};
 use crate::app::App;
 use crate::config::Unit;
@@ -96,18 +96,7 @@ impl Drive {
     /// What the market is asked.
     #[must_use]
     pub fn order(&self) -> Order {
-        Order {
-            job: self.job.id,
-            user: self.job.user,
-            bid: self.unit_bid(),
-            excluded: self.excluded.clone(),
-            region: self.job.region.clone(),
-            model: self.job.model.clone(),
-            min_trust: self.job.min_trust,
-            deadline: self.job.deadline,
-            priority: self.job.priority,
-            may_wait: true,
-        }
+        Order { bid: self.unit_bid(), excluded: self.excluded.clone(), ..order_of(&self.job) }
     }
 
     /// The most it may cost for each unit, which may have been raised since it came.
@@ -414,6 +403,9 @@ impl Drive {
         self.job.finish_reason = finish_reason;
         self.job.error.clone_from(&finish.error);
         self.write_finish(finish).await;
+        if self.job.state == State::Completed {
+            self.market.recent.note(self.job.units, self.job.duration_ms().unwrap_or_default());
+        }
         metrics::counter!("archipelago_jobs_total", "state" => self.job.state.name()).increment(1);
         self.live.push(Event::Ended(Arc::new(self.job.clone())));
     }

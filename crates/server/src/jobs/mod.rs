@@ -15,6 +15,7 @@ pub mod drive;
 pub mod elsewhere;
 pub mod input;
 pub mod live;
+pub mod rebid;
 pub mod recover;
 pub(crate) mod store;
 pub mod submit;
@@ -221,6 +222,12 @@ pub enum JobError {
     /// Not there, or another's.
     #[error("there is no such job")]
     NotFound,
+    /// It waits or runs, so there is no receipt yet.
+    #[error("the job has not ended yet")]
+    NotEnded,
+    /// It runs or has ended, so its bid cannot be raised.
+    #[error("the job does not wait any more")]
+    NotWaiting,
     /// It has ended, so it cannot be cancelled.
     #[error("the job has ended already")]
     Ended,

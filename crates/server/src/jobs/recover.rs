@@ -23,6 +23,7 @@ use super::live::LiveJob;
 use super::submit::Submission;
 use super::{Job, JobError, Origin, State, Usage, input, store};
 use crate::app::App;
+use crate::marketplace::recent::REMEMBERED;
 use crate::nodes::Stale;
 use crate::{accounts, nodes};
 
@@ -52,6 +53,7 @@ pub async fn at_start(app: &Arc<App>) -> Result<(), DbError> {
         }
     }
     let orphans = release_orphans(app).await?;
+    remember_recent(app).await?;
     if ended + waiting + orphans > 0 {
         tracing::info!(
             ended,
@@ -59,6 +61,19 @@ pub async fn at_start(app: &Arc<App>) -> Result<(), DbError> {
             orphans,
             "recovered: {ended} interrupted jobs ended, {waiting} wait on"
         );
+    }
+    Ok(())
+}
+
+/// So that quotes know what jobs usually take.
+async fn remember_recent(app: &App) -> Result<(), DbError> {
+    for market in app.market.all() {
+        let workload = market.workload.id;
+        let recent = app
+            .db
+            .read("recent_jobs", async move |tx| store::recent_of(tx, workload, REMEMBERED).await)
+            .await?;
+        recent.into_iter().rev().for_each(|(units, run_ms)| market.recent.note(units, run_ms));
     }
     Ok(())
 }

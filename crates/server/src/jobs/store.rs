@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use db::{DbError, Question, Row, Tx, params};
 use types::id::{AttemptId, Id, JobId, UserId};
+use types::money::MicroCredits;
 use types::time::Timestamp;
 use types::units::Units;
 
@@ -320,6 +321,34 @@ pub async fn to_cancel(tx: &mut Tx<'_>, node: Node) -> Result<Vec<JobId>, DbErro
     let sql = "SELECT id FROM jobs
                WHERE node = $1 AND cancel_wanted_at IS NOT NULL AND state IN ('pending', 'running')";
     tx.query(sql, &params![node.number]).await?.iter().map(|row| row.get(0)).collect()
+}
+
+/// Raises the bid of a job that waits; answers whether it did.
+pub async fn raise_bid(
+    tx: &mut Tx<'_>,
+    job: JobId,
+    (bid, unit_bid): (MicroCredits, MicroCredits),
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let sql = "UPDATE jobs SET bid = $2, unit_bid = $3, bid_source = 'explicit', bid_raised_at = $4
+               WHERE id = $1 AND state = 'pending' AND bid < $2";
+    Ok(tx.execute(sql, &params![job, bid, unit_bid, now]).await? == 1)
+}
+
+/// Waiting jobs of a coordinator whose bid was raised since they came.
+pub async fn raised(tx: &mut Tx<'_>, node: Node) -> Result<Vec<(JobId, MicroCredits)>, DbError> {
+    let sql = "SELECT id, bid FROM jobs WHERE node = $1 AND bid_raised_at IS NOT NULL AND state = 'pending'";
+    let rows = tx.query(sql, &params![node.number]).await?;
+    rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
+}
+
+/// What the newest completed jobs of a Cargo took: units, milliseconds. Looks at the newest jobs of all Cargos only.
+pub async fn recent_of(tx: &mut Tx<'_>, workload: i64, limit: usize) -> Result<Vec<(Units, i64)>, DbError> {
+    let sql = "SELECT units, completed_at - started_at
+               FROM (SELECT * FROM jobs ORDER BY id DESC LIMIT 20000) AS newest
+               WHERE workload_id = $1 AND state = 'completed' AND units > 0 ORDER BY id DESC LIMIT $2";
+    let rows = tx.query(sql, &params![workload, i64::try_from(limit).unwrap_or(i64::MAX)]).await?;
+    rows.iter().map(|row| Ok((Units::from_parts(row.get(0)?), row.get(1)?))).collect()
 }
 
 /// The attempt a job is in, if it is in one.

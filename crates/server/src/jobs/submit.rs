@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use market::Order;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 use types::id::{Id, IslandId, JobId};
@@ -261,6 +262,23 @@ async fn write(
             drive.give_up_waiting(&first);
             Err(error)
         }
+    }
+}
+
+/// What the market is asked for a job that no Island has failed yet.
+#[must_use]
+pub fn order_of(job: &Job) -> Order {
+    Order {
+        job: job.id,
+        user: job.user,
+        bid: job.unit_bid,
+        excluded: Vec::new(),
+        region: job.region.clone(),
+        model: job.model.clone(),
+        min_trust: job.min_trust,
+        deadline: job.deadline,
+        priority: job.priority,
+        may_wait: true,
     }
 }
 

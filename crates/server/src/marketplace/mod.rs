@@ -7,7 +7,9 @@ pub mod config;
 pub mod depth;
 pub mod measure;
 pub mod overrides;
+pub mod quote;
 pub mod rates;
+pub mod recent;
 pub(crate) mod store;
 pub mod suggest;
 pub mod tape;
@@ -22,6 +24,7 @@ use types::id::{IslandId, JobId};
 use types::money::MicroCredits;
 
 use self::measure::Measure;
+use self::recent::Recent;
 use crate::config::{Unit, WorkloadConfig, WorkloadKind};
 
 /// A Cargo of this network.
@@ -64,6 +67,8 @@ pub struct Marketplace {
 pub struct Market {
     /// The Cargo.
     pub workload: Arc<Workload>,
+    /// What its jobs lately took.
+    pub recent: Recent,
     state: Mutex<State>,
     this: Weak<Self>,
 }
@@ -131,6 +136,7 @@ impl Marketplace {
         let market = |workload| {
             Arc::new_cyclic(|this: &Weak<Market>| Market {
                 workload: Arc::new(workload),
+                recent: Recent::default(),
                 state: Mutex::new(State { book: Book::new(Limits::default()), waiting: HashMap::new() }),
                 this: Weak::clone(this),
             })
@@ -181,6 +187,11 @@ impl Market {
     pub fn withdraw(&self, job: JobId) {
         self.lock().waiting.remove(&job);
         self.apply(Command::Withdraw { job });
+    }
+
+    /// A waiting job pays up to this for each unit from now on.
+    pub fn rebid(&self, job: JobId, bid: MicroCredits) {
+        self.apply(Command::Rebid { job, bid });
     }
 
     /// Puts an Island's ask into the book. Answers whether it was taken.

@@ -13,7 +13,7 @@ use types::units::Units;
 
 use super::Page;
 use super::exchange::{change, rounded};
-use super::frame::{frame, per, when};
+use super::frame::{frame, unit, when};
 use super::session::Visitor;
 use crate::api::market::LEVELS;
 use crate::app::App;
@@ -58,7 +58,7 @@ pub async fn show(
         slug,
         name: workload.name.clone(),
         description: workload.description.clone(),
-        unit: per(workload.unit).to_owned(),
+        unit: unit(workload).to_owned(),
         stats: stats(&detail, span),
         windows: Span::ALL.into_iter().map(|one| link(one, span)).collect(),
         window: words(span).to_owned(),
@@ -186,7 +186,7 @@ fn price(market: &Market, points: &[Point], span: Span) -> Option<Plot> {
     let low = traded().filter_map(|point| point.window.lowest).min()?.display_grouped();
     let high = traded().filter_map(|point| point.window.highest).max()?.display_grouped();
     let last = traded().last().and_then(|point| point.last).unwrap_or_default().display_grouped();
-    let label = format!("Price of {}, credits per {}", market.workload.name, per(market.workload.unit));
+    let label = format!("Price of {}, credits per {}", market.workload.name, unit(&market.workload));
     let summary = if low == high {
         format!("In the last {} every job cleared at {low}.", words(span))
     } else {

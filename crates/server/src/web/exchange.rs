@@ -11,7 +11,7 @@ use serde_json::Value;
 use types::money::MicroCredits;
 
 use super::Page;
-use super::frame::{frame, per, shown};
+use super::frame::{frame, shown, unit};
 use super::session::Visitor;
 use crate::app::App;
 use crate::error::ApiError;
@@ -66,7 +66,7 @@ fn row(market: &Market, rate: Rate, hours: &[Point]) -> ExchangeRow {
         _ => "No trades in 24 hours".to_owned(),
     };
     ExchangeRow {
-        unit: per(market.workload.unit).to_owned(),
+        unit: unit(&market.workload).to_owned(),
         best_ask: shown(rate.best_ask),
         last: shown(rate.last),
         mean: rate.day.mean().map(rounded),

@@ -13,9 +13,9 @@ use types::time::Timestamp;
 use crate::accounts::User;
 use crate::accounts::sessions::Session;
 use crate::app::App;
-use crate::config::WorkloadKind;
+use crate::config::{Unit, WorkloadKind};
 use crate::credits::{self, BalanceView};
-use crate::marketplace::config::Unit;
+use crate::marketplace::Workload;
 
 /// The frame for whoever asks.
 ///
@@ -130,6 +130,7 @@ fn flash(query: &str) -> Option<Flash> {
         }
         "token_revoked" => (Good, "The token was revoked. An Island that used it has been disconnected."),
         "key_revoked" => (Good, "The key was revoked. Programs that use it are refused from now on."),
+        "bid_raised" => (Good, "The bid was raised."),
         "key_saved" => (Good, "The key was saved. Its limits are in force from now on."),
         "profile_saved" => (Good, "Your name was saved."),
         "signed_out" => (Good, "You are signed out."),
@@ -177,22 +178,13 @@ pub fn shown(amount: Option<MicroCredits>) -> Option<String> {
     amount.map(MicroCredits::display_grouped)
 }
 
-/// What an ask is the price of.
+/// What an ask for this Cargo is for.
 #[must_use]
-pub const fn per(unit: Unit) -> &'static str {
-    match unit {
-        Unit::Request => "request",
-        Unit::ThousandTokens => "1,000 tokens",
-        Unit::Image => "image",
-    }
-}
-
-/// What an ask for this kind of Cargo is for.
-#[must_use]
-pub const fn unit(kind: WorkloadKind) -> &'static str {
-    match kind {
-        WorkloadKind::Chat => "request",
-        WorkloadKind::Image => "image",
+pub const fn unit(workload: &Workload) -> &'static str {
+    match (workload.unit, workload.kind) {
+        (Unit::ThousandTokens, _) => "1,000 tokens",
+        (Unit::Request, WorkloadKind::Chat) => "request",
+        (Unit::Request | Unit::Image, _) => "image",
     }
 }
 

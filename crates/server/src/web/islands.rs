@@ -13,7 +13,7 @@ use types::money::MicroCredits;
 
 use super::error::capitalised;
 use super::forms::Posted;
-use super::frame::{Said, frame, per, when};
+use super::frame::{Said, frame, unit, when};
 use super::session::{Named, SignedIn};
 use super::{Page, to_the_end};
 use crate::accounts::sessions::Session;
@@ -136,7 +136,7 @@ fn ask(app: &App, offer: &Offer) -> AskView {
     AskView {
         cargo: workload.map_or_else(|| offer.workload.clone(), |workload| workload.name.clone()),
         price: offer.ask.parse().map_or_else(|_| offer.ask.clone(), MicroCredits::display_grouped),
-        unit: workload.map_or("job", |workload| per(workload.unit)).to_owned(),
+        unit: workload.map_or("job", |workload| unit(workload)).to_owned(),
     }
 }
 

@@ -46,7 +46,7 @@ pub async fn stream(
     let live = app.jobs.get(id);
     let (job, output) = submit::find(&app, session.user.id, id).await?;
     let frames = match live {
-        Some(live) => follow(Follower { app, reader: live.read(), bid: job.bid }).left_stream(),
+        Some(live) => follow(Follower { app, reader: live.read() }).left_stream(),
         None => stream::iter(replay(&app, &job, output).await).right_stream(),
     };
     Ok(Sse::new(frames.map(|value| frame(&value)))
@@ -154,7 +154,6 @@ fn trouble(job: &Job) -> String {
 struct Follower {
     app: Arc<App>,
     reader: Reader,
-    bid: MicroCredits,
 }
 
 fn follow(follower: Follower) -> impl Stream<Item = Value> {
@@ -211,7 +210,7 @@ impl Follower {
     fn waiting(&self, best_ask: Option<MicroCredits>) -> Value {
         // As text: the scripts count in whole micro-credits.
         let best_ask = best_ask.map(|ask| ask.to_string());
-        json!({"type": "status", "status": "waiting", "best_ask": best_ask, "bid": self.bid.to_string()})
+        json!({"type": "status", "status": "waiting", "best_ask": best_ask, "bid": self.reader.job().bid().to_string()})
     }
 }
 

@@ -16,10 +16,12 @@ pub mod frame;
 pub mod home;
 pub mod image;
 pub mod islands;
+pub mod job_page;
 pub mod jobs;
 pub mod keys;
 pub mod live;
 pub mod payouts;
+pub mod quotes;
 pub mod sandbox;
 pub mod session;
 pub mod settings;
@@ -57,6 +59,13 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/app/jobs/{id}/stream", get(jobs::stream))
         .route("/app/jobs/{id}/cancel", post(jobs::cancel))
         .route("/app/jobs/{id}/image", get(jobs::image))
+        .route("/jobs/{id}", get(job_page::show))
+        .route("/jobs/{id}/bid", post(job_page::raise))
+        .route("/jobs/{id}/cancel", post(job_page::cancel))
+        .route("/jobs/{id}/receipt.json", get(job_page::download))
+        .route("/app/chat/quote", get(quotes::chat))
+        .route("/app/image/quote", get(quotes::image))
+        .route("/app/bids/{slug}", post(quotes::save_bid))
         .route("/image", get(image::show))
         .route("/app/image", post(image::make))
         .route("/credits", get(credits::show))
