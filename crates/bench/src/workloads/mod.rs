@@ -3,3 +3,4 @@
 pub mod growth;
 pub mod jobs;
 pub mod ledger;
+pub mod market;
