@@ -78,6 +78,11 @@ pub const MIGRATIONS: &[MigrationSet] = &[
                 sqlite: include_str!("../migrations/sqlite/0008_topups.sql"),
                 postgres: include_str!("../migrations/postgres/0008_topups.sql"),
             },
+            Migration {
+                name: "Islands: standing, statistics, pairing",
+                sqlite: include_str!("../migrations/sqlite/0011_islands.sql"),
+                postgres: include_str!("../migrations/postgres/0011_islands.sql"),
+            },
         ],
     },
 ];

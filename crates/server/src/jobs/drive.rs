@@ -20,7 +20,9 @@ use super::live::{Event, LiveJob, Underway, count_usage};
 use super::submit::{Found, Submission, cap_of, hold_until};
 use super::{Attempt, Ending, Job, JobError, State, Usage, charge};
 use crate::app::App;
-use crate::islands::registry::{Assignment, End};
+use crate::islands::offers::note_attempt;
+use crate::islands::session::{Assignment, End};
+use crate::islands::stats::is_failure;
 use crate::marketplace::{Market, Permit};
 
 /// How long an Island may take to stop after being told to, before its slot counts as free.
@@ -142,6 +144,7 @@ impl Drive {
             *current = Some(attempt.clone());
             let ended = self.listen(permit, &attempt).await;
             let (verdict, retry) = self.judge(ended);
+            self.tell_of(&attempt, &verdict);
             if !retry || attempt.number >= i64::from(self.app.config.jobs.attempts) {
                 return self.finish(Some(attempt), verdict).await;
             }
@@ -331,6 +334,14 @@ impl Drive {
             Ended::Cancelled => {
                 (Verdict { state: State::Cancelled, ending: Ending::CancelledByConsumer, ..nothing() }, false)
             }
+        }
+    }
+
+    /// What an attempt says about its Island, if it ended by the Island's doing.
+    fn tell_of(&self, attempt: &Attempt, verdict: &Verdict) {
+        let succeeded = verdict.state == State::Completed;
+        if succeeded || is_failure(verdict.state, verdict.error.as_ref().map(|(code, _)| *code)) {
+            note_attempt(&self.app, attempt.island, succeeded);
         }
     }
 

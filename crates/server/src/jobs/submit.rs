@@ -18,7 +18,7 @@ use super::{Attempt, BidSource, Job, JobError, Origin, State, Usage, elsewhere, 
 use crate::accounts::SharedUser;
 use crate::accounts::api_keys::ApiKey;
 use crate::app::App;
-use crate::islands::registry::Connection;
+use crate::islands::session::Session;
 use crate::marketplace::{Market, Permit, Placed};
 
 /// What a consumer wants.
@@ -275,7 +275,7 @@ impl Drive {
         Some(self.attempt(permit, &connection))
     }
 
-    fn attempt(&self, permit: &Permit, connection: &Connection) -> Attempt {
+    fn attempt(&self, permit: &Permit, connection: &Session) -> Attempt {
         let own = connection.island.owner == self.job.user;
         Attempt {
             id: self.app.ids.next(self.app.clock.now()),
