@@ -104,7 +104,7 @@ pub async fn follow_once(app: &App) -> Result<(), DbError> {
     let rows = app.db.read("ask_overrides", async |tx| store::overrides(tx).await).await?;
     let read = rows.into_iter().map(|(island, workload, ask, at)| ((island, workload), (ask, at))).collect();
     for island in overrides.replace(read) {
-        islands::connection::put_again(app, island);
+        put_again(app, island);
     }
     Ok(())
 }
@@ -135,7 +135,7 @@ pub async fn set(
     let key = (island, workload);
     app.db.tx("set_ask", async move |tx| store::set_override(tx, key, ask, now).await).await?;
     app.market.overrides.lock().insert(key, (ask, now));
-    islands::connection::put_again(app, island);
+    put_again(app, island);
     Ok(asking(app, &record, market))
 }
 
@@ -152,7 +152,7 @@ pub async fn reset(
     let _changing = app.market.overrides.changing.lock().await;
     app.db.tx("reset_ask", async move |tx| store::reset_override(tx, island, workload).await).await?;
     app.market.overrides.lock().remove(&(island, workload));
-    islands::connection::put_again(app, island);
+    put_again(app, island);
     Ok(asking(app, &record, market))
 }
 
@@ -169,6 +169,13 @@ pub fn asking(app: &App, record: &IslandRecord, market: &Market) -> Asking {
         ask: agent.map(|agent| set.map_or(agent, |(ask, _)| ask)),
         agent,
         set_at: set.map(|(_, at)| at),
+    }
+}
+
+/// Puts an Island's offers into the books again, if it is connected here.
+fn put_again(app: &App, island: IslandId) {
+    if let Some(session) = app.islands.get(island) {
+        islands::offers::put_in_book(app, &session);
     }
 }
 
