@@ -79,7 +79,7 @@ pub async fn book(State(app): State<Arc<App>>, Path(slug): Path<String>) -> Resu
     let market = market(&app, &slug)?;
     let (asks, bids, book) = (market.depth(LEVELS), market.demand(LEVELS), market.standing());
     let asks = asks.iter().map(|level| {
-        json!({"price": level.price, "free_slots": level.free, "slots": level.slots, "num_hosts": level.islands})
+        json!({"price": level.ask, "free_slots": level.free_slots, "slots": level.slots, "num_hosts": level.islands})
     });
     let bids = bids.iter().map(|demand| json!({"price": demand.bid, "num_waiting": demand.jobs}));
     Ok(Json(json!({"data": {

@@ -19,12 +19,12 @@ use crate::api::market::LEVELS;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::marketplace::Market;
-use crate::marketplace::depth::{Demand, Level};
+use crate::marketplace::depth::{BidLevel, PriceLevel};
 use crate::marketplace::rates::{self, Detail, Point, Sale, Span, Spread};
 use crate::marketplace::suggest::{AskReason, BidReason};
 
 /// Rows of a table that are shown.
-const ROWS: usize = 8;
+const ROWS: usize = 6;
 /// Trades that are shown.
 const TRADES: u32 = 8;
 
@@ -257,34 +257,34 @@ fn date(at: Timestamp) -> String {
     day.rsplit_once(' ').map_or(day.clone(), |(date, _)| date.to_owned())
 }
 
-fn depth(market: &Market, levels: &[Level], demand: &[Demand]) -> Option<Plot> {
+fn depth(market: &Market, levels: &[PriceLevel], demand: &[BidLevel]) -> Option<Plot> {
     let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let asks: Vec<Ask> = levels
         .iter()
         .map(|level| Ask {
-            price: level.price.get(),
-            free: count(level.free),
+            price: level.ask.get(),
+            free: count(level.free_slots),
             slots: count(level.slots),
-            text: level.price.display_grouped(),
+            text: level.ask.display_grouped(),
         })
         .collect();
     let bids: Vec<Bid> = demand
         .iter()
-        .map(|one| Bid { price: one.bid.get(), jobs: count(one.jobs), text: one.bid.display_grouped() })
+        .map(|one| Bid { price: one.bid.get(), jobs: i64::try_from(one.jobs).unwrap_or(i64::MAX), text: one.bid.display_grouped() })
         .collect();
     let label = format!("Depth of the book of {}, slots and jobs by price", market.workload.name);
     let offered = match levels {
         [] => "No Island offers it".to_owned(),
         [first, ..] => {
             let (free, slots) =
-                levels.iter().fold((0, 0), |(free, slots), one| (free + one.free, slots + one.slots));
-            format!("{free} of {slots} slots are free, asks begin at {}", first.price.display_grouped())
+                levels.iter().fold((0, 0), |(free, slots), one| (free + one.free_slots, slots + one.slots));
+            format!("{free} of {slots} slots are free, asks begin at {}", first.ask.display_grouped())
         }
     };
     let wanted = match demand {
         [] => "no job waits".to_owned(),
         [first, ..] => {
-            let jobs: u64 = demand.iter().map(|one| one.jobs).sum();
+            let jobs: usize = demand.iter().map(|one| one.jobs).sum();
             let wait = if jobs == 1 { "job waits" } else { "jobs wait" };
             format!("{jobs} {wait}, bidding up to {}", first.bid.display_grouped())
         }
@@ -301,16 +301,16 @@ fn more(levels: usize, bids: usize) -> Option<String> {
     })
 }
 
-fn level_row(level: &Level) -> LevelRow {
+fn level_row(level: &PriceLevel) -> LevelRow {
     LevelRow {
-        price: level.price.display_grouped(),
-        free: level.free.to_string(),
+        price: level.ask.display_grouped(),
+        free: level.free_slots.to_string(),
         slots: level.slots.to_string(),
         islands: level.islands.to_string(),
     }
 }
 
-fn bid_row(demand: &Demand) -> BidRow {
+fn bid_row(demand: &BidLevel) -> BidRow {
     BidRow { price: demand.bid.display_grouped(), jobs: demand.jobs.to_string() }
 }
 
