@@ -169,6 +169,20 @@ pub struct Jobs {
 pub struct Islands {
     pub heartbeat_secs: u32,
     pub lease_secs: u32,
+    pub approval: Approval,
+    pub connects_per_minute: u32,
+    pub messages_per_second: u32,
+    pub offline_alert_secs: u32,
+}
+
+/// Who may offer Cargos.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Approval {
+    /// Every Island that connects.
+    Open,
+    /// Those the operator approved.
+    Required,
 }
 
 /// What can be bought, with its numbers read.
@@ -339,6 +353,10 @@ impl Config {
             return refuse(
                 "islands.lease_secs must be at least islands.heartbeat_secs, which must be at least 1",
             );
+        }
+        let islands = &self.islands;
+        if islands.connects_per_minute == 0 || islands.messages_per_second == 0 {
+            return refuse("islands.connects_per_minute and islands.messages_per_second must be at least 1");
         }
         if self.credits.low_balance.parse::<MicroCredits>().is_err() {
             return refuse("credits.low_balance must be a number of credits");

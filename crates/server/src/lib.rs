@@ -84,6 +84,16 @@ pub const MIGRATIONS: &[MigrationSet] = &[
                 sqlite: include_str!("../migrations/sqlite/0009_metering.sql"),
                 postgres: include_str!("../migrations/postgres/0009_metering.sql"),
             },
+            Migration {
+                name: "rates: distributions, trades, unserved jobs, snapshots, asks set by owners",
+                sqlite: include_str!("../migrations/sqlite/0010_rates.sql"),
+                postgres: include_str!("../migrations/postgres/0010_rates.sql"),
+            },
+            Migration {
+                name: "Islands: standing, statistics, pairing",
+                sqlite: include_str!("../migrations/sqlite/0011_islands.sql"),
+                postgres: include_str!("../migrations/postgres/0011_islands.sql"),
+            },
         ],
     },
 ];

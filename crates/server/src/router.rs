@@ -67,6 +67,13 @@ fn api() -> Router<Arc<App>> {
         .route("/hosts/{id}", get(hosts::show))
         .route("/market/rates", get(market::all))
         .route("/market/rates/{slug}", get(market::one))
+        .route("/market/history/{slug}", get(market::history))
+        .route("/market/book/{slug}", get(market::book))
+        .route("/market/trades/{slug}", get(market::trades))
+        .route(
+            "/market/asking-prices",
+            get(market::asking_prices).post(market::set_asking_price).delete(market::reset_asking_price),
+        )
         .route("/market/bids", get(bids::list))
         .route("/market/bids/{slug}", axum::routing::put(bids::put).delete(bids::delete))
         .route("/market/quote", post(quote::quote))

@@ -189,6 +189,7 @@ impl Drive {
             usage: Usage::default(),
             finish_reason: None,
             error: verdict.error.map(|code| (code.to_owned(), code.to_owned())),
+            unserved: None,
             attempt,
         };
         self.stage = Stage::Finishing(Box::new(finish.clone()), 0);

@@ -18,7 +18,7 @@ use types::time::{Clock, SystemClock};
 use crate::app::{App, StartError, lock_data_dir, open_database};
 use crate::config::{Config, ConfigError};
 use crate::providers::ProviderError;
-use crate::{background, demo, jobs, nodes, router, telemetry};
+use crate::{background, demo, islands, jobs, nodes, router, telemetry};
 
 /// How long a client may take to send the head of a request, or be silent between two. Longer than existing clients keep
 /// a connection for its next use.
@@ -155,23 +155,17 @@ async fn stop(app: &App) {
     }
     if app.is_replaced() {
         // Its jobs are another's: there is nothing to wait for.
-        close_islands(app);
+        islands::upkeep::dismiss_all(app);
         return;
     }
     if timeout(GRACE, app.jobs.at_rest()).await.is_err() {
         tracing::warn!("some jobs did not end in time; they are not charged");
     }
     app.stop();
-    close_islands(app);
+    islands::upkeep::dismiss_all(app);
     // Those that were cut off end now, and that is to be written too.
     if timeout(GRACE, app.jobs.at_rest()).await.is_err() {
         tracing::warn!("the end of some jobs could not be written; it is when the server is started again");
-    }
-}
-
-fn close_islands(app: &App) {
-    for connection in app.islands.all() {
-        connection.close("stopping", "The coordinator is restarting.");
     }
 }
 

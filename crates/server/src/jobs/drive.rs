@@ -20,7 +20,9 @@ use super::submit::{Found, Submission, cap_of, hold_until, order_of};
 use super::{Attempt, Ending, Job, JobError, State, Usage};
 use crate::app::App;
 use crate::config::Unit;
-use crate::islands::registry::{Assignment, End};
+use crate::islands::offers::note_attempt;
+use crate::islands::session::{Assignment, End};
+use crate::islands::stats::is_failure;
 use crate::marketplace::measure::{self, Bill};
 use crate::marketplace::{Market, Permit};
 
@@ -139,6 +141,7 @@ impl Drive {
             *current = Some(attempt.clone());
             let ended = self.listen(permit, &attempt).await;
             let (verdict, retry) = self.judge(ended);
+            self.tell_of(&attempt, &verdict);
             if !retry || attempt.number >= i64::from(self.app.config.jobs.attempts) {
                 return self.finish(Some(attempt), verdict).await;
             }
@@ -328,6 +331,14 @@ impl Drive {
         }
     }
 
+    /// What an attempt says about its Island, if it ended by the Island's doing.
+    fn tell_of(&self, attempt: &Attempt, verdict: &Verdict) {
+        let succeeded = verdict.state == State::Completed;
+        if succeeded || is_failure(verdict.state, verdict.error.as_ref().map(|(code, _)| *code)) {
+            note_attempt(&self.app, attempt.island, succeeded);
+        }
+    }
+
     /// Gives the hold back, so that the next-cheapest Island can be asked for.
     async fn suspend(&mut self, attempt: &Attempt, verdict: &Verdict) -> Result<(), JobError> {
         self.excluded.push(attempt.island);
@@ -378,6 +389,7 @@ impl Drive {
             _ => None,
         };
         let at = self.app.clock.now();
+        let unserved = error.as_ref().is_some_and(|(code, _)| *code == "no_island");
         let finish = Finish {
             job: self.job.id,
             at,
@@ -390,6 +402,7 @@ impl Drive {
             usage: bill.usage,
             finish_reason: finish_reason.clone(),
             error: error.map(|(code, text)| (code.to_owned(), what_it_cost(text, cost))),
+            unserved: unserved.then(|| self.unit_bid()),
             attempt,
         };
         self.job.state = state;

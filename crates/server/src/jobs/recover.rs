@@ -263,6 +263,7 @@ async fn end(app: &App, job: &Job) -> Result<(), DbError> {
         usage: Usage::default(),
         finish_reason: None,
         error: Some((error.0.to_owned(), error.1.to_owned())),
+        unserved: (error.0 == "no_island").then_some(job.unit_bid),
     };
     match app.committer.commit_patiently(Command::Finish(Box::new(finish))).await {
         // Somebody else was first, which is as good.

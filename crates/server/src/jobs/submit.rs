@@ -21,7 +21,7 @@ use super::{Attempt, BidSource, Job, JobError, Origin, State, Usage, elsewhere, 
 use crate::accounts::api_keys::ApiKey;
 use crate::accounts::{SharedUser, User};
 use crate::app::App;
-use crate::islands::registry::Connection;
+use crate::islands::session::Session;
 use crate::marketplace::{Market, Permit, Placed, Workload};
 
 /// What a consumer wants.
@@ -323,7 +323,7 @@ impl Drive {
         Some(self.attempt(permit, &connection))
     }
 
-    fn attempt(&self, permit: &Permit, connection: &Connection) -> Attempt {
+    fn attempt(&self, permit: &Permit, connection: &Session) -> Attempt {
         let own = connection.island.owner == self.job.user;
         let most = self.live.most;
         Attempt {

@@ -4,11 +4,16 @@
 //! the job (incident 95), and lets the next waiting job have it. Jobs that wait get their permit through a channel.
 
 pub mod config;
+pub mod depth;
 pub mod measure;
+pub mod overrides;
 pub mod quote;
 pub mod rates;
 pub mod recent;
 pub(crate) mod store;
+pub mod suggest;
+pub mod tape;
+pub mod upkeep;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -53,6 +58,8 @@ pub struct Marketplace {
     markets: Vec<Arc<Market>>,
     by_slug: HashMap<String, usize>,
     by_id: HashMap<i64, usize>,
+    /// Asks that owners set here.
+    pub overrides: overrides::Overrides,
 }
 
 /// One Cargo and its book.
@@ -134,7 +141,8 @@ impl Marketplace {
                 this: Weak::clone(this),
             })
         };
-        Self { markets: workloads.into_iter().map(market).collect(), by_slug, by_id }
+        let markets = workloads.into_iter().map(market).collect();
+        Self { markets, by_slug, by_id, overrides: overrides::Overrides::default() }
     }
 
     /// All markets, in the order of the configuration.

@@ -20,7 +20,7 @@ use crate::accounts::sessions::Session;
 use crate::app::App;
 use crate::credits::{self, MoveError};
 use crate::error::ApiError;
-use crate::islands::registry::Connection;
+use crate::islands::session::Session as Connected;
 use crate::islands::{self, IslandError, IslandRecord};
 
 /// `GET /islands`.
@@ -116,8 +116,8 @@ pub(super) async fn page(
     }))
 }
 
-fn island_row(app: &App, record: &IslandRecord, connection: Option<&Connection>) -> IslandRow {
-    let offers = connection.map_or_else(|| record.offers.clone(), Connection::offers);
+fn island_row(app: &App, record: &IslandRecord, connection: Option<&Connected>) -> IslandRow {
+    let offers = connection.map_or_else(|| record.offers.clone(), Connected::offers);
     let status = match connection {
         Some(_) if offers.is_empty() => Badge::new("online, offers nothing", Tone::Warn),
         Some(_) => Badge::new("online", Tone::Good),
@@ -127,7 +127,7 @@ fn island_row(app: &App, record: &IslandRecord, connection: Option<&Connection>)
         name: record.name.clone(),
         status,
         asks: offers.iter().map(|offer| ask(app, offer)).collect(),
-        running: connection.map_or(0, Connection::running).to_string(),
+        running: connection.map_or(0, Connected::running).to_string(),
     }
 }
 

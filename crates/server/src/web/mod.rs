@@ -5,6 +5,7 @@
 //! form; whoever is not signed in sees no page of anybody; a browser that goes away cuts nothing off in the middle.
 
 pub mod assets;
+pub mod cargo;
 pub mod chat;
 pub mod credits;
 pub mod docs;
@@ -82,6 +83,7 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/verify/start", post(verify::start))
         .route("/verify/return", get(verify::back))
         .route("/exchange", get(exchange::show))
+        .route("/exchange/{slug}", get(cargo::show))
         .route("/islands", get(islands::show))
         .route("/islands/tokens", post(islands::create_token))
         .route("/islands/tokens/{id}/revoke", post(islands::revoke_token))

@@ -149,6 +149,7 @@ impl Doubt {
             usage: Usage::default(),
             finish_reason: None,
             error: None,
+            unserved: None,
         }))
     }
 
@@ -166,6 +167,7 @@ impl Doubt {
             usage: Usage::default(),
             finish_reason: None,
             error: None,
+            unserved: None,
         }))
     }
 

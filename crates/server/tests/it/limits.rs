@@ -361,6 +361,7 @@ async fn a_new_day_frees_it() {
             usage: Usage::default(),
             finish_reason: None,
             error: None,
+            unserved: None,
         };
         app.committer.commit(Command::Finish(Box::new(finish))).await
     };
