@@ -15,8 +15,8 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 use types::id::RequestId;
 
 use crate::api::{
-    account, api_keys, clients, credits, health, hosts, islands, jobs, market, openai, payouts, receipts,
-    statement, stream, topups, webhooks, workloads,
+    account, api_keys, clients, credits, health, hosts, islands, jobs, market, openai, pairing, payouts,
+    receipts, statement, stream, topups, webhooks, workloads,
 };
 use crate::app::App;
 use crate::config::Config;
@@ -62,6 +62,9 @@ fn api() -> Router<Arc<App>> {
         .route("/workloads/{slug}", get(workloads::show))
         .route("/hosts", get(hosts::list))
         .route("/hosts/{id}", get(hosts::show))
+        .route("/hosts/{id}/suspend", post(hosts::suspend))
+        .route("/hosts/{id}/resume", post(hosts::resume))
+        .route("/hosts/{id}/token", post(hosts::replace_token).delete(hosts::revoke_token))
         .route("/market/rates", get(market::all))
         .route("/market/rates/{slug}", get(market::one))
         .route("/api-keys", get(api_keys::list).post(api_keys::create))
@@ -79,6 +82,8 @@ fn api() -> Router<Arc<App>> {
         .route("/payouts/account", get(payouts::account).post(payouts::set_up).patch(payouts::change))
         .route("/payouts/{id}", get(payouts::show).delete(payouts::cancel))
         .route("/islands/connect", get(islands::connect))
+        .route("/pairing", post(pairing::begin))
+        .route("/pairing/poll", post(pairing::poll))
 }
 
 fn openai() -> Router<Arc<App>> {

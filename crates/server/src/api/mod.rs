@@ -13,6 +13,7 @@ pub mod islands;
 pub mod jobs;
 pub mod market;
 pub mod openai;
+pub mod pairing;
 pub mod payouts;
 pub mod receipts;
 pub mod statement;
