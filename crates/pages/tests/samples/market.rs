@@ -194,6 +194,8 @@ fn islands(full: bool) -> Islands {
         unit: "request".into(),
     };
     let island = |name: &str, status: Badge, asks: Vec<AskView>| IslandRow {
+        id: "isl_1".into(),
+        suspended: name.len() > 5,
         name: name.into(),
         status,
         asks,

@@ -270,7 +270,11 @@ fn depth(market: &Market, levels: &[PriceLevel], demand: &[BidLevel]) -> Option<
         .collect();
     let bids: Vec<Bid> = demand
         .iter()
-        .map(|one| Bid { price: one.bid.get(), jobs: i64::try_from(one.jobs).unwrap_or(i64::MAX), text: one.bid.display_grouped() })
+        .map(|one| Bid {
+            price: one.bid.get(),
+            jobs: i64::try_from(one.jobs).unwrap_or(i64::MAX),
+            text: one.bid.display_grouped(),
+        })
         .collect();
     let label = format!("Depth of the book of {}, slots and jobs by price", market.workload.name);
     let offered = match levels {
