@@ -32,12 +32,17 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Print a configuration with comments, to start from.
-    ExampleConfig,
+    #[command(alias = "example-config")]
+    Config {
+        /// The commented default; the only one there is.
+        #[arg(long)]
+        default: bool,
+    },
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Some(Command::ExampleConfig) = arguments.command {
+    if let Some(Command::Config { .. }) = arguments.command {
         let printed = std::io::stdout().lock().write_all(island::EXAMPLE.as_bytes());
         return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }

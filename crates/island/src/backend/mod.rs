@@ -97,6 +97,30 @@ impl Backend {
         }
     }
 
+    /// Where it is, without secrets; `None` if it is in here.
+    pub(crate) fn label(&self) -> Option<String> {
+        match self {
+            Self::OpenAi(backend) => Some(backend.label()),
+            Self::Demo(_) => None,
+        }
+    }
+
+    /// Whether there is no server behind it that could be away.
+    pub(crate) const fn is_own(&self) -> bool {
+        matches!(self, Self::Demo(_))
+    }
+
+    /// Whether it answers, and the models it lists, if it lists any.
+    ///
+    /// # Errors
+    /// What is wrong, to be read after its name; for the owner only.
+    pub(crate) async fn probe(&self) -> Result<Option<Vec<String>>, String> {
+        match self {
+            Self::OpenAi(backend) => backend.probe().await,
+            Self::Demo(_) => Ok(None),
+        }
+    }
+
     /// Does the work and reports it piece by piece.
     pub(crate) async fn run(&self, work: Work<'_>, reporter: &mut Reporter) -> Result<Finished, Stopped> {
         match (self, work.endpoint) {

@@ -125,6 +125,7 @@ impl Visit {
             input: RawValue::from_string(input.to_string()).unwrap(),
             lease_expires: 0,
             earns: MicroCredits::new(1),
+            model: None,
         })
         .await;
     }

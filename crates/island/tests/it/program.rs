@@ -30,7 +30,7 @@ async fn signal(child: &Child, name: &str) {
 #[tokio::test]
 async fn the_example_is_printed() {
     assert_eq!(
-        run(&mut island(&["example-config"])).await,
+        run(&mut island(&["config", "--default"])).await,
         (true, island::EXAMPLE.to_owned(), String::new())
     );
 }
@@ -43,7 +43,7 @@ async fn what_is_missing_is_said() {
     let file = file.to_str().unwrap();
     let url = "http://127.0.0.1:1";
     let cases: [(&[&str], &[&str]); 5] = [
-        (&["--coordinator", url, "--token", "t"], &["[[backend]]", "island example-config", "--demo"]),
+        (&["--coordinator", url, "--token", "t"], &["[[backend]]", "island config --default", "--demo"]),
         (&["--token", "t", "--demo"], &["`coordinator` is missing"]),
         (&["--coordinator", url, "--demo"], &["`token` is missing"]),
         (&["--config", file], &["island.toml", "unknown field `tokn`"]),

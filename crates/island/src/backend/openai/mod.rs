@@ -15,6 +15,7 @@ use crate::reporter::Reporter;
 
 mod chat;
 mod images;
+mod models;
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,6 +36,7 @@ pub(crate) struct OpenAi {
     authorization: Option<HeaderValue>,
     chat_url: Url,
     images_url: Url,
+    models_url: Url,
     /// Texts that must not be passed on, whatever the server says.
     secrets: Vec<Secret>,
 }
@@ -73,8 +75,22 @@ impl OpenAi {
             authorization: authorization(&format!("{key}.api_key"), api_key.as_ref())?,
             chat_url: join("/chat/completions"),
             images_url: join("/images/generations"),
+            models_url: join("/models"),
             secrets,
         })
+    }
+
+    /// Its address without secrets.
+    pub(super) fn label(&self) -> String {
+        let mut url = self.models_url.clone();
+        // Neither can fail for an address that has a host.
+        let _ = url.set_password(None).and_then(|()| url.set_username(""));
+        url.as_str().trim_end_matches("/models").to_owned()
+    }
+
+    /// Whether it answers, and the models it lists.
+    pub(super) async fn probe(&self) -> Result<Option<Vec<String>>, String> {
+        models::probe(self).await
     }
 
     /// Answers with text.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::agent::Updater;
-use crate::config::{Config, ConfigError};
+use super::{Config, ConfigError};
 
 /// How often the file is looked at.
 const POLL: Duration = Duration::from_secs(2);
