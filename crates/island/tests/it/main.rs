@@ -6,6 +6,7 @@ mod backends;
 mod coordinator;
 mod lifecycle;
 mod program;
+mod sessions;
 mod upstream;
 
 use std::sync::Arc;
