@@ -19,6 +19,7 @@ use crate::connection::{Address, Connection, Lost};
 use crate::cost::Speeds;
 use crate::keeper;
 use crate::link::{self, End};
+use crate::report;
 use crate::session::Session;
 use crate::state::State;
 use crate::tally::Tally;
@@ -228,8 +229,10 @@ impl Updater {
         &self.shared.tally
     }
 
-    pub(crate) fn catalog(&self) -> Arc<Catalog> {
-        Arc::clone(&self.shared.catalog.borrow())
+    /// How things stand, in one line for the owner.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        report::line(&self.shared.tally.snapshot(), Instant::now())
     }
 
     fn with_config<T>(&self, look: impl FnOnce(&Config) -> T) -> T {

@@ -24,6 +24,7 @@ mod agent;
 mod backend;
 mod backoff;
 mod catalog;
+mod check;
 mod config;
 mod connection;
 mod cost;
@@ -32,6 +33,8 @@ mod keeper;
 mod link;
 mod machine;
 mod outbox;
+mod pairing;
+mod report;
 mod reporter;
 mod runner;
 mod schedule;
@@ -43,8 +46,10 @@ mod tally;
 mod words;
 
 pub use agent::{Agent, AgentError, Updater};
+pub use check::{Finding, check};
 pub use config::{
     BackendConfig, BackendKind, Config, ConfigError, ConfigFile, ConfigFileError, Cost, EXAMPLE, Endpoint, Models,
     OfferConfig, Schedule, Secret, Unit, Zone,
 };
+pub use pairing::{Code, PairError, Pairing};
 pub use state::{Identity, State, StateError};

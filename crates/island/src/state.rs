@@ -114,6 +114,17 @@ impl State {
         self.write(SPEEDS, speeds)
     }
 
+    /// Finds out whether something can be kept here.
+    ///
+    /// # Errors
+    /// [`StateError`] if not.
+    pub(crate) fn check_writable(&self) -> Result<(), StateError> {
+        let probe = self.directory.join(format!("probe.{}.new", std::process::id()));
+        let tried = private_directory(&self.directory).and_then(|()| private_file(&probe));
+        let _ = std::fs::remove_file(&probe);
+        tried.map(|_| ()).map_err(|error| StateError { path: self.directory.clone(), source: error })
+    }
+
     fn read(&self, name: &str) -> Result<Option<String>, StateError> {
         let path = self.directory.join(name);
         match std::fs::metadata(&path) {

@@ -12,6 +12,8 @@ mod demo_picture;
 mod input;
 mod openai;
 
+pub(crate) use openai::{error_chain, is_loopback, read_limited};
+
 /// A backend, ready to work.
 #[derive(Debug)]
 pub(crate) enum Backend {

@@ -60,6 +60,12 @@ impl ConfigFile {
         Ok(Self { path: path.to_owned(), stamp, last: read(path)? })
     }
 
+    /// Which file it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// What it says.
     #[must_use]
     pub const fn config(&self) -> &Config {

@@ -166,7 +166,7 @@ fn authorization(key: &str, api_key: Option<&Secret>) -> Result<Option<HeaderVal
     Ok(Some(value))
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     url.host_str().is_some_and(|host| {
         let address = host.trim_start_matches('[').trim_end_matches(']');
         host == "localhost" || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
@@ -185,7 +185,7 @@ fn unreachable(error: &reqwest::Error) -> Failure {
 }
 
 /// An error with its causes and without the address, which may hold a password.
-fn error_chain(error: &reqwest::Error) -> String {
+pub(crate) fn error_chain(error: &reqwest::Error) -> String {
     let mut text = String::new();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
@@ -197,7 +197,7 @@ fn error_chain(error: &reqwest::Error) -> String {
 }
 
 /// Reads a body that must not be longer than `limit`.
-async fn read_limited(mut response: Response, limit: usize) -> Result<Vec<u8>, Failure> {
+pub(crate) async fn read_limited(mut response: Response, limit: usize) -> Result<Vec<u8>, Failure> {
     let too_large = || Failure::retryable("The Island's backend answered with more than an answer can be.");
     if response
         .content_length()
