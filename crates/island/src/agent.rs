@@ -192,9 +192,10 @@ impl Updater {
         wanted.check()?;
         what.sites = Arc::new(Sites::build(&wanted, &what.sites, &self.shared.alarm)?);
         what.config = wanted;
+        // New backends have not been looked at yet, and others may have other models by now.
+        what.sites.iter().for_each(|site| site.look_soon());
         drop(what);
         self.refresh();
-        // New backends have not been looked at yet.
         self.shared.alarm.notify_one();
         Ok(())
     }

@@ -93,6 +93,11 @@ impl Site {
         (!self.backend.is_own() || self.lock().state != State::Up).then(|| self.lock().look_at)
     }
 
+    /// Looks at it at the next opportunity.
+    pub(crate) fn look_soon(&self) {
+        self.lock().look_at = Instant::now();
+    }
+
     /// Looks at it and says whether it came or went.
     pub(crate) async fn look(&self) {
         let found = self.backend.probe().await;

@@ -9,20 +9,24 @@ use types::island_protocol::FromIsland;
 
 use crate::coordinator::{Coordinator, soon};
 
-fn island(arguments: &[&str]) -> Command {
+pub fn island(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_island"));
-    command.args(arguments).env_remove("ISLAND_TOKEN").env_remove("RUST_LOG").kill_on_drop(true);
+    command.args(arguments).kill_on_drop(true);
+    // What belongs to whoever runs the tests is no business of theirs.
+    for name in ["ISLAND_TOKEN", "RUST_LOG", "HOME", "XDG_CONFIG_HOME", "STATE_DIRECTORY"] {
+        command.env_remove(name);
+    }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
-async fn run(command: &mut Command) -> (bool, String, String) {
+pub async fn run(command: &mut Command) -> (bool, String, String) {
     let Output { status, stdout, stderr } = soon("the program's end", command.output()).await.unwrap();
     (status.success(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
 }
 
 #[cfg(unix)]
-async fn signal(child: &Child, name: &str) {
+pub async fn signal(child: &Child, name: &str) {
     let number = child.id().unwrap().to_string();
     assert!(Command::new("kill").args(["-s", name, &number]).status().await.unwrap().success());
 }

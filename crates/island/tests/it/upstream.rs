@@ -48,12 +48,6 @@ impl Upstream {
         Self { calls: Mutex::new(calls), listening, base_url, list }
     }
 
-    /// An address where nobody listens.
-    pub async fn absent() -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        format!("http://{}/v1", listener.local_addr().unwrap())
-    }
-
     /// Lists these models from now on.
     pub fn list(&self, models: &[&str]) {
         let data: Vec<Value> = models.iter().map(|id| serde_json::json!({"id": id, "object": "model"})).collect();
