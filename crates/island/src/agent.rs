@@ -129,7 +129,13 @@ impl Agent {
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), AgentError> {
         let Self { start, updater, random, file, state, paired } = self;
         let address = start?;
-        let shutdown = pin!(shutdown.fuse());
+        let mut shutdown = pin!(shutdown.fuse());
+        tokio::select! {
+            () = shutdown.as_mut() => return Ok(()),
+            _ = timeout(FIRST_LOOK, keeper::look_at_all(&updater)) => {}
+        }
+        // What is offered is told when there is a connection.
+        let _ = updater.refreshed();
         let token = paired.then_some(state.as_ref()).flatten();
         let serving = serve(address, token, &updater, random.as_ref(), shutdown);
         let following = async {
@@ -202,20 +208,27 @@ impl Updater {
 
     /// Computes anew what is offered at this moment. The agent does it by itself, a few times a minute.
     pub fn refresh(&self) {
+        for change in self.refreshed() {
+            tracing::info!("Changed: {change}.");
+        }
+    }
+
+    /// The same, and says what changed.
+    pub(crate) fn refreshed(&self) -> Vec<String> {
         let what = self.lock();
         let Shared { catalog, tally, clock, .. } = &*self.shared;
         let new = Catalog::build(&what.config, &what.sites, tally, clock.now());
         drop(what);
+        let mut changes = Vec::new();
         catalog.send_if_modified(|current| {
             if new.is_same(current) {
                 return false;
             }
-            for change in new.changes_since(current) {
-                tracing::info!("Changed: {change}.");
-            }
+            changes = new.changes_since(current);
             *current = Arc::new(new);
             true
         });
+        changes
     }
 
     pub(crate) fn sites(&self) -> Arc<Sites> {
@@ -255,10 +268,6 @@ async fn serve<S: Future<Output = ()> + Send>(
     let mut backoff = Backoff::new();
     let mut token = updater.with_config(|config| config.token.clone());
     let mut kept = Kept::default();
-    tokio::select! {
-        () = shutdown.as_mut() => return Ok(()),
-        _ = timeout(FIRST_LOOK, keeper::look_at_all(updater)) => {}
-    }
     loop {
         let (end, good) = connect_and_serve(&address, updater, &mut kept, shutdown.as_mut()).await;
         kept.left();

@@ -18,13 +18,13 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(200);
 pub(crate) async fn look_at_all(updater: &Updater) {
     let sites = updater.sites();
     join_all(sites.iter().map(|site| site.look_if_due(Instant::now()))).await;
-    updater.refresh();
 }
 
 /// Looks after everything for ever.
 pub(crate) async fn keep(updater: &Updater) -> Infallible {
     loop {
         look_at_all(updater).await;
+        updater.refresh();
         let next = updater.sites().iter().filter_map(|site| site.look_at()).min();
         let latest = Instant::now() + REFRESH_EVERY;
         let next = next.map_or(latest, |next| next.clamp(Instant::now() + SHORTEST_WAIT, latest));

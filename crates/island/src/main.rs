@@ -65,7 +65,7 @@ enum Command {
 fn main() -> ExitCode {
     let Arguments { common, command } = Arguments::parse();
     let result = match command {
-        None => command::serve::run(common),
+        None => command::serve::run(&common),
         Some(Command::Pair { name, force }) => command::pair::run(&common, name.as_deref(), force),
         Some(Command::Check) => command::check::run(&common),
         Some(Command::Config { .. }) => command::say(island::EXAMPLE.trim_end()).map(|()| ExitCode::SUCCESS),

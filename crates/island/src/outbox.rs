@@ -168,9 +168,14 @@ impl Outbox {
         state.kept.iter().skip(first).filter_map(|kept| kept.ends).collect()
     }
 
+    /// How many messages are kept.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().kept.len()
+    }
+
     /// Whether nothing is kept.
     pub(crate) fn is_empty(&self) -> bool {
-        self.lock().kept.is_empty()
+        self.len() == 0
     }
 
     /// The session is given up: nobody is to wait for room any more.

@@ -225,11 +225,10 @@ impl Begun {
                 place.count(Ended::Done { workload: &served.workload, tokens, earns: order.earns });
             }
             Err(Stopped::Failed(failure)) => {
-                if failure.retryable {
-                    site.failed();
-                } else {
-                    // To find a fault in the input it must have been well enough.
+                if failure.backend_is_well {
                     site.worked();
+                } else {
+                    site.failed();
                 }
                 place.count(Ended::Failed);
             }

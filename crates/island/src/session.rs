@@ -36,7 +36,11 @@ impl Session {
                 })?;
                 previous.name.clone_from(&welcome.session);
                 previous.lease = welcome.lease;
-                tracing::info!("The session goes on: {} attempts in work.", previous.running.count());
+                tracing::info!(
+                    "The session goes on: {} attempts in work, {} messages to be told again.",
+                    previous.running.count(),
+                    previous.outbox.len()
+                );
                 return Ok(previous);
             }
             previous.warn_of_loss("the coordinator has begun a new session");

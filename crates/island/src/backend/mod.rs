@@ -50,6 +50,8 @@ pub(crate) struct Failure {
     pub(crate) sentence: String,
     /// Whether another Island could do better.
     pub(crate) retryable: bool,
+    /// Whether the backend itself is well: it understood what it was asked, and said no.
+    pub(crate) backend_is_well: bool,
 }
 
 /// Why a backend stopped early.
@@ -72,12 +74,17 @@ impl From<Gone> for Stopped {
 impl Failure {
     /// Another Island could do better.
     pub(crate) fn retryable(sentence: impl Into<String>) -> Self {
-        Self { sentence: sentence.into(), retryable: true }
+        Self { sentence: sentence.into(), retryable: true, backend_is_well: false }
     }
 
     /// The input itself is at fault.
     pub(crate) fn input(sentence: impl Into<String>) -> Self {
-        Self { sentence: sentence.into(), retryable: false }
+        Self { sentence: sentence.into(), retryable: false, backend_is_well: true }
+    }
+
+    /// The input asks for more than this backend has; another may have it.
+    pub(crate) fn too_much_here(sentence: impl Into<String>) -> Self {
+        Self { sentence: sentence.into(), retryable: true, backend_is_well: true }
     }
 }
 

@@ -18,7 +18,7 @@ const DRAW_EVERY: Duration = Duration::from_secs(1);
 /// How often a summary is logged where there is no live line.
 const SUMMARY_EVERY: Duration = Duration::from_secs(600);
 
-pub(crate) fn run(common: Common) -> CommandResult {
+pub(crate) fn run(common: &Common) -> CommandResult {
     let screen = Screen::new(!common.quiet);
     let usual = if common.quiet { "warn" } else { "warn,island=info" };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| usual.into());

@@ -125,8 +125,7 @@ impl OpenAi {
         let status_text = status.as_u16();
         let cause = match status_text {
             400 | 413 | 422 => {
-                let message = message.unwrap_or_else(|| "no reason given".to_owned());
-                return Failure::input(format!("The backend refused the input: {}", self.redact(message)));
+                return self.refused_input(message);
             }
             401 | 403 => "did not accept the Island's credentials",
             404 => "does not have this model",
@@ -138,12 +137,30 @@ impl OpenAi {
         Failure::retryable(format!("The Island's backend {cause} (HTTP {status_text})."))
     }
 
+    /// What it means that the server refuses an input, with its own words.
+    fn refused_input(&self, message: Option<String>) -> Failure {
+        let message = self.redact(message.unwrap_or_else(|| "no reason given".to_owned()));
+        if is_about_context(&message) {
+            // How long a context is differs from Island to Island.
+            return Failure::too_much_here(format!("The input is too long for this Island's model: {message}"));
+        }
+        Failure::input(format!("The backend refused the input: {message}"))
+    }
+
     fn redact(&self, message: String) -> String {
         self.secrets.iter().fold(message, |message, secret| match secret.reveal() {
             "" => message,
             secret => message.replace(secret, "…"),
         })
     }
+}
+
+/// Whether a refusal speaks of the length of the model's context, in the words of common servers.
+fn is_about_context(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    ["context size", "context length", "context window", "context_length", "maximum context"]
+        .iter()
+        .any(|words| message.contains(words))
 }
 
 fn read_base_url(key: &str, text: &str) -> Result<Url, ConfigError> {
@@ -293,6 +310,21 @@ mod tests {
             let failure = backend.refusal(StatusCode::from_u16(status).unwrap(), body);
             assert!(!failure.retryable, "{status}");
             assert_eq!(failure.sentence, "The backend refused the input: too long for … and …");
+        }
+    }
+
+    #[test]
+    fn a_context_that_is_too_short_here_may_be_longer_elsewhere() {
+        let backend = backend("http://h/v1").unwrap();
+        // llama.cpp, vLLM, and what many others say.
+        for message in [
+            "request (4003 tokens) exceeds the available context size (256 tokens), try increasing it",
+            "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens.",
+            "context_length_exceeded",
+        ] {
+            let body = format!(r#"{{"error":{{"code":400,"message":"{message}"}}}}"#);
+            let failure = backend.refusal(StatusCode::BAD_REQUEST, body.as_bytes());
+            assert!(failure.retryable && failure.backend_is_well, "{message}");
         }
     }
 
