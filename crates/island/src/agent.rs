@@ -28,6 +28,8 @@ use crate::tally::Tally;
 const HEALTHY: Duration = Duration::from_secs(60);
 /// How long the first look at the backends may take; those that take longer are offered later.
 const FIRST_LOOK: Duration = Duration::from_secs(3);
+/// How long to wait at most before connecting again while there is work that waits for it.
+const LONGEST_PAUSE_WITH_WORK: Duration = Duration::from_secs(3);
 /// Why a session is given up that waited too long.
 const EXPIRED: &str = "there was no connection for as long as their lease";
 /// How often what was measured is written down.
@@ -294,10 +296,19 @@ async fn serve<S: Future<Output = ()> + Send>(
         if good {
             backoff.reset();
         }
-        let pause = backoff.next(random);
+        let mut pause = backoff.next(random);
+        if kept.has_work() {
+            // A lease is short: what is in work is worth more than patience.
+            pause = pause.min(LONGEST_PAUSE_WITH_WORK);
+        }
         tracing::warn!("Not connected: {reason}. The next try is in {:.1} s.", pause.as_secs_f64());
         tokio::select! {
-            () = shutdown.as_mut(), if !shutdown.is_terminated() => if !kept.has_work() { return Ok(()) },
+            () = shutdown.as_mut(), if !shutdown.is_terminated() => {
+                if !kept.has_work() {
+                    return Ok(());
+                }
+                tracing::info!("What is in work is finished and delivered first, if there is a connection in time.");
+            }
             () = sleep(pause) => {}
             () = kept.expired() => kept.give_up(EXPIRED),
         }

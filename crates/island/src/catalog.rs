@@ -188,7 +188,12 @@ impl Catalog {
                 continue;
             };
             if old != *new {
-                changes.push(format!("{} was: {}; is now: {}{raised}", new.workload, describe(&old), describe(new)));
+                changes.push(format!(
+                    "{} was: {}; is now: {}{raised}",
+                    new.workload,
+                    describe(&old),
+                    describe(new)
+                ));
             }
         }
         for old in previous.offers.iter().filter(|old| find(&self.offers, &old.workload).is_none()) {

@@ -99,16 +99,27 @@ async fn coordinator(config: &Config, tell: &mut Tell<'_>) {
     let begun = Instant::now();
     match client.get(join("/health")).send().await {
         Ok(answer) if answer.status().is_success() => {
-            let text = format!("The coordinator {} answers ({} ms).", config.coordinator, begun.elapsed().as_millis());
+            let text = format!(
+                "The coordinator {} answers ({} ms).",
+                config.coordinator,
+                begun.elapsed().as_millis()
+            );
             tell(Finding::Good, text);
         }
         Ok(answer) => {
-            let text = format!("The coordinator {} answers HTTP {}: is the address right?", config.coordinator, answer.status());
+            let text = format!(
+                "The coordinator {} answers HTTP {}: is the address right?",
+                config.coordinator,
+                answer.status()
+            );
             return tell(Finding::Bad, text);
         }
         Err(error) => {
             let causes = crate::backend::error_chain(&error);
-            let text = format!("The coordinator {} cannot be reached ({causes}): is the address right, and the network there?", config.coordinator);
+            let text = format!(
+                "The coordinator {} cannot be reached ({causes}): is the address right, and the network there?",
+                config.coordinator
+            );
             return tell(Finding::Bad, text);
         }
     }
@@ -119,9 +130,12 @@ async fn coordinator(config: &Config, tell: &mut Tell<'_>) {
     match asked.map(|answer| answer.status().as_u16()) {
         Ok(401 | 403) => tell(
             Finding::Bad,
-            "The coordinator does not take the token: copy it again from the Island's page, or pair anew.".to_owned(),
+            "The coordinator does not take the token: copy it again from the Island's page, or pair anew."
+                .to_owned(),
         ),
-        Ok(404) => tell(Finding::Bad, "This address has no door for Islands: is it a coordinator?".to_owned()),
+        Ok(404) => {
+            tell(Finding::Bad, "This address has no door for Islands: is it a coordinator?".to_owned())
+        }
         Ok(_) => tell(Finding::Good, "The coordinator takes the token.".to_owned()),
         Err(_) => tell(Finding::Note, "Whether the token is taken could not be asked.".to_owned()),
     }

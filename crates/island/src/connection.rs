@@ -293,6 +293,30 @@ mod tests {
     }
 
     #[test]
+    fn absurd_welcomes_are_cut_to_size() {
+        let welcome = |changes: &str| {
+            let text = format!(
+                r#"{{"welcome":{{"protocol":2,"island_id":"isl_0000000000001","name":"P\u001b[2J","heartbeat_secs":0,
+                    "lease_secs":4294967295,"session":"s"{changes}}}}}"#
+            );
+            read_answer(&text)
+        };
+        let fine = welcome("").unwrap().unwrap();
+        assert_eq!((fine.heartbeat.as_secs(), fine.lease.as_secs(), fine.name.as_str()), (1, 3600, "P [2J"));
+        assert_eq!(fine.session.as_deref(), Some("s"));
+        // Twice the same key: the message is not understood, and passed over.
+        assert!(welcome(r#","heartbeat_secs":4294967296"#).unwrap().is_none());
+        let long = format!(
+            r#"{{"welcome":{{"protocol":2,"island_id":"isl_0000000000001","name":"P","heartbeat_secs":9,
+            "lease_secs":9,"session":"{}"}}}}"#,
+            "s".repeat(1000)
+        );
+        assert!(matches!(read_answer(&long), Err(Lost::Broken(_))));
+        let future = long.replace("\"protocol\":2", "\"protocol\":3");
+        assert!(matches!(read_answer(&future), Err(Lost::Refused { retry: false, .. })));
+    }
+
+    #[test]
     fn the_token_is_not_shown() {
         let address = Address::new("http://a.example", &"very-secret".into()).unwrap();
         assert!(!format!("{address:?}").contains("secret"));

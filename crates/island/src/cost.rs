@@ -59,7 +59,8 @@ impl Speed {
     pub(crate) fn add(&mut self, share_us: u64, tokens: u64) {
         self.jobs = self.jobs.saturating_add(1);
         let weight = self.jobs.min(MEMORY_JOBS);
-        let mean = |old: u64, new: u64| (old / weight * (weight - 1)) + (old % weight * (weight - 1) + new) / weight;
+        let mean =
+            |old: u64, new: u64| (old / weight * (weight - 1)) + (old % weight * (weight - 1) + new) / weight;
         self.share_us = mean(self.share_us, share_us.min(MAX_SHARE_US));
         self.millitokens = mean(self.millitokens, tokens.min(1_000_000_000).saturating_mul(1000));
     }
@@ -90,9 +91,8 @@ impl Cost {
         let micros = match unit {
             Unit::Request => job.div_ceil(SCALE),
             // A thousand tokens are a million thousandths.
-            Unit::ThousandTokens => {
-                (job * 1_000_000).div_ceil(SCALE.checked_mul(u128::from(speed.millitokens)).filter(|&part| part > 0)?)
-            }
+            Unit::ThousandTokens => (job * 1_000_000)
+                .div_ceil(SCALE.checked_mul(u128::from(speed.millitokens)).filter(|&part| part > 0)?),
         };
         let micros = i64::try_from(two_digits_up(micros)).unwrap_or(i64::MAX);
         Some(MicroCredits::new(micros.min(MAX_AMOUNT.get())))

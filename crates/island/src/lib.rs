@@ -48,8 +48,8 @@ mod words;
 pub use agent::{Agent, AgentError, Updater};
 pub use check::{Finding, check};
 pub use config::{
-    BackendConfig, BackendKind, Config, ConfigError, ConfigFile, ConfigFileError, Cost, EXAMPLE, Endpoint, Models,
-    OfferConfig, Schedule, Secret, Unit, Zone,
+    BackendConfig, BackendKind, Config, ConfigError, ConfigFile, ConfigFileError, Cost, EXAMPLE, Endpoint,
+    Models, OfferConfig, Schedule, Secret, Unit, Zone,
 };
 pub use pairing::{Code, PairError, Pairing};
 pub use state::{Identity, State, StateError};

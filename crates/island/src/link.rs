@@ -126,7 +126,8 @@ impl<'a> Link<'a> {
     fn announce(&self, welcome: &Welcome, draining: bool) {
         let Welcome { island_id, name, refused_offers, .. } = welcome;
         tracing::info!(%island_id, "Connected as {name} ({island_id}).");
-        let offered = if draining { 0 } else { self.catalog.offers().len().saturating_sub(refused_offers.len()) };
+        let offered =
+            if draining { 0 } else { self.catalog.offers().len().saturating_sub(refused_offers.len()) };
         self.tally.connected(name.clone(), welcome.session.is_some(), offered);
         if draining || welcome.resumed {
             return;
@@ -157,7 +158,9 @@ impl<'a> Link<'a> {
                     // Said once: a coordinator must not be able to fill the owner's log.
                     if self.strange == 0 {
                         let error = plain(&error.to_string());
-                        tracing::warn!("A message of the coordinator was not understood and is ignored: {error}");
+                        tracing::warn!(
+                            "A message of the coordinator was not understood and is ignored: {error}"
+                        );
                     }
                     self.strange = self.strange.saturating_add(1);
                     Ok(())
@@ -220,13 +223,16 @@ impl<'a> Link<'a> {
         tracing::debug!(%attempt_id, "Attempt {attempt_id} was rejected: {reason}");
         self.tally.rejected();
         let rejected = self.session.outbox.reject(attempt_id, reason);
-        rejected.map_err(|_| End::Broken("the coordinator assigns without listening to the answers".to_owned()))
+        rejected
+            .map_err(|_| End::Broken("the coordinator assigns without listening to the answers".to_owned()))
     }
 
     /// Renews the leases of what runs, and asks whether anybody is there.
     fn beat(&mut self) -> Result<(), End> {
         if self.silent_beats >= SILENT_BEATS {
-            return Err(Lost::Broken(format!("the coordinator was silent for {SILENT_BEATS} heartbeats")).into());
+            return Err(
+                Lost::Broken(format!("the coordinator was silent for {SILENT_BEATS} heartbeats")).into()
+            );
         }
         self.silent_beats += 1;
         self.strange = 0;

@@ -67,7 +67,9 @@ pub enum PairError {
         coordinator: String,
     },
     /// The address will not do.
-    #[error("the coordinator's address must be an http or https address without a user, such as https://archipelago.example")]
+    #[error(
+        "the coordinator's address must be an http or https address without a user, such as https://archipelago.example"
+    )]
     Address,
     /// The HTTP client could not be made.
     #[error("the HTTP client could not be made: {0}")]
@@ -195,7 +197,8 @@ impl Pairing {
         let mut troubled = false;
         let mut next = Instant::now();
         loop {
-            let polled = match self.post("/api/v1/pairing/poll", &Poll { poll_token: &code.poll_token }).await {
+            let polled = match self.post("/api/v1/pairing/poll", &Poll { poll_token: &code.poll_token }).await
+            {
                 Ok(response) => {
                     let status = response.status();
                     read(response).await.map(|body| (status, body))

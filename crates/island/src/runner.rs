@@ -353,7 +353,8 @@ mod tests {
     #[tokio::test]
     async fn the_emptier_backend_is_taken() {
         let (running, served) = (running(), served(&[1, 3]));
-        let begun: Vec<Begun> = (1..=4).map(|number| running.begin(order(number), &served).unwrap()).collect();
+        let begun: Vec<Begun> =
+            (1..=4).map(|number| running.begin(order(number), &served).unwrap()).collect();
         let widths: Vec<u32> = begun.iter().map(|begun| begun.place.lane.slots).collect();
         assert_eq!(widths, [1, 3, 3, 3]);
         assert!(running.begin(order(5), &served).is_err());

@@ -225,10 +225,22 @@ mod tests {
 
     #[test]
     fn what_is_no_window_is_named() {
-        for wrong in
-            ["", "night", "22-7", "22:00", "22:00-22:00", "25:00-26:00", "22:60-23:00", "Sat-Foo", "Sat Sun",
-             "24:00-01:00", "22:00-07:00 Sat", "Mon 1:00-2:00 x", "-1:00-2:00", "1:0-2:00"]
-        {
+        for wrong in [
+            "",
+            "night",
+            "22-7",
+            "22:00",
+            "22:00-22:00",
+            "25:00-26:00",
+            "22:60-23:00",
+            "Sat-Foo",
+            "Sat Sun",
+            "24:00-01:00",
+            "22:00-07:00 Sat",
+            "Mon 1:00-2:00 x",
+            "-1:00-2:00",
+            "1:0-2:00",
+        ] {
             let error = Schedule::parse(&[wrong]).unwrap_err();
             assert!(error.contains("is no window"), "{wrong}: {error}");
         }

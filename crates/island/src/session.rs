@@ -31,9 +31,10 @@ impl Session {
     pub(crate) fn after(welcome: &Welcome, previous: Option<Self>, tally: &Arc<Tally>) -> Result<Self, Lost> {
         if let Some(mut previous) = previous {
             if welcome.resumed && welcome.session.is_some() {
-                previous.outbox.resume(welcome.received).map_err(|_| {
-                    Lost::Broken("the coordinator has lost count of this session".to_owned())
-                })?;
+                previous
+                    .outbox
+                    .resume(welcome.received)
+                    .map_err(|_| Lost::Broken("the coordinator has lost count of this session".to_owned()))?;
                 previous.name.clone_from(&welcome.session);
                 previous.lease = welcome.lease;
                 tracing::info!(

@@ -122,7 +122,10 @@ impl Site {
         match (&before, &health.state) {
             (State::Down(_), State::Up) => tracing::info!("The backend {} is back.", self.label),
             (State::Up | State::Unknown, State::Down(trouble)) => {
-                tracing::warn!("The backend {} {trouble}. Its offers leave the book until it is back.", self.label);
+                tracing::warn!(
+                    "The backend {} {trouble}. Its offers leave the book until it is back.",
+                    self.label
+                );
             }
             _ => {}
         }

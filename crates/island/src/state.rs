@@ -149,6 +149,7 @@ impl State {
         private_directory(&self.directory)?;
         let new = self.directory.join(format!("{name}.{}.new", std::process::id()));
         let written = private_file(&new).and_then(|mut file| {
+            give_to_owner(&file, &self.directory)?;
             file.write_all(bytes)?;
             file.sync_all()?;
             std::fs::rename(&new, self.directory.join(name))
@@ -176,6 +177,22 @@ fn private_file(path: &Path) -> std::io::Result<std::fs::File> {
     // What a crash left behind may have been made with another mode.
     let _ = std::fs::remove_file(path);
     std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// What the administrator writes into a service's directory is for the service.
+#[cfg(unix)]
+fn give_to_owner(file: &std::fs::File, directory: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    let (owner, own) = (std::fs::metadata(directory)?, file.metadata()?);
+    if owner.uid() == own.uid() {
+        return Ok(());
+    }
+    std::os::unix::fs::fchown(file, Some(owner.uid()), Some(owner.gid()))
+}
+
+#[cfg(not(unix))]
+fn give_to_owner(_: &std::fs::File, _: &Path) -> std::io::Result<()> {
+    Ok(())
 }
 
 #[cfg(not(unix))]

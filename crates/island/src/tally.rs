@@ -70,7 +70,11 @@ pub(crate) struct Started {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Ended<'a> {
     /// Complete: its Cargo, the tokens that were counted, and what it earns at most.
-    Done { workload: &'a str, tokens: u64, earns: MicroCredits },
+    Done {
+        workload: &'a str,
+        tokens: u64,
+        earns: MicroCredits,
+    },
     Failed,
     Cancelled,
     /// Given up with its session.

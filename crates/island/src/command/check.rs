@@ -23,7 +23,11 @@ pub(crate) fn run(common: &Common) -> CommandResult {
             Finding::Bad => ("BAD ", "31"),
         };
         // If nobody reads, the exit code still says it.
-        let _ = if colour { say(&format!("\x1b[{paint}m{mark}\x1b[0m {text}")) } else { say(&format!("{mark} {text}")) };
+        let _ = if colour {
+            say(&format!("\x1b[{paint}m{mark}\x1b[0m {text}"))
+        } else {
+            say(&format!("{mark} {text}"))
+        };
     };
     let state = setting.state.as_ref();
     let good = runtime()?.block_on(island::check(&setting.config, state, &SystemClock, &mut tell));

@@ -35,7 +35,8 @@ impl Common {
 
     fn setting(&self) -> Result<Setting, CommandError> {
         let state = self.state();
-        let usual = state.as_ref().map(|state| state.directory().join(CONFIG_NAME)).filter(|path| path.exists());
+        let usual =
+            state.as_ref().map(|state| state.directory().join(CONFIG_NAME)).filter(|path| path.exists());
         // `--demo` asks for no configuration that merely lies there.
         let usual = usual.filter(|_| !self.demo);
         let file = self.config.as_deref().or(usual.as_deref()).map(ConfigFile::open).transpose()?;
@@ -65,7 +66,9 @@ impl Common {
         if self.demo {
             if !config.backends.is_empty() {
                 let problem = "is configured, so `--demo` has nothing to do; start without it";
-                return Err(ConfigError::Value { key: "backend".to_owned(), problem: problem.to_owned() }.into());
+                return Err(
+                    ConfigError::Value { key: "backend".to_owned(), problem: problem.to_owned() }.into()
+                );
             }
             config.backends.push(Config::demo_backend());
         }

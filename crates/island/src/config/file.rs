@@ -88,7 +88,10 @@ impl FileCost {
             (0..=most).contains(&dollars.get()).then(|| dollars.get() * CREDITS_PER_DOLLAR)
         });
         let per_kwh = credits.map(MicroCredits::new).ok_or_else(|| {
-            ConfigError::value("cost.electricity_per_kwh", "must be dollars for a kilowatt-hour, such as 0.30")
+            ConfigError::value(
+                "cost.electricity_per_kwh",
+                "must be dollars for a kilowatt-hour, such as 0.30",
+            )
         })?;
         if !(1..=MAX_WATTS).contains(&self.watts) {
             return Err(ConfigError::value("cost.watts", format!("must be between 1 and {MAX_WATTS}")));

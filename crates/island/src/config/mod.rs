@@ -315,7 +315,10 @@ fn check_offer(prefix: &str, offer: &OfferConfig) -> Result<(), ConfigError> {
     if names.len() > MAX_MODELS {
         return wrong("models", format!("must not be more than {MAX_MODELS}"));
     }
-    if names.iter().any(|name| name.is_empty() || name.len() > MAX_NAME_BYTES || name.contains(char::is_control)) {
+    if names
+        .iter()
+        .any(|name| name.is_empty() || name.len() > MAX_NAME_BYTES || name.contains(char::is_control))
+    {
         return wrong("models", "must be names the backend knows".to_owned());
     }
     Ok(())
@@ -381,17 +384,29 @@ mod tests {
             (format!("{demo}{offer}model = \"\""), "`backend[0].offer[0].models` must be"),
             (format!("{demo}{offer}models = []"), "`backend[0].offer[0].models` is empty"),
             (format!("{demo}{offer}models = [\"a\", \"\"]"), "`backend[0].offer[0].models` must be"),
-            (format!("{demo}{offer}models = [{}]", "\"a\",".repeat(9)), "`backend[0].offer[0].models` must not be more"),
+            (
+                format!("{demo}{offer}models = [{}]", "\"a\",".repeat(9)),
+                "`backend[0].offer[0].models` must not be more",
+            ),
             (format!("{demo}{offer}models = \"llama\""), "`backend[0].offer[0].models` must be a list"),
-            (format!("{demo}{offer}models = \"discover\""), "`backend[0].offer[0].models` cannot be discovered"),
-            (format!("{demo}{offer}model = \"a\"\nmodels = [\"b\"]"), "`backend[0].offer[0].model` and `models`"),
+            (
+                format!("{demo}{offer}models = \"discover\""),
+                "`backend[0].offer[0].models` cannot be discovered",
+            ),
+            (
+                format!("{demo}{offer}model = \"a\"\nmodels = [\"b\"]"),
+                "`backend[0].offer[0].model` and `models`",
+            ),
             (format!("{demo}{offer}unit = \"kilo\""), "unknown variant `kilo`"),
             (format!("{demo}{offer}schedule = [\"night\"]"), "`backend[0].offer[0].schedule` has \"night\""),
             (format!("schedule = []\n{demo}{offer}"), "`schedule` must have"),
             (format!("timezone = \"Mars\"\n{demo}{offer}"), "`timezone` is \"Mars\""),
             ("[cost]\nwatts = 300".to_owned(), "missing field `electricity_per_kwh`"),
             ("[cost]\nelectricity_per_kwh = 0.3\nwatts = 0".to_owned(), "`cost.watts` must be"),
-            ("[cost]\nelectricity_per_kwh = \"dear\"\nwatts = 1".to_owned(), "`cost.electricity_per_kwh` must be"),
+            (
+                "[cost]\nelectricity_per_kwh = \"dear\"\nwatts = 1".to_owned(),
+                "`cost.electricity_per_kwh` must be",
+            ),
             ("[cost]\nelectricity_per_kwh = -1\nwatts = 1".to_owned(), "`cost.electricity_per_kwh` must be"),
             (format!("{demo}{offer}endpoint = \"audio\""), "unknown variant `audio`"),
             (

@@ -7,8 +7,8 @@ use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::agent::Updater;
 use super::{Config, ConfigError};
+use crate::agent::Updater;
 
 /// How often the file is looked at.
 const POLL: Duration = Duration::from_secs(2);

@@ -90,7 +90,8 @@ async fn what_is_wrong_is_named() {
     };
     let ((success, said, _), ()) = tokio::join!(run(&mut command), refuse);
     assert!(!success, "{said}");
-    for expected in ["does not take the token", "names small, which", "does not have this model", "Not ready"] {
+    for expected in ["does not take the token", "names small, which", "does not have this model", "Not ready"]
+    {
         assert!(said.contains(expected), "{expected:?} is not in {said}");
     }
     // Nobody anywhere.

@@ -66,7 +66,9 @@ async fn serve(
         }
     }
     let header = |name: &str| {
-        head.lines().find_map(|line| line.to_lowercase().starts_with(name).then(|| line[name.len()..].trim().to_owned()))
+        head.lines().find_map(|line| {
+            line.to_lowercase().starts_with(name).then(|| line[name.len()..].trim().to_owned())
+        })
     };
     let mut body = vec![0; header("content-length:").map_or(0, |length| length.parse().unwrap())];
     stream.read_exact(&mut body).await.unwrap();

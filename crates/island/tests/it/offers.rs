@@ -51,7 +51,10 @@ async fn consumers_choose_among_the_models() {
     assert_eq!((&usual.body["model"], &chosen.body["model"]), (&json!("small"), &json!("large")));
     visit.assign_model(3, "llm-chat", "huge").await;
     let last = visit.outcome(3).await.last;
-    assert!(matches!(&last, FromIsland::Rejected { reason, .. } if reason.contains("this model")), "{last:?}");
+    assert!(
+        matches!(&last, FromIsland::Rejected { reason, .. } if reason.contains("this model")),
+        "{last:?}"
+    );
 }
 
 #[tokio::test]
@@ -64,7 +67,10 @@ async fn models_are_discovered() {
     // When the configuration is read again, so is the list, whose length has a limit.
     let many: Vec<String> = (0..20).map(|number| format!("m{number}")).collect();
     upstream.list(&many.iter().map(String::as_str).collect::<Vec<_>>());
-    island.updater.serve(&read(&coordinator, &backend(&upstream, "slots = 2\nmodels = \"discover\""))).unwrap();
+    island
+        .updater
+        .serve(&read(&coordinator, &backend(&upstream, "slots = 2\nmodels = \"discover\"")))
+        .unwrap();
     let mut offers = hear_offers(&mut visit).await;
     if offers.is_empty() {
         // A backend with another width is a new one, and has to answer first.
@@ -109,7 +115,8 @@ async fn a_backend_that_fails_again_and_again_rests() {
 
 #[tokio::test]
 async fn one_cargo_on_two_backends_uses_both() {
-    let (coordinator, left, right) = (Coordinator::start().await, Upstream::start().await, Upstream::start().await);
+    let (coordinator, left, right) =
+        (Coordinator::start().await, Upstream::start().await, Upstream::start().await);
     let text = format!(
         "{}{}",
         backend(&left, "slots = 1\nmodels = [\"a\"]"),

@@ -49,7 +49,9 @@ async fn a_code_becomes_a_token() {
     let arguments = ["pair", "--coordinator", &network.url, "--state", state, "--name", "Rig 1"];
     let (success, said, errors) = run(&mut island(&arguments)).await;
     assert!(success, "{said}\n{errors}");
-    for expected in ["A 3 X 9 K 2", "https://archipelago.example/pair?code=A3X9K2", "10 minutes", "is Palma (isl_"] {
+    for expected in
+        ["A 3 X 9 K 2", "https://archipelago.example/pair?code=A3X9K2", "10 minutes", "is Palma (isl_"]
+    {
         assert!(said.contains(expected), "{expected:?} is not in {said}");
     }
     assert!(errors.contains("Still waiting, but the coordinator answered: One moment."), "{errors}");
@@ -70,7 +72,10 @@ async fn a_code_becomes_a_token() {
 
     // Once is enough, unless it is meant.
     let (success, _, errors) = run(&mut island(&arguments)).await;
-    assert!(!success && errors.contains("paired already, as Palma") && errors.contains("--force"), "{errors}");
+    assert!(
+        !success && errors.contains("paired already, as Palma") && errors.contains("--force"),
+        "{errors}"
+    );
     assert_eq!(network.asked().len(), 4, "nothing was asked");
     let again = [&arguments[..], &["--force"]].concat();
     assert!(run(&mut island(&again)).await.0);
@@ -94,7 +99,8 @@ async fn what_does_not_become_a_token_is_said() {
     ];
     for (name, begun, polled, expected) in cases {
         let network =
-            Network::start(move |asked, _| if asked.what == BEGIN { begun.clone() } else { polled.clone() }).await;
+            Network::start(move |asked, _| if asked.what == BEGIN { begun.clone() } else { polled.clone() })
+                .await;
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().to_str().unwrap();
         let (success, _, errors) =
@@ -160,7 +166,8 @@ async fn the_token_is_used_and_renewed() {
     visit.say_welcome(60, Vec::new()).await;
     // Its owner gives it another token; the old one is revoked.
     state.save_identity(&identity(&coordinator.url, "it_second")).unwrap();
-    let revoked = ToIsland::Refused { code: "revoked".to_owned(), message: "Revoked.".to_owned(), retry: false };
+    let revoked =
+        ToIsland::Refused { code: "revoked".to_owned(), message: "Revoked.".to_owned(), retry: false };
     visit.say(&revoked).await;
     let mut visit = coordinator.accept().await;
     assert_eq!(visit.authorization, "Bearer it_second");

@@ -76,6 +76,9 @@ async fn a_signal_lets_it_finish() {
     visit.say_welcome(60, Vec::new()).await;
     visit.assign(1, "llm-chat", &json!({"prompt": "Hi"})).await;
     assert!(matches!(visit.hear().await, FromIsland::Output { seq: 1, .. }));
+    let earned = types::money::MicroCredits::new(12_500_000);
+    let today = Some(types::island_protocol::Today { jobs: 7, earned });
+    visit.say(&types::island_protocol::ToIsland::Received { messages: 0, today }).await;
     signal(&child, "TERM").await;
     let ended = loop {
         match visit.hear().await {
@@ -88,11 +91,43 @@ async fn a_signal_lets_it_finish() {
     let Output { status, stderr, .. } = soon("the end", child.wait_with_output()).await.unwrap();
     let said = String::from_utf8(stderr).unwrap();
     assert!(status.success(), "{said}");
-    for expected in
-        ["DEMO", "Connected as Palma", "Offered: llm-chat, ask 1 credits", "1 attempts are finished"]
-    {
+    for expected in [
+        "DEMO",
+        "Connected as Palma",
+        "Offered: llm-chat, ask 1 credits",
+        "1 attempts are finished",
+        "1 done",
+        "today 7 jobs paid, 12.50 credits",
+    ] {
         assert!(said.contains(expected), "{expected} is not in {said}");
     }
+    // Where no terminal is, nothing is drawn.
+    assert!(!said.contains('\x1b'), "{said}");
+}
+
+#[tokio::test]
+async fn quiet_is_quiet() {
+    let coordinator = Coordinator::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("island.toml");
+    std::fs::write(
+        &path,
+        "[[backend]]\nkind = \"demo\"\n[[backend.offer]]\nworkload = \"a\"\nask = \"1\"\nslots = 1\n",
+    )
+    .unwrap();
+    let path = path.to_str().unwrap();
+    let arguments = ["--quiet", "--coordinator", &coordinator.url, "--token", "t", "--config", path];
+    let mut command = island(&arguments);
+    let refuse = async {
+        let (mut visit, _) = coordinator.welcome().await;
+        let (code, message) = ("revoked".to_owned(), "Revoked.\u{1b}[2J".to_owned());
+        visit.say(&types::island_protocol::ToIsland::Refused { code, message, retry: false }).await;
+        visit
+    };
+    let ((_, said, errors), _visit) = tokio::join!(run(&mut command), refuse);
+    assert_eq!(said, "");
+    let expected = "The Island stops: the coordinator refuses this Island (revoked): Revoked. [2J\n";
+    assert_eq!(errors, expected);
 }
 
 #[cfg(unix)]

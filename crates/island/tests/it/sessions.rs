@@ -109,7 +109,9 @@ async fn nothing_is_lost_and_nothing_comes_twice() {
         let mut name = None::<String>;
         while ledger.ended.len() < usize::try_from(ATTEMPTS).unwrap() {
             let mut visit = coordinator.accept().await;
-            let FromIsland::Hello { session, running, .. } = visit.hear_any().await else { panic!("no hello") };
+            let FromIsland::Hello { session, running, .. } = visit.hear_any().await else {
+                panic!("no hello")
+            };
             assert_eq!(session, name);
             if let Some(session) = &session {
                 // What has begun and not ended is still there.
@@ -189,7 +191,9 @@ async fn half_way(lease_secs: u32) -> (Half, Visit) {
 
 async fn hello(coordinator: &Coordinator) -> (Visit, Option<String>, Vec<AttemptId>, usize) {
     let mut visit = coordinator.accept().await;
-    let FromIsland::Hello { session, running, offers, .. } = visit.hear_any().await else { panic!("no hello") };
+    let FromIsland::Hello { session, running, offers, .. } = visit.hear_any().await else {
+        panic!("no hello")
+    };
     (visit, session, running, offers.len())
 }
 

@@ -50,7 +50,8 @@ impl Upstream {
 
     /// Lists these models from now on.
     pub fn list(&self, models: &[&str]) {
-        let data: Vec<Value> = models.iter().map(|id| serde_json::json!({"id": id, "object": "model"})).collect();
+        let data: Vec<Value> =
+            models.iter().map(|id| serde_json::json!({"id": id, "object": "model"})).collect();
         let body = serde_json::json!({"object": "list", "data": data}).to_string();
         *self.list.lock().unwrap() = ("200 OK", body);
     }

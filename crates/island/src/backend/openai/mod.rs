@@ -142,7 +142,9 @@ impl OpenAi {
         let message = self.redact(message.unwrap_or_else(|| "no reason given".to_owned()));
         if is_about_context(&message) {
             // How long a context is differs from Island to Island.
-            return Failure::too_much_here(format!("The input is too long for this Island's model: {message}"));
+            return Failure::too_much_here(format!(
+                "The input is too long for this Island's model: {message}"
+            ));
         }
         Failure::input(format!("The backend refused the input: {message}"))
     }

@@ -46,7 +46,8 @@ pub(super) async fn probe(backend: &OpenAi) -> Result<Option<Vec<String>>, Strin
         408 | 429 | 500..600 => {
             // Such as a server that is still loading its model.
             let body = read_limited(response, 64 * 1024).await.unwrap_or_default();
-            let why = upstream_message(&body).map(|why| format!(": {}", backend.redact(why))).unwrap_or_default();
+            let why =
+                upstream_message(&body).map(|why| format!(": {}", backend.redact(why))).unwrap_or_default();
             return Err(format!("is not ready (HTTP {status}{why})"));
         }
         _ => return Ok(None),
