@@ -264,7 +264,7 @@ fn quickstart(layout: Layout, done: bool) -> Quickstart {
 }
 
 fn pair(state: PairState) -> askama::Result<String> {
-    Pair { layout: layout("Pair a machine", Nav::Islands), state }.render()
+    Pair { layout: member("Pair a machine", Nav::Islands), state }.render()
 }
 
 fn verify(state: VerifyState) -> askama::Result<String> {

@@ -15,6 +15,25 @@ use super::PATIENCE;
 
 pub struct FakeIsland {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// The name of its session, in version 2.
+    pub session: Option<String>,
+}
+
+/// A hello with one offer, of the newest version.
+pub fn hello(ask: &str, slots: u32) -> FromIsland {
+    hello_again(ask, slots, None, Vec::new())
+}
+
+/// The same of an Island that wants its session to go on.
+pub fn hello_again(ask: &str, slots: u32, session: Option<String>, running: Vec<AttemptId>) -> FromIsland {
+    FromIsland::Hello {
+        protocol: PROTOCOL_VERSION,
+        agent_version: "test".to_owned(),
+        capabilities: Capabilities::default(),
+        offers: vec![offer(ask, slots)],
+        session,
+        running,
+    }
 }
 
 /// An assignment: what it was and what the owner would earn.
@@ -31,22 +50,33 @@ impl FakeIsland {
 
     /// Connects with any offer.
     pub async fn offering(url: &str, token: &str, offer: Offer) -> Self {
-        let mut island = Self { socket: dial(url, token).await };
-        island
-            .say(&FromIsland::Hello {
-                protocol: PROTOCOL_VERSION,
-                agent_version: "test".to_owned(),
-                capabilities: Capabilities::default(),
-                offers: vec![offer],
-                session: None,
-                running: Vec::new(),
-            })
-            .await;
-        match island.hear().await {
+        let mut hello = hello("0", 1);
+        if let FromIsland::Hello { offers, .. } = &mut hello {
+            *offers = vec![offer];
+        }
+        let (island, answer) = Self::greet(url, token, &hello).await;
+        match answer {
             Some(ToIsland::Welcome { refused_offers, .. }) => assert_eq!(refused_offers, []),
             other => panic!("not welcome: {other:?}"),
         }
         island
+    }
+
+    /// Connects, says this, and hears the answer.
+    pub async fn greet(url: &str, token: &str, hello: &FromIsland) -> (Self, Option<ToIsland>) {
+        let mut island = Self { socket: dial(url, token).await, session: None };
+        island.say(hello).await;
+        let answer = island.hear().await;
+        if let Some(ToIsland::Welcome { session, .. }) = &answer {
+            island.session.clone_from(session);
+        }
+        (island, answer)
+    }
+
+    /// Says something that may not arrive any more.
+    pub async fn try_say(&mut self, message: &FromIsland) {
+        let text = serde_json::to_string(message).unwrap();
+        drop(self.socket.send(Message::text(text)).await);
     }
 
     pub async fn say(&mut self, message: &FromIsland) {
