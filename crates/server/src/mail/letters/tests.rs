@@ -112,7 +112,9 @@ fn payment_sample(
         | Kind::PayoutSent
         | Kind::PayoutFailed
         | Kind::EarningsStatement
-        | Kind::IdentityNeedsInput => panic!("{kind:?} has a sample elsewhere"),
+        | Kind::IdentityNeedsInput
+        | Kind::IslandGone
+        | Kind::IslandBack => panic!("{kind:?} has a sample elsewhere"),
     };
     (letter, vec!["$1,234.99"])
 }
