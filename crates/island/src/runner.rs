@@ -63,7 +63,8 @@ impl Running {
         Self { table: Mutex::default(), empty: Notify::new(), tally }
     }
 
-    /// Takes a slot for an attempt, on the backend that has the largest part of its slots free.
+    /// Takes a slot for an attempt: on the backend that failed least of late, and among equals on the one that has the
+    /// largest part of its slots free.
     ///
     /// # Errors
     /// Why it cannot be begun.
@@ -73,15 +74,21 @@ impl Running {
         if able().next().is_none() {
             return Err("This Island does not offer this model.");
         }
+        // What is down may not have left the book yet; and one that fails fast would look like the emptiest.
+        let mut up = able().filter_map(|lane| Some((lane.site.failures_if_up()?, lane))).peekable();
+        if up.peek().is_none() {
+            return Err("This Island's backend is down.");
+        }
         let mut table = self.lock();
         let busy = |lane: &Lane| table.busy.get(&lane.key).copied().unwrap_or(0);
-        // Compared as fractions without dividing.
-        let free = able().filter(|lane| busy(lane) < lane.slots);
-        let lane = free.reduce(|best, lane| {
-            let load = |one: &Lane, other: &Lane| u64::from(busy(one)) * u64::from(other.slots);
-            if load(lane, best) < load(best, lane) { lane } else { best }
+        let free = up.filter(|(_, lane)| busy(lane) < lane.slots);
+        let best = free.min_by(|(failures, lane), (other_failures, other)| {
+            // Compared as fractions without dividing.
+            let load = u64::from(busy(lane)) * u64::from(other.slots);
+            let other_load = u64::from(busy(other)) * u64::from(lane.slots);
+            failures.cmp(other_failures).then(load.cmp(&other_load))
         });
-        let lane = lane.ok_or("All slots of this Island are in use.")?.clone();
+        let lane = best.ok_or("All slots of this Island are in use.")?.1.clone();
         let input_bytes = order.input.get().len();
         if table.input_bytes.saturating_add(input_bytes) > MAX_INPUT_BYTES {
             return Err("This Island has as much input in work as it can hold.");
