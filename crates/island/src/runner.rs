@@ -26,6 +26,10 @@ use crate::tally::{Ended, Started, Tally};
 /// The most input of attempts in work, in bytes: slots alone do not bound memory.
 const MAX_INPUT_BYTES: usize = 64 * 1024 * 1024;
 
+/// The most attempts that have ended without the outbox having had room for their end. A coordinator that assigns and
+/// cancels without listening gets no further than this.
+const MAX_UNTOLD: usize = 1024;
+
 /// The attempts in work of one session.
 #[derive(Debug)]
 pub(crate) struct Running {
@@ -80,6 +84,11 @@ impl Running {
             return Err("This Island's backend is down.");
         }
         let mut table = self.lock();
+        let with_slot: u64 = table.busy.values().map(|&busy| u64::from(busy)).sum();
+        let with_slot = usize::try_from(with_slot).unwrap_or(usize::MAX);
+        if table.attempts.len().saturating_sub(with_slot) >= MAX_UNTOLD {
+            return Err("This Island has too much to tell before it can begin more.");
+        }
         let busy = |lane: &Lane| table.busy.get(&lane.key).copied().unwrap_or(0);
         let free = up.filter(|(_, lane)| busy(lane) < lane.slots);
         let best = free.min_by(|(failures, lane), (other_failures, other)| {
@@ -365,6 +374,20 @@ mod tests {
         let widths: Vec<u32> = begun.iter().map(|begun| begun.place.lane.slots).collect();
         assert_eq!(widths, [1, 3, 3, 3]);
         assert!(running.begin(order(5), &served).is_err());
+    }
+
+    #[tokio::test]
+    async fn ends_that_cannot_be_told_are_bounded() {
+        let (running, served) = (running(), served(&[1]));
+        let mut untold = Vec::new();
+        for number in 1.. {
+            let Ok(mut begun) = running.begin(order(number), &served) else { break };
+            begun.place.free_slot();
+            untold.push(begun);
+        }
+        assert_eq!(untold.len(), MAX_UNTOLD);
+        untold.pop();
+        assert!(running.begin(order(0), &served).is_ok());
     }
 
     #[tokio::test]

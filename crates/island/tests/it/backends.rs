@@ -262,8 +262,10 @@ async fn connections_to_the_backend_are_used_again() {
 #[tokio::test]
 async fn a_request_on_a_connection_that_just_closed_is_sent_again() {
     let coordinator = Coordinator::start().await;
-    let (base_url, connections) =
-        Upstream::serve_once_each(b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: [DONE]\n\n").await;
+    let (base_url, connections) = Upstream::serve_once_each(
+        b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: [DONE]\n\n",
+    )
+    .await;
     let _island = Island::start(config(&coordinator, openai(&base_url)));
     let (mut visit, _) = coordinator.welcome().await;
     for number in 1..=20 {

@@ -139,7 +139,8 @@ async fn one_cargo_on_two_backends_uses_both() {
 /// A backend that fails fast is always the emptiest; it must not draw the jobs of the other.
 #[tokio::test]
 async fn a_backend_that_died_does_not_swallow_the_jobs_of_the_other() {
-    let (coordinator, left, right) = (Coordinator::start().await, Upstream::start().await, Upstream::start().await);
+    let (coordinator, left, right) =
+        (Coordinator::start().await, Upstream::start().await, Upstream::start().await);
     let text = format!("{}{}", backend(&left, "slots = 4"), backend(&right, "slots = 4"));
     let _island = Island::start(read(&coordinator, &text));
     let (mut visit, _) = coordinator.welcome().await;
