@@ -33,7 +33,9 @@ pub enum Command {
         /// The new maximum price.
         bid: MicroCredits,
     },
-    /// Time has come this far: waiting jobs whose deadline is not after it wait no longer, earliest deadline first.
+    /// Time has come this far: waiting jobs whose deadline is not after it wait no longer, earliest deadline first, among
+    /// equals the lowest number first. Nothing else looks at the time: until this is said, a job whose deadline has passed
+    /// waits and can be matched.
     Expire {
         /// The time.
         now: Timestamp,
@@ -57,13 +59,16 @@ pub struct Ask {
     pub slots: u32,
     /// Where it is, as orders name it.
     pub region: Option<String>,
-    /// The models it can serve the Cargo with, as orders name them. Empty: it does not say.
+    /// The models it can serve the Cargo with, as orders name them, at most [`types::island_protocol::MAX_MODELS`]. Empty:
+    /// it does not say, and gets only jobs that name none.
     pub models: Vec<String>,
-    /// How far it is trusted: 0 new, 1 established, 2 approved by the operator.
+    /// How far it is trusted: 0 new, 1 established, 2 approved by the operator. More counts as 2.
     pub trust: u8,
     /// How its last attempts went.
     pub health: Health,
-    /// How long it lately took to its first output, in milliseconds; 0 if not known.
+    /// How long it lately took to its first output, in milliseconds; 0 if not known. Among equal asks in equal health
+    /// the faster comes first, but compared in steps: below 50 ms, below 100, 200, 400 and so on. Not known counts
+    /// as fast: whoever gets no job would never become known.
     pub latency_ms: u32,
 }
 
@@ -111,7 +116,7 @@ pub struct Order {
     pub region: Option<String>,
     /// If given, only Islands that name this model are eligible.
     pub model: Option<String>,
-    /// Only Islands trusted at least this far are eligible.
+    /// Only Islands trusted at least this far are eligible. More than 2 is trusted to nobody.
     pub min_trust: u8,
     /// Until when it may wait; see [`Command::Expire`].
     pub deadline: Timestamp,
@@ -142,7 +147,8 @@ pub enum Event {
     Waiting {
         /// Which job.
         job: JobId,
-        /// The lowest ask of any Island in the book that is eligible for it, busy or not, within the bid or not.
+        /// The lowest ask of any Island in the book that is eligible for it, busy or not, of last resort or not,
+        /// within the bid or not.
         best_ask: Option<MicroCredits>,
     },
     /// A waiting job's deadline has passed.
@@ -182,6 +188,10 @@ pub enum Refusal {
     TooManyWaiting,
     /// [`crate::Limits::max_waiting_per_user`] jobs of this user wait already.
     TooManyWaitingOfUser,
+    /// The region or a model has a name of more than [`crate::Limits::max_name`] bytes.
+    NameTooLong,
+    /// The ask names more than [`types::island_protocol::MAX_MODELS`] models.
+    TooManyModels,
     /// The ask is below zero or above [`types::money::MAX_AMOUNT`].
     AskOutOfRange,
     /// [`crate::Limits::max_asks`] Islands are in the book already.
@@ -203,7 +213,12 @@ pub struct Match {
     /// The cheapest asks at this moment, in the order of choice, up to and including the chosen one, which is
     /// always the last: the proof of I10. If more than [`crate::Limits::considered`], those nearest to the
     /// chosen one are left out.
+    ///
+    /// If the chosen one is of last resort, that no other was available shows in those cheaper than it only; dearer ones
+    /// within the bid are not in the record.
     pub considered: Vec<Considered>,
+    /// Whether every ask that comes before the chosen one is in the record.
+    pub complete: bool,
 }
 
 /// An ask that was looked at for a job.

@@ -12,6 +12,8 @@ pub struct Limits {
     pub max_waiting_per_user: usize,
     /// Different Islands that one order may exclude.
     pub max_excluded: usize,
+    /// Bytes of the name of a region or a model.
+    pub max_name: usize,
     /// Entries of [`crate::Match::considered`]. Zero counts as one: the chosen Island is always named.
     pub considered: usize,
 }
@@ -23,6 +25,7 @@ impl Default for Limits {
             max_waiting: 100_000,
             max_waiting_per_user: 10_000,
             max_excluded: 16,
+            max_name: 256,
             considered: 8,
         }
     }

@@ -2,9 +2,16 @@
 
 #![expect(clippy::panic, reason = "a test that cannot go on fails")]
 
-use market::{Book, Command, Considered, Event, Limits, Match, Order, Refusal, Reservation, Verdict};
+use std::slice;
+
+use market::{
+    Ask, BidLevel, Book, Command, Considered, Event, Health, Limits, Match, Order, PriceLevel, Refusal,
+    Reservation, Verdict,
+};
 use types::id::{Id, IslandId, JobId, UserId};
+use types::island_protocol::MAX_MODELS;
 use types::money::{MAX_AMOUNT, MicroCredits};
+use types::time::Timestamp;
 
 const ANA: i64 = 1;
 const BEN: i64 = 2;
@@ -29,6 +36,9 @@ fn order(number: i64, bid: i64) -> Order {
         bid: micros(bid),
         excluded: vec![],
         region: None,
+        model: None,
+        min_trust: 0,
+        deadline: Timestamp::from_millis(i64::MAX),
         priority: 0,
         may_wait: true,
     }
@@ -40,6 +50,18 @@ fn of(user: i64, order: Order) -> Order {
 
 fn in_region(region: &str, order: Order) -> Order {
     Order { region: Some(region.to_owned()), ..order }
+}
+
+fn with_model(model: &str, order: Order) -> Order {
+    Order { model: Some(model.to_owned()), ..order }
+}
+
+fn trusted(min_trust: u8, order: Order) -> Order {
+    Order { min_trust, ..order }
+}
+
+fn until(deadline: i64, order: Order) -> Order {
+    Order { deadline: Timestamp::from_millis(deadline), ..order }
 }
 
 fn without(excluded: &[i64], order: Order) -> Order {
@@ -69,12 +91,24 @@ impl Desk {
     }
 
     fn ask(&mut self, number: i64, ask: i64, slots: u32) -> Vec<Event> {
-        self.apply(Command::SetAsk { island: island(number), ask: micros(ask), slots, region: None })
+        self.says(Ask::new(island(number), micros(ask), slots))
     }
 
     fn ask_in(&mut self, region: &str, number: i64, ask: i64, slots: u32) -> Vec<Event> {
-        let region = Some(region.to_owned());
-        self.apply(Command::SetAsk { island: island(number), ask: micros(ask), slots, region })
+        self.says(Ask { region: Some(region.to_owned()), ..Ask::new(island(number), micros(ask), slots) })
+    }
+
+    fn says(&mut self, ask: Ask) -> Vec<Event> {
+        self.apply(Command::SetAsk(ask))
+    }
+
+    fn expire(&mut self, now: i64) -> Vec<i64> {
+        let events = self.apply(Command::Expire { now: Timestamp::from_millis(now) });
+        let expired = |event: &Event| match event {
+            Event::Expired { job } => job.get(),
+            other => panic!("not expired: {other:?}"),
+        };
+        events.iter().map(expired).collect()
     }
 
     fn leaves(&mut self, number: i64) -> Vec<Event> {
@@ -134,6 +168,15 @@ fn matched(events: &[Event]) -> Vec<(i64, i64, i64)> {
         other => panic!("not a match: {other:?}"),
     };
     events.iter().map(describe).collect()
+}
+
+/// One slot at this price, and nothing else said.
+fn one(number: i64, ask: i64) -> Ask {
+    Ask::new(island(number), micros(ask), 1)
+}
+
+fn models(models: &[&str], ask: Ask) -> Ask {
+    Ask { models: models.iter().map(|&model| model.to_owned()).collect(), ..ask }
 }
 
 fn verdicts(considered: &[Considered]) -> Vec<(i64, Verdict)> {
@@ -256,6 +299,223 @@ fn a_region_is_met_exactly() {
     assert_eq!(run(in_region("us", order(2, 9))), 2);
     assert_eq!(run(order(3, 9)), 1, "no wish: anywhere");
     assert_eq!(desk.waits(in_region("EU", order(4, 9))), None);
+}
+
+/// An Island that does not name a model does not get a job that wants it, however cheap.
+#[test]
+fn a_model_is_met_by_those_that_name_it() {
+    let mut desk = Desk::new();
+    desk.ask(1, 1, 9);
+    desk.says(models(&["qwen3", "llama", "llama"], Ask { slots: 9, ..one(2, 2) }));
+    desk.says(models(&["gemma"], Ask { slots: 9, region: Some("eu".to_owned()), ..one(3, 3) }));
+    desk.says(models(&["gemma"], Ask { slots: 9, ..one(4, 4) }));
+    let mut run = |order| desk.runs(order).reservation.island.get();
+    assert_eq!(run(with_model("llama", order(1, 9))), 2);
+    assert_eq!(run(with_model("gemma", order(2, 9))), 3);
+    assert_eq!(run(with_model("gemma", without(&[3], order(3, 9)))), 4);
+    assert_eq!(run(with_model("gemma", in_region("eu", order(4, 9)))), 3, "both at once");
+    assert_eq!(run(order(5, 9)), 1, "no wish: any");
+    assert_eq!(desk.waits(with_model("llama", in_region("eu", order(6, 9)))), None);
+    assert_eq!(desk.waits(with_model("eu", order(7, 9))), None, "a region is no model");
+    assert_eq!(desk.waits(with_model("llama", order(8, 1))), Some(2));
+
+    let learns = desk.says(models(&["llama"], Ask { region: Some("eu".to_owned()), ..one(5, 5) }));
+    assert_eq!(matched(&learns), [(6, 5, 5)], "the first that names what waits");
+    let forgets = desk.says(models(&["qwen3"], one(2, 1)));
+    assert_eq!(forgets, []);
+    assert_eq!(desk.waits(with_model("llama", order(9, 4))), Some(5), "and one that names it no more");
+}
+
+#[test]
+fn trust_is_a_floor() {
+    let mut desk = Desk::new();
+    for (number, ask, trust) in [(1, 1, 0), (2, 2, 1), (3, 4, 2), (4, 5, 200)] {
+        desk.says(Ask { trust, slots: 2, ..one(number, ask) });
+    }
+    let mut run = |order| desk.runs(order).reservation.island.get();
+    assert_eq!(run(trusted(2, order(1, 9))), 3);
+    assert_eq!(run(trusted(1, order(2, 9))), 2);
+    assert_eq!(run(trusted(1, order(3, 9))), 2);
+    assert_eq!(run(trusted(1, order(4, 9))), 3, "more trust than wanted is no obstacle");
+    assert_eq!(run(trusted(2, order(5, 9))), 4, "more than 2 counts as 2");
+    assert_eq!(run(order(6, 9)), 1);
+    assert_eq!(desk.waits(trusted(3, order(7, 9))), None, "so nobody is trusted further");
+    assert_eq!(desk.waits(trusted(2, order(8, 3))), Some(4));
+    assert_eq!(matched(&desk.says(Ask { trust: 2, slots: 9, ..one(1, 1) })), [(8, 1, 1)], "trust is gained");
+}
+
+#[test]
+fn one_of_last_resort_gets_a_job_only_if_no_other_is_within_the_bid() {
+    let mut desk = Desk::new();
+    desk.says(Ask { health: Health::LastResort, slots: 9, ..one(1, 10) });
+    desk.says(Ask { health: Health::LastResort, slots: 9, ..one(2, 12) });
+    desk.says(Ask { health: Health::Low, ..one(3, 20) });
+    assert_eq!(desk.0.best_ask(), Some(micros(10)), "who bids that much starts there");
+    assert_eq!(desk.0.lowest_ask(), Some(micros(10)));
+
+    let within = desk.runs(order(1, 15));
+    assert_eq!((within.reservation.island, within.price), (island(1), micros(10)));
+    let beyond = desk.runs(order(2, 20));
+    assert_eq!((beyond.reservation.island, beyond.price), (island(3), micros(20)));
+    use Verdict::{Busy, Chosen, LastResort};
+    assert_eq!(verdicts(&beyond.considered), [(1, LastResort), (2, LastResort), (3, Chosen)]);
+
+    let none_left = desk.runs(order(3, 90));
+    assert_eq!(
+        none_left.reservation.island,
+        island(1),
+        "the other is busy: among those of last resort the cheapest"
+    );
+    let other = desk.runs(without(&[1], order(4, 90)));
+    assert_eq!(verdicts(&other.considered), [(1, Verdict::Excluded), (2, Chosen)]);
+    assert_eq!(desk.waits(in_region("eu", order(5, 90))), None);
+
+    desk.release(beyond.reservation);
+    desk.says(Ask { health: Health::LastResort, ..one(1, 10) });
+    desk.says(Ask { health: Health::LastResort, slots: 2, ..one(2, 30) });
+    let wishes = desk.runs(trusted(0, without(&[3], order(6, 40))));
+    assert_eq!(verdicts(&wishes.considered), [(1, Busy), (3, Verdict::Excluded), (2, Chosen)]);
+}
+
+/// It does not wait for a better one: what is free when its turn comes is what it gets.
+#[test]
+fn a_waiting_job_takes_one_of_last_resort_at_once() {
+    let mut desk = Desk::new();
+    let poor = |ask| Ask { health: Health::LastResort, ..one(1, ask) };
+    desk.ask(2, 20, 1);
+    let busy = desk.runs(order(1, 20)).reservation;
+    desk.waits(order(2, 30));
+    assert_eq!(matched(&desk.says(poor(25))), [(2, 1, 25)]);
+    assert_eq!(desk.waits(order(3, 22)), Some(20));
+    assert_eq!(desk.says(Ask { slots: 2, ..poor(23) }), [], "but within its bid");
+    assert_eq!(matched(&desk.release(busy)), [(3, 2, 20)]);
+    assert_eq!(desk.runs(order(4, 23)).reservation.island, island(1));
+}
+
+#[test]
+fn among_equal_asks_health_decides_then_latency_then_the_turn() {
+    let mut desk = Desk::new();
+    let equal =
+        [(1, Health::Low, 10), (2, Health::Normal, 250), (3, Health::Normal, 120), (4, Health::Normal, 199)];
+    for (number, health, latency_ms) in equal {
+        desk.says(Ask { health, latency_ms, ..one(number, 7) });
+    }
+    let mut run = |number| desk.runs(order(number, 9)).reservation.island.get();
+    assert_eq!(
+        [run(1), run(2), run(3), run(4)],
+        [3, 4, 2, 1],
+        "120 and 199 ms are one step: the turn decides"
+    );
+
+    for (faster, slower) in [(0, 50), (49, 50), (99, 100), (199, 200), (100, u32::MAX)] {
+        let mut desk = Desk::new();
+        desk.says(Ask { latency_ms: slower, ..one(1, 7) });
+        desk.says(Ask { latency_ms: faster, ..one(2, 7) });
+        assert_eq!(desk.runs(order(1, 9)).reservation.island, island(2), "{faster} is faster than {slower}");
+    }
+    for (one_of_both, other) in [(0, 49), (50, 99), (100, 199), (0, 0), (6400, 12799)] {
+        let mut desk = Desk::new();
+        desk.says(Ask { latency_ms: other, ..one(1, 7) });
+        desk.says(Ask { latency_ms: one_of_both, ..one(2, 7) });
+        assert_eq!(
+            desk.runs(order(1, 9)).reservation.island,
+            island(1),
+            "{one_of_both} is as fast as {other}"
+        );
+    }
+
+    let mut desk = Desk::new();
+    desk.says(Ask { health: Health::Low, latency_ms: 900, ..one(1, 6) });
+    desk.ask(2, 7, 1);
+    assert_eq!(desk.runs(order(1, 9)).reservation.island, island(1), "the price comes before all that");
+}
+
+#[test]
+fn expiry_takes_the_earliest_deadline_first() {
+    let mut desk = Desk::new();
+    for (number, deadline) in [(1, 300), (2, 100), (3, 200), (5, 100), (4, 100), (6, -5)] {
+        desk.waits(until(deadline, order(number, 9)));
+    }
+    assert_eq!(desk.expire(-6), [0; 0]);
+    assert_eq!(desk.expire(99), [6]);
+    assert_eq!(desk.expire(100), [2, 4, 5], "not after the time, among equals the lowest number");
+    desk.rebid(3, 1);
+    assert_eq!(desk.queue(), [1, 3]);
+    assert_eq!(desk.expire(250), [3], "a new bid does not give more time");
+    assert_eq!(matched(&desk.ask(1, 9, 1)), [(1, 1, 9)]);
+    assert_eq!(desk.expire(i64::MAX), [0; 0], "a job that runs waits no longer");
+}
+
+/// Only [`Command::Expire`] knows the time.
+#[test]
+fn a_passed_deadline_keeps_nothing_from_being_matched() {
+    let mut desk = Desk::new();
+    desk.expire(1000);
+    desk.ask(1, 5, 1);
+    let held = desk.runs(until(10, order(1, 9))).reservation;
+    desk.waits(until(10, order(2, 9)));
+    assert_eq!(matched(&desk.release(held)), [(2, 1, 5)]);
+}
+
+#[test]
+fn equal_prices_share_a_place() {
+    let mut desk = Desk::new();
+    for (number, ask, slots) in [(1, 30, 1), (2, 10, 1), (3, 20, 0), (4, 20, 2), (5, 40, 1)] {
+        desk.ask(number, ask, slots);
+    }
+    let ranks: Vec<_> = (1..=6).map(|number| desk.0.rank(island(number))).collect();
+    assert_eq!(ranks, [Some((4, 5)), Some((1, 5)), Some((2, 5)), Some((2, 5)), Some((5, 5)), None]);
+    desk.ask(2, 31, 1);
+    desk.leaves(5);
+    assert_eq!([desk.0.rank(island(2)), desk.0.rank(island(3))], [Some((4, 4)), Some((1, 4))]);
+}
+
+#[test]
+fn supply_and_demand_by_price() {
+    let mut desk = Desk::new();
+    for (number, ask, slots) in [(1, 20, 3), (2, 10, 1), (3, 20, 2)] {
+        desk.ask(number, ask, slots);
+    }
+    let level = |ask, free_slots, slots, islands| PriceLevel { ask: micros(ask), free_slots, slots, islands };
+    assert_eq!(desk.0.depth(9), [level(10, 1, 1, 1), level(20, 5, 5, 2)]);
+    desk.runs(order(1, 20));
+    let held = desk.runs(order(2, 20)).reservation;
+    assert_eq!(desk.0.depth(9), [level(10, 0, 1, 1), level(20, 4, 5, 2)]);
+    assert_eq!(desk.0.depth(1), [level(10, 0, 1, 1)]);
+    desk.ask(held.island.get(), 20, 0);
+    assert_eq!(desk.0.depth(9)[1], level(20, 2, 2, 2), "fewer slots than jobs are none free");
+    desk.release(held);
+    desk.leaves(2);
+    assert_eq!(desk.0.depth(9), [level(20, 2, 2, 2)]);
+
+    for (number, bid) in [(5, 3), (6, 5), (7, 3), (8, 4)] {
+        desk.waits(order(number, bid));
+    }
+    let level = |bid, jobs| BidLevel { bid: micros(bid), jobs };
+    assert_eq!(desk.0.demand(9), [level(5, 1), level(4, 1), level(3, 2)]);
+    desk.rebid(7, 5);
+    desk.apply(Command::Withdraw { job: job(8) });
+    assert_eq!(desk.0.demand(1), [level(5, 2)]);
+    assert_eq!(desk.0.demand(9).len(), 2);
+}
+
+/// An Island says its offers again with every change of any of them.
+#[test]
+fn saying_the_same_again_changes_nothing() {
+    let mut desk = Desk::new();
+    let ask = models(
+        &["a", "b", "a"],
+        Ask { region: Some("eu".to_owned()), latency_ms: 100, trust: 9, ..one(1, 5) },
+    );
+    desk.says(ask.clone());
+    desk.ask(2, 5, 1);
+    let before = desk.0.state_hash();
+    assert_eq!(desk.says(ask.clone()), []);
+    assert_eq!(desk.0.state_hash(), before);
+    desk.says(Ask { latency_ms: 199, ..ask });
+    assert_eq!(desk.0.ask_of(island(1)).unwrap().latency_ms, 199, "what is said last is shown");
+    assert_eq!(desk.0.ask_of(island(1)).unwrap().models, ["a", "b"]);
+    assert_ne!(desk.0.state_hash(), before);
 }
 
 #[test]
@@ -473,13 +733,29 @@ fn asks_out_of_range_are_refused_and_change_nothing() {
 
 #[test]
 fn every_limit_refuses() {
-    let limits =
-        Limits { max_asks: 1, max_waiting: 3, max_waiting_per_user: 2, max_excluded: 2, considered: 8 };
+    let limits = Limits {
+        max_asks: 1,
+        max_waiting: 3,
+        max_waiting_per_user: 2,
+        max_excluded: 2,
+        max_name: 4,
+        considered: 8,
+    };
     let mut desk = Desk(Book::new(limits));
     desk.ask(1, 10, 1);
     let refused = Event::AskRefused { island: island(2), reason: Refusal::TooManyAsks };
     assert_eq!(desk.ask(2, 10, 1), [refused]);
     assert_eq!(desk.ask(1, 11, 1), [], "a change is not one more");
+    let too_long = Event::AskRefused { island: island(1), reason: Refusal::NameTooLong };
+    assert_eq!(desk.ask_in("north", 1, 1, 1), slice::from_ref(&too_long));
+    assert_eq!(desk.says(models(&["ok", "qwen3"], one(1, 1))), [too_long]);
+    let names: Vec<String> = (0..=MAX_MODELS).map(|number| number.to_string()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let too_many = Event::AskRefused { island: island(1), reason: Refusal::TooManyModels };
+    assert_eq!(desk.says(models(&names, one(1, 1))), [too_many]);
+    assert_eq!(desk.says(models(&names[1..], one(1, 11))), []);
+    assert_eq!(desk.refuses(in_region("north", order(1, 5))), (Refusal::NameTooLong, None));
+    assert_eq!(desk.refuses(with_model("qwen3", order(1, 5))), (Refusal::NameTooLong, None));
 
     desk.waits(order(1, 5));
     assert_eq!(desk.refuses(order(1, 50)), (Refusal::AlreadyWaiting, Some(11)), "even if it could run");
@@ -505,7 +781,7 @@ fn the_record_says_what_spoke_against_each_cheaper_ask() {
     desk.ask_in("eu", 5, 14, 1);
     desk.ask_in("eu", 6, 15, 1);
     let matched = desk.runs(in_region("eu", without(&[2, 4], order(2, 100))));
-    use Verdict::{AboveBid, Busy, Chosen, Excluded, OtherRegion};
+    use Verdict::{AboveBid, Busy, Chosen, Excluded, LastResort, OtherModel, OtherRegion, Untrusted};
     let expected = [(1, Busy), (2, Excluded), (3, OtherRegion), (4, Excluded), (5, Chosen)];
     assert_eq!(verdicts(&matched.considered), expected);
     assert_eq!(matched.considered[4].ask, micros(14));
@@ -514,6 +790,29 @@ fn the_record_says_what_spoke_against_each_cheaper_ask() {
     assert_eq!(quote(order(3, 11)), [(1, Busy), (2, Chosen)]);
     assert_eq!(quote(order(3, 10)), [(1, Busy), (2, AboveBid)], "why a job waits");
     assert_eq!(quote(order(3, 9)), [(1, AboveBid)]);
+
+    // Each has one thing less against it than the one before.
+    let mut desk = Desk::new();
+    let bad = Ask { health: Health::LastResort, slots: 0, ..one(1, 1) };
+    desk.says(bad.clone());
+    let at = |number| Ask { island: island(number), ask: micros(number), ..bad.clone() };
+    let in_eu = |ask| Ask { region: Some("eu".to_owned()), ..ask };
+    desk.says(at(2));
+    desk.says(in_eu(at(3)));
+    desk.says(models(&["m"], in_eu(at(4))));
+    desk.says(models(&["m"], in_eu(Ask { trust: 1, ..at(5) })));
+    desk.says(models(&["m"], in_eu(Ask { trust: 1, slots: 1, ..at(6) })));
+    desk.says(models(&["m"], in_eu(Ask { trust: 1, slots: 1, health: Health::Low, ..at(7) })));
+    desk.ask(8, 8, 1);
+    let order = trusted(1, with_model("m", in_region("eu", without(&[1], order(2, 9)))));
+    let matched = desk.runs(order.clone());
+    let rest = [(4, Untrusted), (5, Busy), (6, LastResort), (7, Chosen)];
+    assert_eq!(
+        verdicts(&matched.considered),
+        [&[(1, Excluded), (2, OtherRegion), (3, OtherModel)], &rest[..]].concat()
+    );
+    let above = verdicts(&desk.0.consider(&Order { bid: micros(1), ..order }));
+    assert_eq!(above, [(1, Excluded), (2, AboveBid)]);
 }
 
 #[test]
@@ -527,6 +826,7 @@ fn the_record_is_bounded_and_ends_with_the_chosen() {
         let matched = desk.runs(order(1, 9));
         let islands: Vec<_> = matched.considered.iter().map(|entry| entry.island.get()).collect();
         assert_eq!(islands, expected);
+        assert_eq!(matched.complete, islands.len() == 5);
         assert_eq!(matched.considered.last().map(|entry| entry.verdict), Some(Verdict::Chosen));
     }
 }
@@ -552,11 +852,13 @@ fn the_book_shows_itself_in_order() {
 fn the_state_hash_does_not_change_by_itself() {
     let mut desk = Desk::new();
     assert_eq!(desk.0.state_hash(), 0x81d2_3fd7_003c_2305);
-    desk.ask_in("eu", 1, 20, 1);
+    let (region, health) = (Some("eu".to_owned()), Health::Low);
+    desk.says(models(&["b", "a"], Ask { region, trust: 1, health, latency_ms: 70, ..one(1, 20) }));
     desk.ask(2, 10, 2);
     desk.runs(order(1, 10));
-    desk.waits(in_region("us", without(&[2, 1], urgent(3, order(2, 30)))));
-    assert_eq!(desk.0.state_hash(), 0xd352_17d8_7c66_d210);
+    let waiting = until(-7, trusted(2, with_model("a", in_region("us", order(2, 30)))));
+    desk.waits(without(&[2, 1], urgent(3, waiting)));
+    assert_eq!(desk.0.state_hash(), 0x7ea6_99ca_78f9_ac9c);
     let twin = desk.0.clone();
     assert_eq!(twin.state_hash(), desk.0.state_hash());
 }

@@ -51,7 +51,7 @@ pub enum Turn {
         text: String,
     },
     /// What an Island answered.
-    Answer(Answer),
+    Answer(Box<Answer>),
 }
 
 /// An answer, finished or not.
@@ -65,6 +65,8 @@ pub struct Answer {
     pub receipt: Option<Receipt>,
     /// The job that still runs or waits: the page attaches to its stream.
     pub running_job: Option<String>,
+    /// The job that has ended: it has a receipt.
+    pub ended_job: Option<String>,
     /// Why there is no (complete) answer.
     pub error: Option<Problem>,
     /// Which button offers another try.
@@ -112,6 +114,8 @@ pub struct CargoOption {
     pub name: String,
     /// Lowest ask, if any Island is online: `2`.
     pub best_ask: Option<String>,
+    /// The user's own max price for it, for each unit.
+    pub own_bid: Option<String>,
     /// Chosen at first.
     pub selected: bool,
 }

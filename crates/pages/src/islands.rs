@@ -106,6 +106,10 @@ pub struct PayoutRow {
 /// An Island.
 #[derive(Clone, Debug)]
 pub struct IslandRow {
+    /// For the forms that suspend it.
+    pub id: String,
+    /// Its owner wants no jobs for it.
+    pub suspended: bool,
     /// Its name.
     pub name: String,
     /// `online`, `offline`, …

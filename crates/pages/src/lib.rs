@@ -11,19 +11,22 @@
 //! | `/quickstart` | [`quickstart::Quickstart`] | `quickstart.html` |
 //! | `/chat` | [`chat::Chat`] | `chat.html` |
 //! | `/image` | [`image::Image`] | `image.html` |
+//! | `/jobs/{id}` | [`job::JobPage`] | `job.html` |
 //! | `/credits`, `/credits/return` | [`credits`] | `credits.html`, `credits_return.html` |
 //! | `/verify` | [`verify::Verify`] | `verify.html` |
-//! | `/exchange` | [`exchange::Exchange`] | `exchange.html` |
+//! | `/exchange`, `/exchange/{slug}` | [`exchange`] | `exchange.html`, `cargo.html` |
 //! | `/islands` | [`islands::Islands`] | `islands.html` |
+//! | `/pair` | [`pair::Pair`] | `pair.html` |
 //! | `/settings`, `/settings/keys/{id}` | [`settings`] | `settings.html`, `key.html` |
 //! | `/docs` | [`docs::Docs`] | `docs.html` |
 //! | sandbox payment and identity | [`sandbox`] | `sandbox_*.html` |
 //! | errors | [`error::ErrorPage`] | `error.html` |
 //!
-//! [`live`] has the messages of the event stream every signed-in page listens to, [`layout`] the frame around
+//! [`chart`] draws what the market's pages show. [`live`] has the messages of the event stream every signed-in page listens to, [`layout`] the frame around
 //! every page, and [`asset`] the files under `/static/`.
 
 mod assets;
+pub mod chart;
 pub mod chat;
 pub mod credits;
 pub mod docs;
@@ -31,10 +34,12 @@ pub mod error;
 pub mod exchange;
 pub mod image;
 pub mod islands;
+pub mod job;
 pub mod landing;
 pub mod layout;
 pub mod live;
 pub mod login;
+pub mod pair;
 pub mod quickstart;
 pub mod sandbox;
 pub mod settings;

@@ -28,6 +28,12 @@ pub struct MarketRow {
     pub best_ask: Option<String>,
     /// Price of the last job, if there was one.
     pub last: Option<String>,
+    /// Mean of 24 hours, if there were jobs.
+    pub mean: Option<String>,
+    /// From the price 24 hours before to the last.
+    pub change: Option<String>,
+    /// Jobs of 24 hours.
+    pub jobs: String,
     /// Islands online.
     pub islands: String,
     /// Jobs waiting.
@@ -44,12 +50,15 @@ mod tests {
             slug: "llm-chat".into(),
             best_ask: None,
             last: Some("2.00".into()),
+            mean: Some("2.11".into()),
+            change: None,
+            jobs: "14".into(),
             islands: "0".into(),
             waiting: "3".into(),
         };
         assert_eq!(
             serde_json::to_string(&MarketEvent { rows: vec![row] }).expect("json"),
-            r#"{"rows":[{"slug":"llm-chat","best_ask":null,"last":"2.00","islands":"0","waiting":"3"}]}"#
+            r#"{"rows":[{"slug":"llm-chat","best_ask":null,"last":"2.00","mean":"2.11","change":null,"jobs":"14","islands":"0","waiting":"3"}]}"#
         );
     }
 }

@@ -19,6 +19,17 @@ export async function post(path, data = {}) {
   }
 }
 
+/** GETs JSON. Gives `{ok, status, body}`; never throws. */
+export async function get(path) {
+  try {
+    const response = await fetch(path, { headers: { Accept: "application/json" } });
+    const body = await response.json().catch(() => ({}));
+    return { ok: response.ok, status: response.status, body };
+  } catch {
+    return { ok: false, status: 0, body: {} };
+  }
+}
+
 /** What to say about a refused request: a sentence, and a link that helps. */
 export function problem({ status, body }) {
   const error = body.error ?? {};

@@ -4,6 +4,7 @@ import { post, problem, showProblem } from "./api.js";
 import { all, copy, el, one, setText, show } from "./dom.js";
 import { cancel, follow, receipt, statusWords } from "./job.js";
 import { render } from "./markdown.js";
+import { quoting } from "./quote.js";
 
 const chat = one("[data-chat]");
 const log = one("[data-log]");
@@ -36,6 +37,7 @@ function answerTurn() {
     el("div", { class: "problem", "data-problem": true, hidden: true }),
     el("footer", {},
       el("span", { class: "meta num", "data-meta": true }),
+      el("a", { class: "text-button", href: "/chat", "data-receipt": true, hidden: true }, "Receipt"),
       el("button", { class: "text-button", type: "button", "data-copy-answer": true, hidden: true }, "Copy"),
       el("button", { class: "text-button", type: "button", "data-again": true, hidden: true }, "Regenerate")));
 }
@@ -146,7 +148,8 @@ function waiting(frame, meta, box, jobId) {
     const button = el("button", { class: "text-button", type: "button" }, "Cancel");
     button.addEventListener("click", () => { button.disabled = true; cancel(jobId); });
     setText(meta, "");
-    showProblem(box, { text: words, calm: true }, button);
+    const more = el("a", { class: "text-button", href: `/jobs/${encodeURIComponent(jobId)}` }, "Raise the bid");
+    showProblem(box, { text: words, calm: true }, more, button);
   } else {
     showProblem(box, null);
     setText(meta, words);
@@ -161,6 +164,9 @@ function finish(answer, job, failure) {
   answer.removeAttribute("aria-busy");
   answer.dataset.failed = String(job.status !== "completed");
   delete answer.dataset.jobId;
+  const link = one("[data-receipt]", answer);
+  show(link, Boolean(job.id));
+  if (job.id) link.href = `/jobs/${encodeURIComponent(job.id)}`;
   show(one("[data-copy-answer]", answer), one("[data-md]", answer).textContent !== "");
   busy(null);
   offerAgain();
@@ -211,7 +217,40 @@ function fit() {
   field.style.height = `${field.scrollHeight + 2}px`;
 }
 
+const price = quoting(one("[data-quote]"), "/app/chat/quote", () => {
+  const text = field.value.trim();
+  if (!text) return null;
+  const data = { workload: form.elements.workload.value, bytes: new TextEncoder().encode(text).length };
+  if (chat.dataset.conversation) data.conversation_id = chat.dataset.conversation;
+  const bid = form.elements.bid_price.value.trim();
+  return bid ? { ...data, bid_price: bid } : data;
+});
+
+/** The max price becomes the user's own for this Cargo, or the Cargo's again. */
+async function keepBid(button) {
+  const bid = form.elements.bid_price.value.trim();
+  const slug = form.elements.workload.value;
+  const reply = await post(`/app/bids/${encodeURIComponent(slug)}`, bid ? { bid_price: bid } : {});
+  const done = bid ? "Kept" : "Reset";
+  setText(button, reply.ok ? done : problem(reply).text);
+  setTimeout(() => setText(button, "Keep for this Cargo"), 2500);
+  if (reply.ok) chosen().dataset.ownBid = bid;
+  showOwnBid();
+  price();
+}
+
+const chosen = () => form.elements.workload.selectedOptions[0];
+
+/** What holds when the field is left empty. */
+function showOwnBid() {
+  form.elements.bid_price.placeholder = chosen()?.dataset.ownBid || "usual";
+}
+
 field.addEventListener("input", fit);
+form.addEventListener("input", price);
+form.elements.workload.addEventListener("change", showOwnBid);
+showOwnBid();
+one("[data-keep-bid]", form).addEventListener("click", (event) => keepBid(event.currentTarget));
 field.addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
   event.preventDefault();

@@ -2,6 +2,7 @@
 
 import { post, problem, showProblem } from "./api.js";
 import { all, el, one, setText, show } from "./dom.js";
+import { quoting } from "./quote.js";
 import { cancel, follow, receipt, statusWords } from "./job.js";
 
 const studio = one("[data-image]");
@@ -98,6 +99,7 @@ function reveal(id, prompt, line) {
   setText(one("[data-caption-prompt]"), prompt);
   setText(one("[data-caption] [data-meta]"), line);
   one("[data-download]").href = `${source(id)}?download=1`;
+  one("[data-receipt]").href = `/jobs/${encodeURIComponent(id)}`;
 }
 
 function remember(id, prompt, line) {
@@ -109,6 +111,12 @@ function remember(id, prompt, line) {
   show(one("[data-recent-empty]"), false);
 }
 
+const price = quoting(one("[data-quote]"), "/app/image/quote", () => {
+  const { width, height, steps, bid_price: bid } = order();
+  return bid ? { width, height, steps, bid_price: bid } : { width, height, steps };
+});
+form.addEventListener("input", price);
+price();
 form.addEventListener("submit", (event) => { event.preventDefault(); if (!jobId) submit(); });
 form.elements.steps.addEventListener("input", (event) => setText(one("[data-steps]"), event.target.value));
 stop.addEventListener("click", () => {

@@ -84,6 +84,7 @@ function project(available) {
 }
 
 function market(data) {
+  document.dispatchEvent(new CustomEvent("market", { detail: data }));
   for (const row of data.rows ?? []) {
     const slug = CSS.escape(row.slug);
     const line = one(`[data-market-row="${slug}"]`);

@@ -312,6 +312,7 @@ impl App {
             stopping: AtomicBool::new(false),
             stopped: Notify::new(),
         };
+        crate::marketplace::overrides::follow_once(&app).await?;
         Ok((Arc::new(app), queue))
     }
 

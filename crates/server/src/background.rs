@@ -55,6 +55,10 @@ pub fn start(app: &Arc<App>, router: &Router) {
         Duration::from_secs(20),
         |app| async move { note_use(&app).await },
     );
+    every(app, "write down how Islands do", Duration::from_secs(60), |app| async move {
+        islands::upkeep::once(&app).await?;
+        islands::alerts::once(&app).await
+    });
     every(app, "audit", Duration::from_secs(2), |app| async move {
         app.audit.once(&app.db, app.clock.now()).await.map(drop)
     });
@@ -65,8 +69,16 @@ pub fn start(app: &Arc<App>, router: &Router) {
         |app| async move { audit::fold_once(&app.db).await },
     );
     every(app, "clean up", Duration::from_secs(3600), |app| async move { clean_up(&app).await });
+    every(app, "note the books", Duration::from_secs(300), |app| async move {
+        marketplace::upkeep::snapshot_once(&app).await?;
+        marketplace::upkeep::thin_once(&app).await
+    });
+    every(app, "forget trades", Duration::from_secs(15), |app| async move {
+        marketplace::upkeep::forget_once(&app).await
+    });
     every(app, "metrics upkeep", Duration::from_secs(5), |app| async move {
         app.metrics.upkeep();
+        islands::offers::gauge(&app);
         metrics::gauge!("archipelago_jobs_live").set(u32::try_from(app.jobs.count()).unwrap_or(u32::MAX));
         Ok(())
     });
@@ -124,7 +136,8 @@ async fn clean_up(app: &App) -> Result<(), DbError> {
     mail::outbox::erase_once(&app.db, now).await?;
     app.db
         .tx("clean_up", async move |tx| {
-            accounts::store::delete_stale(tx, now, now.plus_millis(-DAY_MS)).await
+            accounts::store::delete_stale(tx, now, now.plus_millis(-DAY_MS)).await?;
+            islands::stats::store::thin(tx, islands::stats::kept_since(now)).await
         })
         .await
 }
@@ -152,7 +165,9 @@ async fn follow_other_writers(app: Arc<App>) {
 }
 
 async fn follow(app: &App) -> Result<(), DbError> {
-    jobs::elsewhere::cancel_wanted_once(app).await?;
+    jobs::elsewhere::wishes_once(app).await?;
+    marketplace::overrides::follow_once(app).await?;
+    islands::standing::follow_once(app).await?;
     let accounts = app.live.watched();
     if accounts.is_empty() {
         return Ok(());
@@ -200,8 +215,8 @@ async fn keep(app: Arc<App>) {
 
 async fn resume(app: Arc<App>, jobs: Vec<Job>) {
     jobs::recover::resume_all(&app, jobs).await;
-    if let Err(error) = jobs::elsewhere::cancel_wanted_once(&app).await {
-        tracing::warn!(%error, "wishes to cancel could not be read");
+    if let Err(error) = jobs::elsewhere::wishes_once(&app).await {
+        tracing::warn!(%error, "wishes of other coordinators could not be read");
     }
 }
 

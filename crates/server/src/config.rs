@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 use types::money::{Cents, Credits, MicroCredits};
 
+pub use crate::islands::config::{Approval, Islands};
 pub use crate::mail::config::{Mail, MailTransport};
+pub use crate::marketplace::config::{Unit, WorkloadConfig, WorkloadKind};
 pub use crate::payouts::config::{Payouts, Schedule};
 pub use crate::receipts::seller::Seller;
 
@@ -159,41 +161,6 @@ pub struct Jobs {
     pub attempts: u32,
     pub output_bytes: usize,
     pub unwatched_secs: u32,
-}
-
-/// `[islands]`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "config.default.toml explains each key")]
-pub struct Islands {
-    pub heartbeat_secs: u32,
-    pub lease_secs: u32,
-}
-
-/// One of `[[workloads]]`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "config.default.toml explains each key")]
-pub struct WorkloadConfig {
-    pub slug: String,
-    pub name: String,
-    pub description: String,
-    pub kind: WorkloadKind,
-    pub ceiling: String,
-    #[serde(default)]
-    pub required_vram_mb: Option<u32>,
-    #[serde(default)]
-    pub required_ram_mb: Option<u32>,
-}
-
-/// What a Cargo takes and gives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum WorkloadKind {
-    /// Messages in, text out.
-    Chat,
-    /// A description in, a picture out.
-    Image,
 }
 
 /// What can be bought, with its numbers read.
@@ -360,11 +327,7 @@ impl Config {
         if self.jobs.attempts == 0 || self.jobs.run_secs == 0 || self.jobs.wait_secs == 0 {
             return refuse("jobs.attempts, jobs.run_secs and jobs.wait_secs must be at least 1");
         }
-        if self.islands.heartbeat_secs == 0 || self.islands.lease_secs < self.islands.heartbeat_secs {
-            return refuse(
-                "islands.lease_secs must be at least islands.heartbeat_secs, which must be at least 1",
-            );
-        }
+        self.islands.check()?;
         if self.credits.low_balance.parse::<MicroCredits>().is_err() {
             return refuse("credits.low_balance must be a number of credits");
         }
@@ -373,17 +336,7 @@ impl Config {
             return refuse("public_url must begin with http:// or https://");
         }
         for workload in &self.workloads {
-            check_slug("workloads", &workload.slug)?;
-            // Existing clients cut names at 28 bytes and break inside a longer character.
-            if !workload.name.is_ascii() {
-                return refuse("workloads.name must be ASCII: existing clients cut it by bytes");
-            }
-            if !workload.ceiling.parse::<MicroCredits>().is_ok_and(MicroCredits::is_positive) {
-                return Err(ConfigError(format!(
-                    "workloads.{}.ceiling must be credits above 0",
-                    workload.slug
-                )));
-            }
+            workload.check()?;
         }
         Ok(())
     }
@@ -453,7 +406,11 @@ fn read_package(package: &PackageConfig) -> Result<Package, ConfigError> {
     Ok(Package { slug: package.slug.clone(), name: package.name.clone(), credits, price })
 }
 
-fn check_slug(what: &str, slug: &str) -> Result<(), ConfigError> {
+/// Whether a name can stand in addresses and files.
+///
+/// # Errors
+/// A [`ConfigError`] naming it.
+pub fn check_slug(what: &str, slug: &str) -> Result<(), ConfigError> {
     let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_' || b == b'.';
     if slug.is_empty() || slug.len() > 64 || !slug.bytes().all(fine) {
         return Err(ConfigError(format!(

@@ -13,6 +13,7 @@ pub mod demo;
 pub mod error;
 pub mod identity;
 pub mod islands;
+pub mod job_receipts;
 pub mod jobs;
 pub mod limits;
 pub mod live;
@@ -77,6 +78,21 @@ pub const MIGRATIONS: &[MigrationSet] = &[
                 name: "auto top-up, balance alerts, promo codes",
                 sqlite: include_str!("../migrations/sqlite/0008_topups.sql"),
                 postgres: include_str!("../migrations/postgres/0008_topups.sql"),
+            },
+            Migration {
+                name: "prices by the unit, bids, receipts of jobs",
+                sqlite: include_str!("../migrations/sqlite/0009_metering.sql"),
+                postgres: include_str!("../migrations/postgres/0009_metering.sql"),
+            },
+            Migration {
+                name: "rates: distributions, trades, unserved jobs, snapshots, asks set by owners",
+                sqlite: include_str!("../migrations/sqlite/0010_rates.sql"),
+                postgres: include_str!("../migrations/postgres/0010_rates.sql"),
+            },
+            Migration {
+                name: "Islands: standing, statistics, pairing",
+                sqlite: include_str!("../migrations/sqlite/0011_islands.sql"),
+                postgres: include_str!("../migrations/postgres/0011_islands.sql"),
             },
         ],
     },

@@ -15,8 +15,8 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 use types::id::RequestId;
 
 use crate::api::{
-    account, api_keys, clients, credits, health, hosts, islands, jobs, market, openai, payouts, receipts,
-    statement, stream, topups, webhooks, workloads,
+    account, api_keys, bids, clients, credits, health, hosts, islands, job_receipts, jobs, market, openai,
+    pairing, payouts, quote, receipts, statement, stream, topups, webhooks, workloads,
 };
 use crate::app::App;
 use crate::config::Config;
@@ -57,13 +57,29 @@ fn api() -> Router<Arc<App>> {
         .route("/account", get(account::show))
         .route("/jobs", get(jobs::list).post(jobs::create))
         .route("/jobs/{id}", get(jobs::show).delete(jobs::delete))
+        .route("/jobs/{id}/receipt", get(job_receipts::show))
+        .route("/receipt-keys", get(job_receipts::published))
+        .route("/jobs/{id}/bid", post(bids::raise_job))
         .route("/jobs/{id}/stream", get(stream::stream))
         .route("/workloads", get(workloads::list))
         .route("/workloads/{slug}", get(workloads::show))
         .route("/hosts", get(hosts::list))
         .route("/hosts/{id}", get(hosts::show))
+        .route("/hosts/{id}/suspend", post(hosts::suspend))
+        .route("/hosts/{id}/resume", post(hosts::resume))
+        .route("/hosts/{id}/token", post(hosts::replace_token).delete(hosts::revoke_token))
         .route("/market/rates", get(market::all))
         .route("/market/rates/{slug}", get(market::one))
+        .route("/market/history/{slug}", get(market::history))
+        .route("/market/book/{slug}", get(market::book))
+        .route("/market/trades/{slug}", get(market::trades))
+        .route(
+            "/market/asking-prices",
+            get(market::asking_prices).post(market::set_asking_price).delete(market::reset_asking_price),
+        )
+        .route("/market/bids", get(bids::list))
+        .route("/market/bids/{slug}", axum::routing::put(bids::put).delete(bids::delete))
+        .route("/market/quote", post(quote::quote))
         .route("/api-keys", get(api_keys::list).post(api_keys::create))
         .route("/api-keys/{id}", get(api_keys::show).patch(api_keys::change).delete(api_keys::delete))
         .route("/credits/packages", get(credits::packages))
@@ -79,6 +95,8 @@ fn api() -> Router<Arc<App>> {
         .route("/payouts/account", get(payouts::account).post(payouts::set_up).patch(payouts::change))
         .route("/payouts/{id}", get(payouts::show).delete(payouts::cancel))
         .route("/islands/connect", get(islands::connect))
+        .route("/pairing", post(pairing::begin))
+        .route("/pairing/poll", post(pairing::poll))
 }
 
 fn openai() -> Router<Arc<App>> {
@@ -86,7 +104,7 @@ fn openai() -> Router<Arc<App>> {
         .route("/chat/completions", post(openai::chat::create))
         .route("/images/generations", post(openai::images::create))
         .route("/models", get(openai::models::list))
-        .route("/models/{model}", get(openai::models::show))
+        .route("/models/{*model}", get(openai::models::show))
 }
 
 fn panicked() -> Response {
@@ -148,7 +166,8 @@ async fn explain(
         }
         None => ApiError::new(response.status(), "bad_request", "The request could not be understood."),
     };
-    if error.status.is_server_error() {
+    // That an Island failed a job is no trouble of the server's; the job's own log tells of it.
+    if error.status.is_server_error() && error.code != "job_failed" {
         tracing::error!(request = %id, code = error.code, "request {id} was answered {}: {}", error.status, error.message);
     }
     if !for_program {

@@ -37,6 +37,11 @@ pub trait Id: Copy + Eq + Ord {
 
     /// The stored integer.
     fn get(self) -> i64;
+
+    /// When it was made, by the clock of who made it.
+    fn made_at(self) -> Timestamp {
+        Timestamp::from_millis((self.get() >> (NODE_BITS + SEQUENCE_BITS)).saturating_add(EPOCH_MS))
+    }
 }
 
 macro_rules! ids {
@@ -111,6 +116,8 @@ ids! {
     MailId "mal",
     /// A chat message.
     MessageId "msg",
+    /// A machine that asks to become somebody's Island.
+    PairingId "par",
     /// Earnings that are paid out. Also the id of the transfer that takes them.
     PayoutId "pay",
     /// One sale of a package.
@@ -183,6 +190,7 @@ mod tests {
     fn ids_are_readable_and_come_back() {
         let ids = IdGenerator::new(7);
         let id: JobId = ids.next(Timestamp::from_millis(EPOCH_MS + 1000));
+        assert_eq!(id.made_at().as_millis(), EPOCH_MS + 1000);
         let text = id.to_string();
         assert!(text.starts_with("job_") && text.len() == 17, "{text}");
         assert_eq!(text.parse(), Ok(id));

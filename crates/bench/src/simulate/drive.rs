@@ -6,7 +6,8 @@ use std::sync::Arc;
 use server::jobs::command::{Begin, Command, Finish, Suspend};
 use server::jobs::commit::{Asked, Done};
 use server::jobs::live::LiveJob;
-use server::jobs::{Attempt, Ending, Job, JobError, State, Usage, charge};
+use server::jobs::{Attempt, Ending, Job, JobError, State, Usage};
+use server::marketplace::measure;
 use types::id::{AccountId, IslandId, JobId};
 use types::money::MicroCredits;
 use types::time::Timestamp;
@@ -169,7 +170,11 @@ impl Drive {
 
     fn finish(&mut self, attempt: Option<Attempt>, verdict: Verdict, rules: Rules) -> Next {
         let price = attempt.as_ref().map_or(MicroCredits::ZERO, |attempt| attempt.price);
-        let cost = charge(price, verdict.ending, self.live.has_output(), self.live.delivered());
+        let delivery = self.live.delivery(Usage::default());
+        let bill = self.live.workload.measure.bill(&self.live.request, verdict.ending, &delivery);
+        let cost = attempt
+            .as_ref()
+            .map_or(MicroCredits::ZERO, |attempt| measure::cost(bill.units, attempt.ask, attempt.price));
         self.charge_is_right = cost.get() == self.due(price.get(), verdict.ending);
         let kept = verdict.state == State::Completed || cost.is_positive();
         let finish = Finish {
@@ -179,11 +184,12 @@ impl Drive {
             state: verdict.state,
             charge: cost,
             fee: cost.percent_rounded_down(rules.fee_percent),
-            units: types::units::Units::ONE,
+            units: bill.units,
             output: kept.then(|| self.live.output()).flatten(),
             usage: Usage::default(),
             finish_reason: None,
             error: verdict.error.map(|code| (code.to_owned(), code.to_owned())),
+            unserved: None,
             attempt,
         };
         self.stage = Stage::Finishing(Box::new(finish.clone()), 0);
@@ -194,7 +200,8 @@ impl Drive {
     /// whoever cancelled it; else nothing.
     fn due(&self, price: i64, ending: Ending) -> i64 {
         let given = self.live.has_output();
-        let paid = given && (ending == Ending::Complete || ending != Ending::Broken && self.live.delivered());
+        let paid =
+            given && (ending == Ending::Complete || ending != Ending::Broken && self.live.delivered() > 0);
         if paid { price } else { 0 }
     }
 

@@ -33,7 +33,7 @@ impl World {
         self.log.say(&format!("{job}: {what:?}"));
         match what {
             Event::Output => drop(drive.live.push_text("word ", OUTPUT_BYTES)),
-            Event::Delivered => drive.live.mark_delivered(),
+            Event::Delivered => drive.live.mark_delivered(1),
             Event::Ended(ended) => {
                 let next = drive.ended(ended, rules);
                 self.go_on(&mut process, job, next);
@@ -148,7 +148,7 @@ impl World {
     pub async fn wishes(&mut self) -> Result<bool> {
         let Some(process) = self.take(Process::serves) else { return Ok(false) };
         let before = cancelled(&process);
-        elsewhere::cancel_wanted_once(&process.app).await?;
+        elsewhere::wishes_once(&process.app).await?;
         let number = process.app.node.number;
         let wanted = |id: &JobId| {
             self.model

@@ -19,7 +19,7 @@
 
 mod buying;
 mod check;
-mod dice;
+pub mod dice;
 mod drive;
 mod end;
 mod faults;

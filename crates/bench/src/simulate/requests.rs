@@ -8,9 +8,11 @@ use server::jobs::commit::{Asked, Done, HOLD_MARGIN_MS, commit_batch};
 use server::jobs::live::LiveJob;
 use server::jobs::submit::cap_of;
 use server::jobs::{Attempt, BidSource, Job, JobError, Origin, State, Usage};
+use server::marketplace::measure;
 use types::id::{IslandId, JobId};
 use types::money::MicroCredits;
 use types::time::{Clock, SECOND_MS, Timestamp};
+use types::units::Units;
 
 use super::drive::{Drive, Next, Rules, Stage};
 use super::model::jobs::{Answer, same};
@@ -136,8 +138,11 @@ impl World {
             state: State::Pending,
             input: Arc::from("{}"),
             bid: MicroCredits::new(request.bid),
+            unit_bid: MicroCredits::new(request.bid),
             bid_source: BidSource::Explicit,
             region: None,
+            model: None,
+            min_trust: 0,
             priority: 0,
             created_at: now,
             deadline: now.plus_millis(i64::from(app.config.jobs.wait_secs) * SECOND_MS),
@@ -146,6 +151,7 @@ impl World {
             attempts: 0,
             island: None,
             charge: MicroCredits::ZERO,
+            units: Units::ZERO,
             usage: Usage::default(),
             finish_reason: None,
             error: None,
@@ -162,7 +168,7 @@ impl World {
             hold_until: hold_until(process),
             idempotency: request.idempotency.clone().map(|key| (key, format!("body {}", request.body))),
         };
-        let live = Arc::new(LiveJob::new(&job, Arc::clone(&market.workload)));
+        let live = Arc::new(LiveJob::new(&job, Arc::clone(&market.workload), measure::Request::default()));
         let drive = Drive::new(live, job, wallet, cap, Stage::Opening(attempt));
         Ok((Command::Open(Box::new(open)), Drive { client: Some(index), ..drive }))
     }
@@ -194,6 +200,7 @@ impl World {
             earnings: island.earnings,
             price: if own { MicroCredits::ZERO } else { ask },
             ask,
+            units: Units::ONE,
             own,
             considered: "[]".to_owned(),
         })

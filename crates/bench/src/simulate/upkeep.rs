@@ -144,6 +144,7 @@ impl World {
                 earnings: AccountId::from_i64(attempt.earnings),
                 price: MicroCredits::new(attempt.price),
                 ask: MicroCredits::new(attempt.price),
+                units: types::units::Units::ONE,
                 own: false,
                 considered: String::new(),
             });
@@ -155,7 +156,8 @@ impl World {
             attempt: running,
             charge: MicroCredits::ZERO,
             fee: MicroCredits::ZERO,
-            units: types::units::Units::ONE,
+            units: types::units::Units::ZERO,
+            unserved: None,
             output: None,
             usage: Usage::default(),
             finish_reason: None,

@@ -1,5 +1,7 @@
 //! What can be measured, one file for each command.
 
+pub mod economy;
 pub mod growth;
 pub mod jobs;
 pub mod ledger;
+pub mod market;

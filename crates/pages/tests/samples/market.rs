@@ -1,6 +1,9 @@
 //! The Exchange and the user's Islands.
 
-use pages::exchange::{Day, Exchange, ExchangeRow};
+use pages::chart::{self, Ask, Bid, Moment, Prices};
+use pages::exchange::{
+    BidRow, Cargo, Exchange, ExchangeRow, LevelRow, PointRow, Stat, Suggestion, TradeRow, WindowLink,
+};
 use pages::islands::{
     AskView, IslandRow, Islands, NewToken, PayoutAccount, PayoutRow, Payouts, ScheduleOption, TokenRow,
 };
@@ -15,7 +18,15 @@ fn rows() -> Vec<ExchangeRow> {
         unit: unit.into(),
         best_ask: ask.map(Into::into),
         last: traded.then(|| "2.00".into()),
-        day: traded.then(|| Day { low: "1.50".into(), high: "3.25".into(), average: "2.11".into() }),
+        mean: traded.then(|| "2.11".into()),
+        change: traded.then(|| "+12.5 %".into()),
+        jobs: if traded { "1840".into() } else { "0".into() },
+        spark: chart::spark(
+            &(0..24)
+                .map(|hour| (traded && hour % 9 > 1).then_some(2_000_000 + hour % 5 * 90_000))
+                .collect::<Vec<_>>(),
+            if traded { "24 hours: from 1.50 to 3.25".into() } else { "No trades in 24 hours".into() },
+        ),
         islands: if ask.is_some() { "14".into() } else { "0".into() },
         waiting: if ask.is_some() { "0".into() } else { "3".into() },
     };
@@ -25,6 +36,121 @@ fn rows() -> Vec<ExchangeRow> {
         row("sdxl", "Image generation", "image", Some("12.00"), false),
         row("embed", "Embeddings", "1k tokens", None, false),
     ]
+}
+
+/// Moments with a gap, a lonely trade and a quiet time.
+fn moments() -> Vec<Moment> {
+    (0..96_i64)
+        .map(|index| {
+            let traded = !(30..45).contains(&index) && index % 17 != 3 || index == 38;
+            let mean = 2_100_000 + (index * 37 % 23) * 20_000 - (index - 48).abs() * 6_000;
+            Moment {
+                tick: (index % 24 == 6).then(|| format!("{:02}:00", index / 4 % 24)),
+                text: format!("22 Nov, {:02}:{:02}: mean 2.11; 14 jobs", index / 4, index % 4 * 15),
+                prices: traded.then_some(Prices {
+                    mean,
+                    last: mean + 60_000,
+                    low: mean - 250_000,
+                    high: mean + 400_000,
+                }),
+                jobs: if traded { 4 + index * 7 % 19 } else { 0 },
+            }
+        })
+        .collect()
+}
+
+fn cargo(full: bool) -> Cargo {
+    let stat = |label, value: &str, note: &str| Stat {
+        label,
+        value: value.into(),
+        none: value.starts_with("No"),
+        note: note.into(),
+    };
+    let window =
+        |label: &str, current| WindowLink { href: "?window=7d".into(), label: label.into(), current };
+    let ask = |price: i64, free, slots| Ask {
+        price: price * 10_000,
+        free,
+        slots,
+        text: format!("{}.{:02}", price / 100, price % 100),
+    };
+    let bid = |price: i64, jobs| Bid { price: price * 10_000, jobs, text: format!("1.{price}") };
+    let suggestion = |price: &str| Suggestion { price: price.into(), why: HOSTILE.into() };
+    let asks = [ask(150, 0, 4), ask(175, 2, 6), ask(200, 1, 2), ask(260, 8, 8), ask(325, 3, 16)];
+    let bids = [bid(140, 3), bid(120, 5), bid(90, 9)];
+    let chart = || {
+        let summary = "In the last 24 hours prices were from 1.50 to 3.25; the last was 2.00.";
+        chart::history("price", "Price of LLM Chat".into(), summary.into(), &moments())
+    };
+    let depth = || {
+        let summary = "14 of 36 slots are free, asks begin at 1.50; 17 jobs wait, bidding up to 1.40.";
+        chart::depth("depth", "Depth of the book".into(), summary.into(), &asks, &bids)
+    };
+    let price = |value: &str| if full { value.to_owned() } else { "No trades".to_owned() };
+    Cargo {
+        layout: if full { member("LLM Chat", Nav::Exchange) } else { public("Image generation") },
+        slug: "llm-chat".into(),
+        name: "LLM Chat (standard)".into(),
+        description: "A capable general assistant. Typically 1-5 credits a request.".into(),
+        unit: "request".into(),
+        stats: vec![
+            stat("Best free ask", &price("1.75"), "14 of 36 slots free"),
+            stat("Last price", &price("2.00"), "+12.5 % in 24 h"),
+            stat("Mean", &price("2.11"), "of 24 hours, by units"),
+            stat("Median", &price("2.00"), "of 24 hours"),
+            stat("Lowest–highest", &price("1.50–3.25"), "of 24 hours"),
+            stat("Jobs", "1840", "in 24 hours"),
+            stat("Islands", "14", "online now"),
+            stat("Waiting", "17", "jobs, bidding up to 1.40"),
+        ],
+        windows: vec![
+            window("1 h", false),
+            window("24 h", true),
+            window("7 d", false),
+            window("30 d", false),
+        ],
+        window: "24 hours".into(),
+        price: full.then(chart).flatten(),
+        points: full
+            .then(|| PointRow {
+                when: "22 Nov, 14:30".into(),
+                mean: "2.11".into(),
+                range: "1.50–3.25".into(),
+                last: "2.00".into(),
+                jobs: "14".into(),
+            })
+            .into_iter()
+            .collect(),
+        bid: full.then(|| suggestion("2.50")),
+        ask: full.then(|| suggestion("2.00")),
+        unserved: full.then(|| "37 jobs went unserved in the last 24 hours, bidding up to 3.20.".into()),
+        depth: full.then(depth).flatten(),
+        levels: asks
+            .iter()
+            .filter(|_| full)
+            .map(|ask| LevelRow {
+                price: ask.text.clone(),
+                free: ask.free.to_string(),
+                slots: ask.slots.to_string(),
+                islands: "2".into(),
+            })
+            .collect(),
+        bids: bids
+            .iter()
+            .filter(|_| full)
+            .map(|bid| BidRow { price: bid.text.clone(), jobs: bid.jobs.to_string() })
+            .collect(),
+        more: None,
+        trades: full
+            .then(|| TradeRow {
+                when: when("22 Nov 2026, 11:58 UTC"),
+                price: "2.00".into(),
+                units: "0.734".into(),
+            })
+            .into_iter()
+            .collect(),
+        fee_percent: "10".into(),
+    }
 }
 
 fn payouts() -> Payouts {
@@ -68,6 +194,8 @@ fn islands(full: bool) -> Islands {
         unit: "request".into(),
     };
     let island = |name: &str, status: Badge, asks: Vec<AskView>| IslandRow {
+        id: "isl_1".into(),
+        suspended: name.len() > 5,
         name: name.into(),
         status,
         asks,
@@ -116,6 +244,8 @@ pub fn pages() -> askama::Result<Vec<Sample>> {
         ("exchange", exchange(member("Exchange", Nav::Exchange), rows())?),
         ("exchange_public", exchange(public("Exchange"), rows())?),
         ("exchange_empty", exchange(poor("Exchange", Nav::Exchange), Vec::new())?),
+        ("cargo", cargo(true).render()?),
+        ("cargo_empty", cargo(false).render()?),
         ("islands", islands(true).render()?),
         ("islands_empty", islands(false).render()?),
     ])

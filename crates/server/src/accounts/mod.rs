@@ -4,6 +4,7 @@
 //! secret is stored, only its hash; a revoked key is refused at once.
 
 pub mod api_keys;
+pub mod bids;
 pub mod magic_link;
 pub mod sessions;
 pub(crate) mod store;
@@ -15,6 +16,7 @@ use ledger::AccountKind;
 use types::id::{AccountId, IdGenerator, UserId};
 use types::time::Timestamp;
 
+use self::bids::Bids;
 use crate::app::App;
 
 /// A person.
@@ -32,6 +34,8 @@ pub struct User {
     pub earnings: AccountId,
     /// Since when.
     pub created_at: Timestamp,
+    /// What they pay at most, by Cargo.
+    pub bids: Bids,
 }
 
 /// A user shared by the requests of a connection.
@@ -69,6 +73,7 @@ pub async fn find_or_create(tx: &mut Tx<'_>, email: &str, new: NewUser) -> Resul
         wallet: new.wallet,
         earnings: new.earnings,
         created_at: new.now,
+        bids: Bids::default(),
     };
     ledger::open_account(tx, user.wallet, AccountKind::Wallet, new.now).await?;
     ledger::open_account(tx, user.earnings, AccountKind::Earnings, new.now).await?;

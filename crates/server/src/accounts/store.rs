@@ -8,8 +8,11 @@ use types::time::Timestamp;
 
 use super::User;
 use super::api_keys::{ApiKey, Scopes};
+use super::bids::Bids;
 
-const USER: &str = "u.id, u.email, u.name, u.wallet_id, u.earnings_id, u.created_at";
+const USER: &str = "u.id, u.email, u.name, u.wallet_id, u.earnings_id, u.created_at, u.bids";
+/// How many columns those are.
+const USER_COLUMNS: usize = 7;
 const KEY: &str = "k.id, k.name, k.prefix, k.scopes, k.created_at, k.last_used_at";
 
 pub async fn insert_user(tx: &mut Tx<'_>, user: &User) -> Result<(), DbError> {
@@ -97,7 +100,7 @@ pub async fn session(
          WHERE s.token_hash = $1 AND s.expires_at > $2"
     );
     let row = tx.query_opt(&sql, &params![hash, now]).await?;
-    row.map(|row| Ok((read_user(&row)?, row.get(6)?, row.get(7)?))).transpose()
+    row.map(|row| Ok((read_user(&row)?, row.get(USER_COLUMNS)?, row.get(USER_COLUMNS + 1)?))).transpose()
 }
 
 pub async fn extend_session(tx: &mut Tx<'_>, hash: &str, expires: Timestamp) -> Result<(), DbError> {
@@ -138,7 +141,7 @@ pub async fn key_by_secret(tx: &mut Tx<'_>, secret_hash: &str) -> Result<Option<
          WHERE k.secret_hash = $1 AND k.revoked_at IS NULL"
     );
     let row = tx.query_opt(&sql, &params![secret_hash]).await?;
-    row.map(|row| Ok((read_user(&row)?, read_key(&row, 6)?))).transpose()
+    row.map(|row| Ok((read_user(&row)?, read_key(&row, USER_COLUMNS)?))).transpose()
 }
 
 pub async fn keys_of(tx: &mut Tx<'_>, user: UserId) -> Result<Vec<ApiKey>, DbError> {
@@ -190,7 +193,19 @@ fn read_user(row: &Row) -> Result<User, DbError> {
         wallet: row.get(3)?,
         earnings: row.get(4)?,
         created_at: row.get(5)?,
+        bids: Bids::from_stored(&row.get::<String>(6)?),
     })
+}
+
+/// The own maxima of a user, as stored.
+pub async fn bids_of(tx: &mut Tx<'_>, user: UserId) -> Result<Bids, DbError> {
+    let row = tx.query_one("SELECT bids FROM users WHERE id = $1", &params![user]).await?;
+    Ok(Bids::from_stored(&row.get::<String>(0)?))
+}
+
+pub async fn set_bids(tx: &mut Tx<'_>, user: UserId, bids: &Bids) -> Result<(), DbError> {
+    let stored = bids.to_stored();
+    tx.execute_one("UPDATE users SET bids = $2 WHERE id = $1", &params![user, &stored]).await
 }
 
 fn read_key(row: &Row, first: usize) -> Result<ApiKey, DbError> {

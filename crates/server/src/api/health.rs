@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::error::ApiError;
+use crate::islands;
 
 /// `GET /health`: the process is there.
 pub async fn health() -> Json<Value> {
@@ -28,6 +29,7 @@ pub async fn ready(State(app): State<Arc<App>>) -> Result<Json<Value>, ApiError>
 
 /// `GET /metrics`, in the text format Prometheus reads.
 pub async fn metrics(State(app): State<Arc<App>>) -> Response {
+    islands::offers::gauge(&app);
     let mut response = app.metrics.render().into_response();
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);

@@ -11,17 +11,20 @@ use axum::response::{IntoResponse, Response};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use types::money::{AmountError, MicroCredits, parse_json_amount};
+use types::units::Units;
 
 use super::extract::{ApiUser, Fields, id, idempotency_key, page};
 use crate::app::App;
 use crate::error::ApiError;
-use crate::jobs::submit::{Submission, cancel, find, submit};
+use crate::jobs::submit::{Submission, cancel, find, order_of, submit};
 use crate::jobs::{self, Job, JobError, Origin};
 use crate::secrets;
 
 /// The highest bid: more would be a typing mistake (incident 104).
 const MAX_BID: MicroCredits = MicroCredits::new(1_000_000 * 1_000_000);
 const MAX_REGION: usize = 64;
+/// Longest name of a model, in bytes.
+pub const MAX_MODEL: usize = 200;
 
 /// `POST /api/v1/jobs`.
 ///
@@ -41,6 +44,8 @@ pub async fn create(
         input: fields.need("input")?.to_owned(),
         bid: fields.get("bid_price").map(parse_bid).transpose()?,
         region: region(&fields)?,
+        model: model(&fields)?,
+        min_trust: min_trust(&fields)?,
         priority: u8::try_from(priority).unwrap_or(0),
         origin: Origin::Api,
         idempotency: idempotency(&headers, "POST /jobs", &fields)?,
@@ -84,6 +89,32 @@ pub fn region(fields: &Fields) -> Result<Option<String>, ApiError> {
             Err(ApiError::invalid("region", "must have 1 to 64 characters"))
         }
         region => Ok(region),
+    }
+}
+
+/// The model the Island must name, if the caller cares.
+///
+/// # Errors
+/// 422.
+pub fn model(fields: &Fields) -> Result<Option<String>, ApiError> {
+    match fields.text("model")? {
+        Some(model) if model.is_empty() || model.len() > MAX_MODEL => {
+            Err(ApiError::invalid("model", "must have 1 to 200 bytes"))
+        }
+        model => Ok(model),
+    }
+}
+
+/// How far the Island must be trusted, if the caller cares.
+///
+/// # Errors
+/// 422.
+pub fn min_trust(fields: &Fields) -> Result<u8, ApiError> {
+    match fields.text("min_trust")?.as_deref() {
+        None | Some("any") => Ok(0),
+        Some("established") => Ok(1),
+        Some("approved") => Ok(2),
+        Some(_) => Err(ApiError::invalid("min_trust", "must be any, established or approved")),
     }
 }
 
@@ -161,10 +192,14 @@ pub async fn delete(
 }
 
 /// A waiting job says what it waits for.
-fn add_waiting(app: &App, job: &Job, body: &mut Value) {
+pub fn add_waiting(app: &App, job: &Job, body: &mut Value) {
     let (Some(market), Some(body)) = (app.market.by_id(job.workload), body.as_object_mut()) else { return };
     let place = market.place_in_queue(job.id);
-    body.insert("best_ask".to_owned(), amount(market.lowest_ask()));
+    let best_ask = market.best_eligible(&order_of(job));
+    body.insert("best_ask".to_owned(), amount(best_ask));
+    // How much its bid for each unit falls short; nothing if it waits for a free Island only.
+    let gap = best_ask.and_then(|ask| ask.minus(job.unit_bid).ok()).filter(|gap| gap.is_positive());
+    body.insert("bid_gap".to_owned(), amount(gap));
     body.insert("place_in_queue".to_owned(), json!(place));
 }
 
@@ -187,8 +222,8 @@ pub fn job_json(app: &App, job: &Job, output: Option<&str>) -> Value {
         "started_at": started, "startedAt": started,
         "completed_at": completed, "completedAt": completed,
         "duration_ms": duration, "durationMs": duration,
-        "bid_price": job.bid, "bid_source": job.bid_source.name(), "cost": job.charge,
-        "host_id": job.island, "attempts": job.attempts, "region": job.region, "priority": job.priority,
+        "bid_price": job.bid, "unit_bid": job.unit_bid, "units": units(job.units), "bid_source": job.bid_source.name(), "cost": job.charge,
+        "host_id": job.island, "attempts": job.attempts, "region": job.region, "model": job.model, "priority": job.priority,
     });
     if job.state.is_final()
         && let Some(body) = body.as_object_mut()
@@ -221,6 +256,13 @@ pub fn usage_json(job: &Job) -> Value {
     usage.insert("credits_used".to_owned(), cost.clone());
     usage.insert("creditsUsed".to_owned(), cost);
     Value::Object(usage)
+}
+
+/// An amount of a Cargo as an exact JSON number.
+#[must_use]
+pub fn units(units: Units) -> Value {
+    // Five places of the six that a number of micro-credits is written with: the same writing, the same exactness.
+    amount(units.parts().checked_mul(10).map(MicroCredits::new))
 }
 
 /// An amount as an exact JSON number, or null.

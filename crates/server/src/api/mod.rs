@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod api_keys;
+pub mod bids;
 pub mod clients;
 pub mod credits;
 pub mod errors;
@@ -10,10 +11,13 @@ pub mod extract;
 pub mod health;
 pub mod hosts;
 pub mod islands;
+pub mod job_receipts;
 pub mod jobs;
 pub mod market;
 pub mod openai;
+pub mod pairing;
 pub mod payouts;
+pub mod quote;
 pub mod receipts;
 pub mod statement;
 pub mod stream;

@@ -142,9 +142,7 @@ fn frames(reader: Reader, watch: Watch) -> impl Stream<Item = Result<Bytes, Infa
             () = tokio::time::sleep(KEEP_ALIVE) => return Some((Ok(Bytes::from_static(b": ka\n\n")), (reader, watch))),
             () = watch.app.stopping() => return None,
         };
-        if events.iter().any(|event| matches!(event, Event::Token(_) | Event::Image(_))) {
-            watch.live.mark_delivered();
-        }
+        reader.mark_delivered();
         let text: String = events.iter().flat_map(event_json).map(|event| frame(&event)).collect();
         Some((Ok(Bytes::from(text)), (reader, watch)))
     })

@@ -52,6 +52,6 @@ fn workload_json(market: &Market, rate: &Rate) -> Value {
         "required_ram_mb": workload.required_ram_mb, "requiredRamMb": workload.required_ram_mb,
         "price_per_job": price, "pricePerJob": price,
         "is_enabled": true, "isEnabled": true,
-        "unit": "request", "best_ask": amount(best_ask), "ceiling": workload.ceiling, "islands_online": islands,
+        "unit": workload.unit.name(), "best_ask": amount(best_ask), "ceiling": workload.ceiling, "islands_online": islands,
     })
 }

@@ -105,6 +105,22 @@ pub async fn open(
     found.ok_or(JobError::NotFound)
 }
 
+/// How many bytes of text go to the model before the next question; nothing for a new conversation.
+///
+/// # Errors
+/// [`JobError::NotFound`] if it is not there or another's.
+pub async fn bytes_before(
+    app: &App,
+    user: UserId,
+    conversation: Option<ConversationId>,
+) -> Result<i64, JobError> {
+    let Some(id) = conversation else { return Ok(0) };
+    let (_, history) = open(app, user, id).await?;
+    let said = prompt(&history, "");
+    let bytes: usize = said.iter().filter_map(|message| message["content"].as_str()).map(str::len).sum();
+    Ok(i64::try_from(bytes).unwrap_or(i64::MAX))
+}
+
 /// Takes a question: a job is submitted with the conversation so far; the messages are stored when it is taken. A
 /// refused question stores nothing.
 ///
@@ -219,6 +235,8 @@ async fn run(
         input,
         bid,
         region: None,
+        model: None,
+        min_trust: 0,
         priority: 0,
         origin: Origin::Page,
         idempotency: None,

@@ -1,10 +1,12 @@
 //! The command line: `archipelago serve | admin … | audit | migrate | config`.
 
 pub mod admin;
+pub mod islands;
 pub mod migrate;
 pub mod money;
 pub mod payouts;
 pub mod promo;
+pub mod receipts;
 pub mod serve;
 
 use std::io::{IsTerminal, Write};
@@ -72,6 +74,17 @@ enum Command {
         to: Option<String>,
         /// Answer in JSON.
         #[arg(long, requires = "from")]
+        json: bool,
+    },
+    /// Check the receipt of a job, downloaded from /api/v1/jobs/ID/receipt. Needs no server. Exits with 1 when anything is wrong.
+    VerifyReceipt {
+        /// The file.
+        file: PathBuf,
+        /// A public key of the network, in base64, from /api/v1/receipt-keys. Can be given several times.
+        #[arg(long)]
+        key: Vec<String>,
+        /// Answer in JSON.
+        #[arg(long)]
         json: bool,
     },
     /// Print the configuration in force.
@@ -164,6 +177,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
             open_database(&common.load()?, OpenOptions::command()).await?;
             print("The schema is up to date.")
         }
+        Command::VerifyReceipt { file, key, json } => receipts::verify(&file, &key, json),
         Command::Config { common } => print(&render(&common.load()?)),
     }
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use axum::Router;
 use db::OpenOptions;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -15,10 +17,11 @@ use tokio::time::timeout;
 use types::rng::SystemRandom;
 use types::time::{Clock, SystemClock};
 
+use crate::api::extract::Peer;
 use crate::app::{App, StartError, lock_data_dir, open_database};
 use crate::config::{Config, ConfigError};
 use crate::providers::ProviderError;
-use crate::{background, demo, jobs, nodes, router, telemetry};
+use crate::{background, demo, islands, jobs, nodes, router, telemetry};
 
 /// How long a client may take to send the head of a request, or be silent between two. Longer than existing clients keep
 /// a connection for its next use.
@@ -112,7 +115,14 @@ async fn serve(app: &Arc<App>, listener: TcpListener, router: Router) -> Result<
         };
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEAD);
-        let connection = http.serve_connection(TokioIo::new(stream), service.clone()).with_upgrades();
+        let (service, peer) = (service.clone(), stream.peer_addr().ok().map(|address| Peer(address.ip())));
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(peer);
+            }
+            service.call(request)
+        });
+        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let app = Arc::clone(app);
         tokio::spawn(async move {
             let mut connection = std::pin::pin!(connection);
@@ -155,23 +165,17 @@ async fn stop(app: &App) {
     }
     if app.is_replaced() {
         // Its jobs are another's: there is nothing to wait for.
-        close_islands(app);
+        islands::upkeep::dismiss_all(app);
         return;
     }
     if timeout(GRACE, app.jobs.at_rest()).await.is_err() {
         tracing::warn!("some jobs did not end in time; they are not charged");
     }
     app.stop();
-    close_islands(app);
+    islands::upkeep::dismiss_all(app);
     // Those that were cut off end now, and that is to be written too.
     if timeout(GRACE, app.jobs.at_rest()).await.is_err() {
         tracing::warn!("the end of some jobs could not be written; it is when the server is started again");
-    }
-}
-
-fn close_islands(app: &App) {
-    for connection in app.islands.all() {
-        connection.close("stopping", "The coordinator is restarting.");
     }
 }
 

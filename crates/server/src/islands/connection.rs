@@ -1,4 +1,7 @@
-//! One Island's connection: a reader, a writer, and what the Island may say.
+//! One connection of an Island: its introduction, a reader, a writer. What is said goes to the [`Session`].
+//!
+//! Fairness: each connection is a task of its own, which gives way after every message and pauses when its Island sends more
+//! than it may, so that the sender feels it and nobody else.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,23 +9,18 @@ use std::time::Duration;
 use axum::extract::ws::{Message, Utf8Bytes, WebSocket};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use market::Ask;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use types::id::{Id, IslandId};
+use types::id::AttemptId;
 use types::island_protocol::{
-    Capabilities, FromIsland, MAX_OFFERS, MAX_SLOTS, OLDEST_PROTOCOL, Offer, PROTOCOL_VERSION, RefusedOffer,
-    ToIsland,
+    Capabilities, FromIsland, OLDEST_PROTOCOL, Offer, PROTOCOL_VERSION, RefusedOffer, ToIsland,
 };
-use types::money::MicroCredits;
 
-use super::registry::{Connection, End};
-use super::{Island, store};
+use super::reader::Reader;
+use super::session::{Link, Session, Terms};
+use super::{Island, offers, shorten, standing, upkeep};
 use crate::app::App;
-use crate::islands;
-use crate::jobs::{Image, Usage};
-use crate::limits::Kind;
-use crate::marketplace::Market;
+use crate::secrets;
 
 /// How long an Island may take to introduce itself.
 const HELLO: Duration = Duration::from_secs(10);
@@ -30,277 +28,203 @@ const HELLO: Duration = Duration::from_secs(10);
 const SEND: Duration = Duration::from_secs(30);
 /// Longest name of a region, in characters.
 const MAX_REGION: usize = 64;
-/// Longest text an Island may say about itself or an error, in characters.
-const MAX_TEXT: usize = 500;
+/// Most attempts of an interrupted session that are looked at.
+const MAX_LISTED: usize = 100_000;
 
 type Sink = SplitSink<WebSocket, Message>;
-type Source = SplitStream<WebSocket>;
+pub(super) type Source = SplitStream<WebSocket>;
 
-/// Serves an Island until it goes.
-pub async fn serve(app: Arc<App>, island: Island, socket: WebSocket) {
-    let (mut sink, mut source) = socket.split();
-    let hello = timeout(HELLO, next(&mut source)).await;
-    let (version, capabilities, offers) = match hello {
-        Ok(Some(Ok(FromIsland::Hello { protocol, agent_version, capabilities, offers, .. }))) => {
-            if protocol < OLDEST_PROTOCOL {
-                let text = format!(
-                    "This coordinator speaks the versions {OLDEST_PROTOCOL} to {PROTOCOL_VERSION}; please update the agent."
-                );
-                return refuse(&mut sink, "unsupported_protocol", &text).await;
-            }
-            (agent_version, capabilities, offers)
-        }
-        _ => return refuse(&mut sink, "bad_message", "The first message must be hello.").await,
-    };
-    let (connection, outbox) = Connection::new(
-        island,
-        capabilities.region.as_deref().map(|region| shorten(region, MAX_REGION)),
-        app.config.islands.lease_secs,
-        app.config.jobs.output_bytes,
-    );
-    let id = connection.island.id;
-    if let Some(replaced) = app.islands.insert(&connection, || leave_the_book(&app, id)) {
-        replaced.lost();
-        replaced.close("replaced", "Another agent connected with the token of this Island.");
-    }
-    // It may have been revoked between the handshake and now, when there was no connection to close yet.
-    if !matches!(islands::find(&app, id).await, Ok(Some(_))) {
-        connection.close("revoked", "The token of this Island was revoked.");
-    }
-    tracing::info!(island = %id, "Island {} connected", connection.island.name);
-    metrics::gauge!("archipelago_islands_connected").increment(1);
-
-    let (taken, refused_offers) = check_offers(&app, offers);
-    // Before the offers are in the book: the first assignment must not come before the welcome.
-    connection.send(ToIsland::Welcome {
-        protocol: OLDEST_PROTOCOL,
-        island_id: id,
-        name: connection.island.name.to_string(),
-        heartbeat_secs: app.config.islands.heartbeat_secs,
-        lease_secs: app.config.islands.lease_secs,
-        refused_offers,
-        session: None,
-        resumed: false,
-        received: 0,
-    });
-    put_in_book(&app, &connection, taken);
-    note_seen(&app, &connection, &version, &capabilities).await;
-    let writer = tokio::spawn(write(sink, outbox, Arc::clone(&connection)));
-    read(&app, &connection, &mut source, (&version, &capabilities)).await;
-
-    app.islands.remove(&connection, || leave_the_book(&app, id));
-    connection.lost();
-    connection.closing.notify_one();
-    drop(writer.await);
-    metrics::gauge!("archipelago_islands_connected").decrement(1);
-    tracing::info!(island = %id, "Island {} disconnected", connection.island.name);
-    app.market_moved();
+/// How an Island introduced itself.
+struct Hello {
+    protocol: u32,
+    about: About,
+    offers: Vec<Offer>,
+    session: Option<String>,
+    running: Vec<AttemptId>,
 }
 
-/// The next message that says something; an error for one that cannot be read; nothing when the connection has ended.
-async fn next(source: &mut Source) -> Option<Result<FromIsland, String>> {
+/// What an Island says of itself.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// The agent's version.
+    pub version: String,
+    /// The machine.
+    pub capabilities: Capabilities,
+}
+
+/// Serves an Island until its connection ends.
+pub async fn serve(app: Arc<App>, island: Island, socket: WebSocket) {
+    let (mut sink, mut source) = socket.split();
+    let hello = match introduce(&app, &island, &mut source).await {
+        Ok(hello) => hello,
+        Err((code, text)) => return refuse(&mut sink, code, &text).await,
+    };
+    let (link, outbox) = Link::new();
+    let Some(session) = begin(&app, island, &link, &hello).await else {
+        return refuse(&mut sink, "unavailable", "The coordinator cannot read its database right now.").await;
+    };
+    let (id, name) = (session.island.id, Arc::clone(&session.island.name));
+    tracing::info!(island = %id, "Island {name} connected");
+    offers::put_in_book(&app, &session);
+    upkeep::note_seen(&app, &session, &hello.about, true).await;
+    let writer = tokio::spawn(write(sink, outbox, Arc::clone(&link)));
+    Reader::new(&app, &session, &link, hello.about).run(&mut source).await;
+
+    let went = app.islands.broke(&session, &link, || offers::leave_the_book(&app, id));
+    if went && !(session.can_resume() && !app.is_stopping()) {
+        session.end();
+        app.islands.remove(&session, || {});
+    }
+    link.closing.notify_one();
+    if went {
+        app.market_moved();
+        app.islands.went(id, app.clock.now());
+        upkeep::note_gone(&app, &session).await;
+        wait_for_return(&app, session);
+    }
+    drop(writer.await);
+    tracing::info!(island = %id, "Island {name} disconnected");
+}
+
+/// Hears who is there: a hello, or a code and a sentence why not.
+async fn introduce(app: &App, island: &Island, source: &mut Source) -> Result<Hello, (&'static str, String)> {
+    let hello = timeout(HELLO, next(source)).await;
+    // After the hello, so that whoever connects in a loop has to wait for an answer in each round.
+    if !app.islands.may_connect(island.id, app.config.islands.connects_per_minute, app.clock.now()) {
+        let text = "This Island connects too often; wait a minute. Does it run twice with one token?";
+        return Err(("too_many_connections", text.to_owned()));
+    }
+    match hello {
+        Ok(Some(Ok((FromIsland::Hello { protocol, .. }, _)))) if protocol < OLDEST_PROTOCOL => {
+            let text = format!(
+                "This coordinator speaks the versions {OLDEST_PROTOCOL} to {PROTOCOL_VERSION}; please update the agent."
+            );
+            Err(("unsupported_protocol", text))
+        }
+        Ok(Some(Ok((
+            FromIsland::Hello { protocol, agent_version, capabilities, offers, session, mut running },
+            _,
+        )))) => {
+            running.truncate(MAX_LISTED);
+            let region = capabilities.region.as_deref().map(|region| shorten(region, MAX_REGION));
+            let about = About {
+                version: shorten(&agent_version, 32),
+                capabilities: Capabilities {
+                    gpu_model: capabilities.gpu_model.as_deref().map(|text| shorten(text, 100)),
+                    region,
+                    ..capabilities
+                },
+            };
+            Ok(Hello { protocol: protocol.min(PROTOCOL_VERSION), about, offers, session, running })
+        }
+        _ => Err(("bad_message", "The first message must be hello.".to_owned())),
+    }
+}
+
+/// Lets an interrupted session go on, or begins one. Nothing when the database does not say how the Island stands.
+async fn begin(app: &Arc<App>, island: Island, link: &Arc<Link>, hello: &Hello) -> Option<Arc<Session>> {
+    let id = island.id;
+    let profile = standing::profile(app, id).await.ok()?;
+    let (taken, mut refused) = offers::check(app, hello.offers.clone());
+    if let Some((_, reason)) = profile.standing().hindrance(app.config.islands.approval) {
+        let refuse =
+            |offer: &Offer| RefusedOffer { workload: offer.workload.clone(), reason: reason.to_owned() };
+        refused.extend(taken.iter().map(|checked| refuse(&checked.offer)));
+    }
+    let name = (hello.protocol >= 2).then(|| secrets::new(&*app.random, "is_"));
+    let welcome = |session: Option<String>, resumed, received| ToIsland::Welcome {
+        protocol: hello.protocol,
+        island_id: id,
+        name: island.name.to_string(),
+        heartbeat_secs: app.config.islands.heartbeat_secs,
+        lease_secs: app.config.islands.lease_secs,
+        refused_offers: refused.clone(),
+        session,
+        resumed,
+        received,
+    };
+    let now = app.clock.now();
+    let old = hello.session.as_ref().and_then(|asked| {
+        let session = app.islands.session(id)?;
+        (hello.protocol >= 2 && session.is_called(asked)).then_some((session, asked.clone()))
+    });
+    let resumed = old.filter(|(session, asked)| {
+        // While no session comes or goes: a link that breaks now is the old one.
+        app.islands.undisturbed(|| {
+            let told = |received| welcome(Some(asked.clone()), true, received);
+            session.resume(link, &hello.running, now, told)
+        })
+    });
+    let session = if let Some((session, _)) = resumed {
+        metrics::counter!("archipelago_island_sessions_total", "how" => "resumed").increment(1);
+        session
+    } else {
+        metrics::counter!("archipelago_island_sessions_total", "how" => "begun").increment(1);
+        // The first message of all.
+        link.send(welcome(name.clone(), false, 0));
+        let terms =
+            Terms { lease_secs: app.config.islands.lease_secs, output_bytes: app.config.jobs.output_bytes };
+        let region = hello.about.capabilities.region.clone();
+        let session = Session::new(island, profile, (name, region), (link, now), terms);
+        if let Some(replaced) = app.islands.insert(&session, || offers::leave_the_book(app, id)) {
+            replaced.dismiss("replaced", "Another agent connected with the token of this Island.");
+        }
+        session
+    };
+    session.set_offered(taken);
+    app.islands.came(id, now);
+    // It may have been revoked or suspended between the handshake and now, when there was no session to tell.
+    standing::look_again(app, &session).await;
+    Some(session)
+}
+
+/// A session that nobody comes back to is over when the leases of what runs in it are.
+fn wait_for_return(app: &Arc<App>, session: Arc<Session>) {
+    if !session.can_resume() {
+        return;
+    }
+    let app = Arc::clone(app);
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(session.lease_ms().unsigned_abs())).await;
+        if session.end_if_broken() {
+            app.islands.remove(&session, || {});
+        }
+    });
+}
+
+/// The next message that says something, with its size; an error for one that cannot be read; nothing when the connection has
+/// ended.
+pub(super) async fn next(source: &mut Source) -> Option<Result<(FromIsland, usize), String>> {
     match source.next().await? {
-        Ok(Message::Text(text)) => Some(serde_json::from_str(&text).map_err(|error| error.to_string())),
+        Ok(Message::Text(text)) => {
+            let said = serde_json::from_str(&text).map_err(|error| error.to_string());
+            Some(said.map(|message| (message, text.len())))
+        }
         // A sign of life, and nothing else.
-        Ok(Message::Ping(_) | Message::Pong(_)) => Some(Ok(FromIsland::Heartbeat { running: Vec::new() })),
+        Ok(Message::Ping(_) | Message::Pong(_)) => {
+            Some(Ok((FromIsland::Heartbeat { running: Vec::new() }, 0)))
+        }
         Ok(Message::Binary(_)) => Some(Err("messages are text".to_owned())),
         Ok(Message::Close(_)) | Err(_) => None,
     }
 }
 
 async fn refuse(sink: &mut Sink, code: &str, message: &str) {
-    let refused = ToIsland::Refused { code: code.to_owned(), message: message.to_owned(), retry: false };
+    let retry = matches!(code, "too_many_connections" | "unavailable");
+    let refused = ToIsland::Refused { code: code.to_owned(), message: message.to_owned(), retry };
     if let Some(text) = encode(&refused) {
         drop(timeout(SEND, sink.send(text)).await);
     }
     drop(timeout(SEND, sink.close()).await);
 }
 
-async fn read(
-    app: &Arc<App>,
-    connection: &Arc<Connection>,
-    source: &mut Source,
-    (version, capabilities): (&str, &Capabilities),
-) {
-    // Three beats missed, and the Island is gone (incident 96).
-    let patience = Duration::from_secs(u64::from(app.config.islands.heartbeat_secs) * 3);
-    loop {
-        let message = tokio::select! {
-            message = timeout(patience, next(source)) => message,
-            () = connection.closing.notified() => return,
-        };
-        match message {
-            Ok(Some(Ok(FromIsland::Offers { offers }))) => {
-                let flood =
-                    app.limiter.take(connection.island.id.get(), Kind::Write, app.clock.now()).is_err();
-                if flood {
-                    connection.close("too_many_messages", "Offers changed too often; please wait a minute.");
-                    return;
-                }
-                let (taken, refused_offers) = check_offers(app, offers);
-                put_in_book(app, connection, taken);
-                connection.send(ToIsland::OffersTaken { refused_offers });
-                note_seen(app, connection, version, capabilities).await;
-            }
-            Ok(Some(Ok(FromIsland::Draining {}))) => {
-                put_in_book(app, connection, Vec::new());
-            }
-            Ok(Some(Ok(message))) => take(app, connection, message),
-            Ok(Some(Err(error))) => {
-                tracing::warn!(island = %connection.island.id, error, "Island {} sent nonsense", connection.island.name);
-                connection.close("bad_message", "A message could not be read.");
-                return;
-            }
-            Ok(None) | Err(_) => return,
-        }
-    }
-}
-
-/// What an Island says about its attempts.
-fn take(app: &App, connection: &Connection, message: FromIsland) {
-    let now = app.clock.now();
-    match message {
-        FromIsland::Heartbeat { running } => connection.heartbeat(&running, now),
-        FromIsland::Output { attempt_id, seq, chunk } => connection.output(attempt_id, seq, &chunk, now),
-        FromIsland::Progress { attempt_id, step, total } => connection.progress(attempt_id, step, total, now),
-        FromIsland::Image { attempt_id, image_data, format, width, height, seed } => {
-            match check_image(image_data, &format, (width, height), seed) {
-                Some(image) => connection.image(attempt_id, image),
-                None => connection.ended(attempt_id, End::Malformed),
-            }
-        }
-        FromIsland::Done { attempt_id, usage, finish_reason } => {
-            let reported = usage.unwrap_or_default();
-            let count = |tokens: Option<u64>| tokens.map(|tokens| i64::try_from(tokens).unwrap_or(i64::MAX));
-            let usage = Usage {
-                prompt_tokens: count(reported.prompt_tokens),
-                completion_tokens: count(reported.completion_tokens),
-            };
-            let finish_reason = finish_reason.map(|reason| shorten(&reason, 32));
-            connection.ended(attempt_id, End::Done { usage, finish_reason });
-        }
-        FromIsland::Failed { attempt_id, error, retryable } => {
-            connection.ended(attempt_id, End::Failed { error: shorten(&error, MAX_TEXT), retryable });
-        }
-        FromIsland::Rejected { attempt_id, .. } => connection.ended(attempt_id, End::Rejected),
-        // A second introduction changes nothing.
-        FromIsland::Hello { .. } | FromIsland::Offers { .. } | FromIsland::Draining {} => {}
-    }
-}
-
-/// A picture that pages may show: of a known kind, of a possible size, in base64.
-fn check_image(data: String, format: &str, (width, height): (u32, u32), seed: Option<u64>) -> Option<Image> {
-    use base64::Engine as _;
-    let decoded = base64::engine::general_purpose::STANDARD.decode(&data).ok()?;
-    let begins = |magic: &[u8]| decoded.starts_with(magic);
-    let genuine = match format {
-        "png" => begins(b"\x89PNG\r\n\x1a\n"),
-        "jpeg" => begins(b"\xff\xd8\xff"),
-        "webp" => begins(b"RIFF") && decoded.get(8..12) == Some(b"WEBP"),
-        _ => false,
-    };
-    let size = 1..=16_384;
-    let fine = genuine && size.contains(&width) && size.contains(&height);
-    fine.then(|| Image { data, format: format.to_owned(), width, height, seed })
-}
-
-/// An offer that can go into the book.
-struct Checked {
-    offer: Offer,
-    market: Arc<Market>,
-    ask: MicroCredits,
-}
-
-/// Sorts an Island's offers into those that can be taken and those that cannot, and why.
-fn check_offers(app: &App, offers: Vec<Offer>) -> (Vec<Checked>, Vec<RefusedOffer>) {
-    let mut refused = Vec::new();
-    let mut taken: Vec<Checked> = Vec::new();
-    for (index, offer) in offers.into_iter().enumerate() {
-        let checked = if index >= MAX_OFFERS {
-            Err(format!("an Island may offer {MAX_OFFERS} Cargos"))
-        } else if taken.iter().any(|other| other.offer.workload == offer.workload) {
-            Err("it was offered twice".to_owned())
-        } else {
-            check_offer(app, &offer)
-        };
-        match checked {
-            Ok((market, ask)) => taken.push(Checked { offer, market, ask }),
-            Err(reason) => refused.push(RefusedOffer { workload: shorten(&offer.workload, 64), reason }),
-        }
-    }
-    (taken, refused)
-}
-
-fn check_offer(app: &App, offer: &Offer) -> Result<(Arc<Market>, MicroCredits), String> {
-    let market = app.market.get(&offer.workload).ok_or("this network has no such Cargo")?;
-    let ask: MicroCredits = offer.ask.parse().map_err(|error| format!("ask {error}"))?;
-    if ask < MicroCredits::ZERO {
-        return Err("ask must not be negative".to_owned());
-    }
-    if offer.slots == 0 || offer.slots > MAX_SLOTS {
-        return Err(format!("slots must be from 1 to {MAX_SLOTS}"));
-    }
-    Ok((Arc::clone(market), ask))
-}
-
-/// Makes these the Island's asks, and no others.
-fn put_in_book(app: &App, connection: &Arc<Connection>, offers: Vec<Checked>) {
-    let id = connection.island.id;
-    app.islands.if_current(connection, || {
-        for market in app.market.all() {
-            match offers.iter().find(|checked| Arc::ptr_eq(&checked.market, market)) {
-                Some(checked) => {
-                    let ask = Ask {
-                        region: connection.region.clone(),
-                        models: checked.offer.models.clone(),
-                        ..Ask::new(id, checked.ask, checked.offer.slots)
-                    };
-                    if !market.set_ask(ask) {
-                        tracing::warn!(island = %id, "the book of {} is full", market.workload.slug);
-                    }
-                }
-                None => market.remove_ask(id),
-            }
-        }
-    });
-    connection.set_offers(offers.into_iter().map(|checked| checked.offer).collect());
-    app.market_moved();
-}
-
-fn leave_the_book(app: &App, island: IslandId) {
-    for market in app.market.all() {
-        market.remove_ask(island);
-    }
-}
-
-async fn note_seen(app: &App, connection: &Connection, version: &str, capabilities: &Capabilities) {
-    let (id, now) = (connection.island.id, app.clock.now());
-    let capabilities = Capabilities {
-        gpu_model: capabilities.gpu_model.as_deref().map(|text| shorten(text, 100)),
-        region: connection.region.clone(),
-        ..capabilities.clone()
-    };
-    let rows = (
-        shorten(version, 32),
-        serde_json::to_string(&capabilities).unwrap_or_default(),
-        serde_json::to_string(&connection.offers()).unwrap_or_default(),
-    );
-    let noted = app
-        .db
-        .tx("island_seen", async move |tx| store::seen(tx, id, now, &rows.0, (&rows.1, &rows.2)).await)
-        .await;
-    if let Err(error) = noted {
-        tracing::error!(%error, "an Island's offers could not be noted");
-    }
-}
-
 /// Sends what is in the outbox, as much at once as there is.
-async fn write(mut sink: Sink, mut outbox: mpsc::Receiver<ToIsland>, connection: Arc<Connection>) {
+async fn write(mut sink: Sink, mut outbox: mpsc::Receiver<ToIsland>, link: Arc<Link>) {
     let mut batch = Vec::new();
     loop {
         let count = tokio::select! {
             count = outbox.recv_many(&mut batch, 256) => count,
-            () = connection.closing.notified() => 0,
+            () = link.closing.notified() => 0,
         };
         if count == 0 {
             break;
@@ -308,7 +232,7 @@ async fn write(mut sink: Sink, mut outbox: mpsc::Receiver<ToIsland>, connection:
         for message in batch.drain(..) {
             let Some(text) = encode(&message) else { continue };
             if !matches!(timeout(SEND, sink.feed(text)).await, Ok(Ok(()))) {
-                connection.closing.notify_one();
+                link.closing.notify_one();
                 return;
             }
         }
@@ -316,18 +240,14 @@ async fn write(mut sink: Sink, mut outbox: mpsc::Receiver<ToIsland>, connection:
             break;
         }
     }
-    if let Some(text) = connection.take_refusal().as_ref().and_then(encode) {
+    if let Some(text) = link.take_refusal().as_ref().and_then(encode) {
         drop(timeout(SEND, sink.send(text)).await);
     }
     // Whoever reads is told too.
-    connection.closing.notify_one();
+    link.closing.notify_one();
     drop(timeout(SEND, sink.close()).await);
 }
 
 fn encode(message: &ToIsland) -> Option<Message> {
     serde_json::to_string(message).ok().map(|text| Message::Text(Utf8Bytes::from(text)))
-}
-
-fn shorten(text: &str, most: usize) -> String {
-    text.chars().filter(|c| !c.is_control()).take(most).collect()
 }

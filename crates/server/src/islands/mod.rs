@@ -1,18 +1,35 @@
 //! Islands: other people's machines, connected by WebSocket, and what they offer.
 //!
-//! Guarantees: an Island is who its token says; it is in the book only while it is connected and heard of; what it sends
-//! about an attempt that is not its own changes nothing; it cannot slow down another.
+//! Guarantees: an Island is who its token says; it is in the book only while it is connected, heard of, and not suspended;
+//! what it sends about an attempt that is not its own changes nothing; a broken connection loses and doubles no
+//! output; it cannot slow down another.
 
+pub mod alerts;
+pub mod attempts;
+pub mod config;
 pub mod connection;
+pub mod health;
+pub mod karma;
+pub mod limits;
+pub mod link;
+pub mod offers;
+pub mod owner;
+pub mod pairing;
+pub mod profile;
+mod reader;
 pub mod registry;
+pub mod session;
+pub mod standing;
+pub mod stats;
 pub(crate) mod store;
+pub mod upkeep;
 
 use std::sync::Arc;
 
 use db::DbError;
 use types::id::{AccountId, IslandId, UserId};
 use types::island_protocol::{Capabilities, Offer};
-use types::time::Timestamp;
+use types::time::{SECOND_MS, Timestamp};
 
 use crate::accounts::User;
 use crate::app::App;
@@ -22,6 +39,10 @@ use crate::secrets;
 pub const MAX_ISLANDS: usize = 200;
 /// Longest name, in bytes. Existing clients cut at 14 and break inside a longer character, so names are ASCII.
 pub const MAX_NAME: usize = 64;
+/// How long a token is good after it was replaced, if nothing else is said, in seconds.
+pub const GRACE_SECS: u32 = 3600;
+/// Longest time that a token may be good after it was replaced, in seconds.
+pub const MAX_GRACE_SECS: u32 = 86_400;
 
 /// An Island, as far as running jobs on it goes.
 #[derive(Clone, Debug)]
@@ -34,6 +55,8 @@ pub struct Island {
     pub earnings: AccountId,
     /// What its owner calls it.
     pub name: Arc<str>,
+    /// What is stored of the token it connected with.
+    pub token_hash: Arc<str>,
 }
 
 /// An Island, for people.
@@ -57,6 +80,12 @@ pub struct IslandRecord {
     pub capabilities: Capabilities,
     /// What it last offered.
     pub offers: Vec<Offer>,
+    /// Since when it has been online, if it is and its coordinator lives.
+    pub online_since: Option<Timestamp>,
+    /// Whether it is approved or suspended.
+    pub standing: profile::Standing,
+    /// How it did when that was last stored.
+    pub attempts: health::Record,
 }
 
 /// Why an Island is not made.
@@ -107,10 +136,41 @@ pub async fn create(
 pub async fn revoke(app: &App, user: &User, id: IslandId) -> Result<bool, DbError> {
     let (owner, now) = (user.id, app.clock.now());
     let revoked = app.db.tx("revoke_island", async move |tx| store::revoke(tx, id, owner, now).await).await?;
-    if revoked && let Some(connection) = app.islands.get(id) {
-        connection.close("revoked", "The token of this Island was revoked.");
+    if revoked && let Some(session) = app.islands.session(id) {
+        standing::dismiss(app, &session, "The token of this Island was revoked.");
     }
     Ok(revoked)
+}
+
+/// Gives an Island of this user another token, which nobody will see again; nothing if there is no such Island. The one before
+/// is good for `grace_secs` more; at 0 it ends at once, and so does the connection that was made with it.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn rotate(
+    app: &App,
+    user: &User,
+    id: IslandId,
+    grace_secs: u32,
+) -> Result<Option<String>, DbError> {
+    let (owner, now) = (user.id, app.clock.now());
+    let token = secrets::new(&*app.random, "it_");
+    let (hash, prefix) = (secrets::hash(&token), token.chars().take(8).collect::<String>());
+    let until =
+        (grace_secs > 0).then(|| now.plus_millis(i64::from(grace_secs.min(MAX_GRACE_SECS)) * SECOND_MS));
+    let rotated = app
+        .db
+        .tx("rotate_island_token", async move |tx| {
+            store::set_token(tx, (id, owner), (&hash, &prefix), until, now).await
+        })
+        .await?;
+    if rotated
+        && until.is_none()
+        && let Some(session) = app.islands.session(id)
+    {
+        standing::dismiss(app, &session, "The token of this Island was replaced by another.");
+    }
+    Ok(rotated.then_some(token))
 }
 
 /// A user's Islands, each with its connection if it is connected.
@@ -120,7 +180,7 @@ pub async fn revoke(app: &App, user: &User, id: IslandId) -> Result<bool, DbErro
 pub async fn mine(
     app: &App,
     user: &User,
-) -> Result<Vec<(IslandRecord, Option<Arc<registry::Connection>>)>, DbError> {
+) -> Result<Vec<(IslandRecord, Option<Arc<session::Session>>)>, DbError> {
     let owner = user.id;
     let records = app.db.read("islands", async move |tx| store::islands_of(tx, owner).await).await?;
     Ok(records.into_iter().map(|record| (app.islands.get(record.id), record)).map(|(c, r)| (r, c)).collect())
@@ -149,8 +209,8 @@ pub async fn find(app: &App, id: IslandId) -> Result<Option<IslandRecord>, DbErr
 /// # Errors
 /// A [`DbError`].
 pub async fn by_token(app: &App, token: &str) -> Result<Option<Island>, DbError> {
-    let hash = secrets::hash(token);
-    app.db.read("island_by_token", async move |tx| store::by_token(tx, &hash).await).await
+    let (hash, now) = (secrets::hash(token), app.clock.now());
+    app.db.read("island_by_token", async move |tx| store::by_token(tx, &hash, now).await).await
 }
 
 /// What an Island is called, also after it was revoked.
@@ -171,4 +231,8 @@ fn check_name(name: &str) -> Result<String, IslandError> {
         return Err(IslandError::Name);
     }
     Ok(name.to_owned())
+}
+
+fn shorten(text: &str, most: usize) -> String {
+    text.chars().filter(|c| !c.is_control()).take(most).collect()
 }

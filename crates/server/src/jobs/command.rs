@@ -98,6 +98,8 @@ pub struct Finish {
     pub finish_reason: Option<String>,
     /// Why it failed.
     pub error: Option<(String, String)>,
+    /// What it bid per unit, if it ended because no Island took it.
+    pub unserved: Option<MicroCredits>,
 }
 
 impl Command {

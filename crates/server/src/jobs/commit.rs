@@ -7,8 +7,8 @@
 //!
 //! A batch has a fixed number of statements, however many commands: up to 6 that look (is our number still ours, who is
 //! verified, which keys are revoked, which requests are repeated, which jobs are open, what the wallets of jobs that will wait
-//! have), those of `ledger::submit`, and up to 9 that write (jobs, requests, ends of attempts, attempts, three changes of jobs,
-//! outputs, trades).
+//! have), those of `ledger::submit`, and up to 11 that write (jobs, requests, ends of attempts, attempts, three changes of jobs,
+//! outputs, trades, what Islands did).
 //!
 //! When it is not known whether a transaction was kept, its commands are sent again as doubtful. The transaction that takes
 //! them comes after the one in doubt is over (writers run one after another) and looks for what they would have written
@@ -28,7 +28,8 @@ use super::checks::{Openness, Repeats, Spenders, refuse_repeats_of_refused, refu
 use super::command::Command;
 use super::{Attempt, JobError, State, store};
 use crate::app::App;
-use crate::marketplace::rates::aggregate;
+use crate::islands::stats;
+use crate::marketplace::tape::{Tape, Trade};
 use crate::nodes::{self, Node};
 
 /// Most commands in one transaction.
@@ -246,16 +247,25 @@ async fn transaction(app: &App, batch: Arc<Batch>) -> Result<Vec<Result<Done, Jo
     let work = async move |tx: &mut Tx<'_>| {
         let batch = batch.gather();
         let doubtful = batch.iter().any(|asked| asked.doubtful);
-        let (results, balances) = write(tx, &batch, node, (clock.now(), &pace)).await?;
-        Ok::<_, DbError>((results, balances, doubtful))
+        let written = write(tx, &batch, node, (clock.now(), &pace)).await?;
+        Ok::<_, DbError>((written, doubtful))
     };
-    let (results, balances, doubtful) = app.db.tx_anew("jobs", work).await?;
+    let (written, doubtful) = app.db.tx_anew("jobs", work).await?;
+    let Written { results, balances, hours } = written;
     app.live.balances(&balances);
+    app.islands.earned(&hours, app.clock.now());
     if doubtful {
         // Of what a transaction in doubt has changed nobody was told.
         app.balances_stale.notify_one();
     }
     Ok(results)
+}
+
+/// What a batch did.
+struct Written {
+    results: Vec<Result<Done, JobError>>,
+    balances: Vec<ledger::Balance>,
+    hours: Vec<stats::Hour>,
 }
 
 /// One batch: find out who may do what, move the credits, write the rows.
@@ -264,7 +274,7 @@ async fn write(
     batch: &[Arc<Asked>],
     node: Node,
     (now, pace): (Timestamp, &Pace),
-) -> Result<(Vec<Result<Done, JobError>>, Vec<ledger::Balance>), DbError> {
+) -> Result<Written, DbError> {
     let commands: Vec<&Command> = batch.iter().map(|asked| &asked.command).collect();
     let mut decided = find_written(tx, batch).await?;
     // All that is to be known is asked at once.
@@ -275,7 +285,11 @@ async fn write(
     let ledger = ledger::begin(tx).await?;
     if !tx.answer(owns).await? {
         let replaced = |one: Option<_>| one.unwrap_or(Err(JobError::Replaced));
-        return Ok((decided.into_iter().map(replaced).collect(), Vec::new()));
+        return Ok(Written {
+            results: decided.into_iter().map(replaced).collect(),
+            balances: Vec::new(),
+            hours: Vec::new(),
+        });
     }
     spenders.refuse(tx, &mut decided).await?;
     repeats.find(tx, &mut decided).await?;
@@ -302,16 +316,31 @@ async fn write(
     let undecided = commands.iter().zip(&decided).filter(|(_, decided)| decided.is_none());
     let written: Vec<&Command> = undecided.map(|(command, _)| *command).collect();
     store::write(tx, &written, now).await?;
-    let cleared = written.iter().filter_map(|command| match command {
-        Command::Finish(finish) => {
-            let attempt = finish.attempt.as_ref().filter(|attempt| !attempt.own)?;
-            finish.charge.is_positive().then_some((finish.workload, attempt.price))
-        }
-        _ => None,
-    });
-    crate::marketplace::store::add_trades(tx, &aggregate(cleared, now)).await?;
+    tape_of(&written, now).write(tx).await?;
+    let hours = stats::write(tx, &written, now).await?;
     let results = decided.into_iter().map(|one| one.unwrap_or(Ok(Done::Written))).collect();
-    Ok((results, submitted.balances))
+    Ok(Written { results, balances: submitted.balances, hours })
+}
+
+/// What these commands say about the market. A job on one's own Island says nothing (incident 97).
+fn tape_of(written: &[&Command], now: Timestamp) -> Tape {
+    let mut tape = Tape::new(now);
+    for command in written {
+        let Command::Finish(finish) = command else { continue };
+        if let Some(bid) = finish.unserved {
+            tape.unserved(finish.workload, bid);
+        }
+        if let Some(attempt) = finish.attempt.as_ref().filter(|one| !one.own && finish.charge.is_positive()) {
+            tape.trade(Trade {
+                job: finish.job,
+                workload: finish.workload,
+                price: attempt.ask,
+                units: finish.units,
+                paid: finish.charge,
+            });
+        }
+    }
+    tape
 }
 
 /// Which of the doubtful commands were written after all, told by what they would have left.

@@ -13,14 +13,17 @@ use tokio::time::timeout;
 use types::id::{AccountId, IslandId};
 use types::money::MicroCredits;
 use types::time::{SECOND_MS, Timestamp};
-use types::units::Units;
 
 use super::command::{Begin, Command, Finish, Suspend};
-use super::live::{Event, LiveJob, Underway, count_usage};
-use super::submit::{Found, Submission, cap_of, hold_until};
-use super::{Attempt, Ending, Job, JobError, State, Usage, charge};
+use super::live::{Event, LiveJob, Underway};
+use super::submit::{Found, Submission, cap_of, hold_until, order_of};
+use super::{Attempt, Ending, Job, JobError, State, Usage};
 use crate::app::App;
-use crate::islands::registry::{Assignment, End};
+use crate::config::Unit;
+use crate::islands::offers::note_attempt;
+use crate::islands::session::{Assignment, End};
+use crate::islands::stats::is_failure;
+use crate::marketplace::measure::{self, Bill};
 use crate::marketplace::{Market, Permit};
 
 /// How long an Island may take to stop after being told to, before its slot counts as free.
@@ -95,18 +98,14 @@ impl Drive {
     /// What the market is asked.
     #[must_use]
     pub fn order(&self) -> Order {
-        Order {
-            job: self.job.id,
-            user: self.job.user,
-            bid: self.job.bid,
-            excluded: self.excluded.clone(),
-            region: self.job.region.clone(),
-            model: None,
-            min_trust: 0,
-            deadline: self.job.deadline,
-            priority: self.job.priority,
-            may_wait: true,
-        }
+        Order { bid: self.unit_bid(), excluded: self.excluded.clone(), ..order_of(&self.job) }
+    }
+
+    /// The most it may cost for each unit, which may have been raised since it came.
+    #[must_use]
+    pub fn unit_bid(&self) -> MicroCredits {
+        let bid = self.live.bid();
+        if bid > self.job.bid { self.live.most.price_within(bid) } else { self.job.unit_bid }
     }
 
     /// Notes that an attempt begins.
@@ -142,6 +141,7 @@ impl Drive {
             *current = Some(attempt.clone());
             let ended = self.listen(permit, &attempt).await;
             let (verdict, retry) = self.judge(ended);
+            self.tell_of(&attempt, &verdict);
             if !retry || attempt.number >= i64::from(self.app.config.jobs.attempts) {
                 return self.finish(Some(attempt), verdict).await;
             }
@@ -224,6 +224,7 @@ impl Drive {
             attempt: attempt.id,
             live: Arc::clone(&self.live),
             input: Arc::clone(&self.job.input),
+            model: self.job.model.clone(),
             earns: attempt.price.minus(fee).unwrap_or_default(),
         };
         let Ok((mut end, lease)) = connection.assign(assignment, self.app.clock.now()) else {
@@ -266,6 +267,8 @@ impl Drive {
     fn judge(&self, ended: Ended) -> (Verdict, bool) {
         let output = self.live.has_output();
         let failed = |code, text: &str| broken(State::Failed, (code, text.to_owned()));
+        // Nobody pays for what is no answer, however it is priced.
+        let void = |code, text: &str| Verdict { ending: Ending::Void, ..failed(code, text) };
         // What arrived after the wish to cancel was not taken, so this is no whole answer.
         let ended = match ended {
             Ended::ByIsland(End::Done { .. }) if self.live.is_cancelled() => Ended::Cancelled,
@@ -275,28 +278,25 @@ impl Drive {
             // It is we who went away, not the consumer.
             Ended::Cancelled | Ended::LeaseExpired | Ended::ByIsland(End::Lost) if self.app.is_stopping() => {
                 (
-                    failed(
+                    void(
                         "interrupted",
                         "The coordinator was stopped while this job ran. You were not charged.",
                     ),
                     false,
                 )
             }
-            Ended::ByIsland(End::Done { usage, finish_reason }) if output => {
-                let usage = count_usage(usage, self.job.input.len(), self.live.relayed_bytes());
-                (
-                    Verdict {
-                        state: State::Completed,
-                        ending: Ending::Complete,
-                        usage,
-                        finish_reason,
-                        error: None,
-                    },
-                    false,
-                )
-            }
+            Ended::ByIsland(End::Done { usage, finish_reason }) if output => (
+                Verdict {
+                    state: State::Completed,
+                    ending: Ending::Complete,
+                    usage,
+                    finish_reason,
+                    error: None,
+                },
+                false,
+            ),
             Ended::ByIsland(End::Done { .. }) => (
-                failed("no_output", "The Island reported success without any output. You were not charged."),
+                void("no_output", "The Island reported success without any output. You were not charged."),
                 true,
             ),
             Ended::ByIsland(End::Failed { error, retryable }) => {
@@ -307,14 +307,11 @@ impl Drive {
                 (failed("island_rejected", "The Island did not take the job."), !output)
             }
             Ended::ByIsland(End::TooMuch) => (
-                failed(
-                    "output_too_large",
-                    "The Island gave more output than a job may. You were not charged.",
-                ),
+                void("output_too_large", "The Island gave more output than a job may. You were not charged."),
                 false,
             ),
             Ended::ByIsland(End::Malformed) => {
-                (failed("island_failed", "The Island broke the protocol. You were not charged."), !output)
+                (void("island_failed", "The Island broke the protocol. You were not charged."), !output)
             }
             Ended::ByIsland(End::Lost) => (
                 failed("island_lost", "The connection to the Island was lost. You were not charged."),
@@ -331,6 +328,14 @@ impl Drive {
             Ended::Cancelled => {
                 (Verdict { state: State::Cancelled, ending: Ending::CancelledByConsumer, ..nothing() }, false)
             }
+        }
+    }
+
+    /// What an attempt says about its Island, if it ended by the Island's doing.
+    fn tell_of(&self, attempt: &Attempt, verdict: &Verdict) {
+        let succeeded = verdict.state == State::Completed;
+        if succeeded || is_failure(verdict.state, verdict.error.as_ref().map(|(code, _)| *code)) {
+            note_attempt(&self.app, attempt.island, succeeded);
         }
     }
 
@@ -368,10 +373,23 @@ impl Drive {
     /// Writes the end of the job and tells whoever watches.
     async fn finish(&mut self, attempt: Option<Attempt>, verdict: Verdict) {
         let Verdict { state, ending, usage, finish_reason, error } = verdict;
-        let (output, delivered) = (self.live.has_output(), self.live.delivered());
-        let price = attempt.as_ref().map_or(MicroCredits::ZERO, |attempt| attempt.price);
-        let cost = charge(price, ending, output, delivered);
+        let delivery = self.live.delivery(usage);
+        let bill = match &attempt {
+            Some(_) => self.live.workload.measure.bill(&self.live.request, ending, &delivery),
+            None => Bill::default(),
+        };
+        let cost = attempt
+            .as_ref()
+            .map_or(MicroCredits::ZERO, |attempt| measure::cost(bill.units, attempt.ask, attempt.price));
+        // What is not paid for is not kept; what was streamed of it cannot be taken back.
+        let output = match state {
+            State::Completed => self.live.output(),
+            _ if cost.is_positive() && self.live.workload.unit == Unit::Request => self.live.output(),
+            _ if cost.is_positive() => self.live.output_within(delivery.delivered),
+            _ => None,
+        };
         let at = self.app.clock.now();
+        let unserved = error.as_ref().is_some_and(|(code, _)| *code == "no_island");
         let finish = Finish {
             job: self.job.id,
             at,
@@ -379,21 +397,26 @@ impl Drive {
             state,
             charge: cost,
             fee: cost.percent_rounded_down(self.app.config.market.fee_percent),
-            units: Units::ONE,
-            // What is not paid for is not kept; what was streamed of it cannot be taken back.
-            output: (state == State::Completed || cost.is_positive()).then(|| self.live.output()).flatten(),
-            usage,
+            units: bill.units,
+            output,
+            usage: bill.usage,
             finish_reason: finish_reason.clone(),
-            error: error.map(|(code, text)| (code.to_owned(), text)),
+            error: error.map(|(code, text)| (code.to_owned(), what_it_cost(text, cost))),
+            unserved: unserved.then(|| self.unit_bid()),
             attempt,
         };
         self.job.state = state;
         self.job.completed_at = Some(at);
         self.job.charge = cost;
-        self.job.usage = usage;
+        self.job.units = bill.units;
+        self.job.bid = self.live.bid();
+        self.job.usage = bill.usage;
         self.job.finish_reason = finish_reason;
         self.job.error.clone_from(&finish.error);
         self.write_finish(finish).await;
+        if self.job.state == State::Completed {
+            self.market.recent.note(self.job.units, self.job.duration_ms().unwrap_or_default());
+        }
         metrics::counter!("archipelago_jobs_total", "state" => self.job.state.name()).increment(1);
         self.live.push(Event::Ended(Arc::new(self.job.clone())));
     }
@@ -420,6 +443,15 @@ impl Drive {
         self.job.state = State::Failed;
         self.job.charge = MicroCredits::ZERO;
         self.job.error = Some(("not_saved".to_owned(), text.to_owned()));
+    }
+}
+
+/// A sentence that says that nothing was charged, made true when what had been delivered is charged for.
+fn what_it_cost(text: String, cost: MicroCredits) -> String {
+    const FREE: &str = "You were not charged.";
+    match text.strip_suffix(FREE) {
+        Some(text) if cost.is_positive() => format!("{text}You were charged for what had been delivered."),
+        _ => text,
     }
 }
 

@@ -48,15 +48,15 @@ pub async fn want_cancelled(app: &App, id: JobId) -> Result<(), JobError> {
     if open { Ok(()) } else { Err(JobError::Ended) }
 }
 
-/// Cancels the jobs of this coordinator that somebody wished to cancel through another.
+/// Does what was wished through another coordinator for jobs of this one: cancels them, raises their bids.
 ///
 /// # Errors
 /// A [`DbError`].
-pub async fn cancel_wanted_once(app: &App) -> Result<(), DbError> {
+pub async fn wishes_once(app: &App) -> Result<(), DbError> {
     let node = app.node;
     let wanted = app.db.read("to_cancel", async move |tx| store::to_cancel(tx, node).await).await?;
     for live in wanted.into_iter().filter_map(|id| app.jobs.get(id)) {
         live.cancel();
     }
-    Ok(())
+    super::rebid::apply_raised_once(app).await
 }

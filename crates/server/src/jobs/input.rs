@@ -5,6 +5,8 @@ use serde_json::{Map, Value};
 
 use super::JobError;
 use crate::config::WorkloadKind;
+use crate::marketplace::Workload;
+use crate::marketplace::measure::{Measure, Request};
 
 /// Most messages in a conversation.
 pub const MAX_MESSAGES: usize = 128;
@@ -26,30 +28,35 @@ pub const MAX_INPUT_BYTES: usize = MAX_MESSAGES * MAX_MESSAGE_BYTES;
 pub struct Input {
     /// As it is stored and sent to the Island.
     pub json: Box<RawValue>,
+    /// What it asks for, as far as that decides what it can cost.
+    pub request: Request,
 }
 
-/// Checks an input against the kind of its Cargo.
+/// Checks an input against its Cargo.
 ///
 /// # Errors
 /// [`JobError::Invalid`] naming the field.
-pub fn check(kind: WorkloadKind, input: &RawValue) -> Result<Input, JobError> {
+pub fn check(workload: &Workload, input: &RawValue) -> Result<Input, JobError> {
     if input.get().len() > MAX_INPUT_BYTES {
         return invalid("input", "is too large");
     }
     let Ok(Value::Object(mut object)) = serde_json::from_str::<Value>(input.get()) else {
         return invalid("input", "must be an object, such as {\"prompt\": \"Hello\"}");
     };
-    match kind {
-        WorkloadKind::Chat => check_chat(&object)?,
+    let request = match workload.kind {
+        WorkloadKind::Chat => {
+            check_chat(&object)?;
+            complete_chat(&mut object, &workload.measure)
+        }
         WorkloadKind::Image => {
             check_image(&object)?;
-            complete_image(&mut object);
+            complete_image(&mut object)
         }
-    }
+    };
     // Written anew: no duplicate keys, no odd white space, nothing an Island's parser could read differently.
     let json = RawValue::from_string(Value::Object(object).to_string())
         .map_err(|error| JobError::Invalid { field: "input".to_owned(), message: error.to_string() })?;
-    Ok(Input { json })
+    Ok(Input { json, request })
 }
 
 fn check_chat(input: &Map<String, Value>) -> Result<(), JobError> {
@@ -129,12 +136,50 @@ fn check_image(input: &Map<String, Value>) -> Result<(), JobError> {
 }
 
 /// What existing clients send when they are not told otherwise, so that every Island gets a whole request.
-fn complete_image(input: &mut Map<String, Value>) {
+fn complete_image(input: &mut Map<String, Value>) -> Request {
     for (name, value) in [("width", 1024), ("height", 1024), ("steps", 30)] {
         if given(input, name).is_none() {
             input.insert(name.to_owned(), value.into());
         }
     }
+    let number = |name| given(input, name).and_then(Value::as_i64).unwrap_or(0);
+    Request { pixels: number("width") * number("height"), steps: number("steps"), ..Request::default() }
+}
+
+/// An answer that is paid by its length gets a limit, so that the Island knows what was held for it.
+fn complete_chat(input: &mut Map<String, Value>, measure: &Measure) -> Request {
+    let limits = ["max_tokens", "max_completion_tokens"];
+    let asked = limits.iter().filter_map(|name| given(input, name)).filter_map(Value::as_i64);
+    let request =
+        Request { prompt_bytes: prompt_bytes(input), max_tokens: asked.min(), ..Request::default() };
+    if request.max_tokens.is_none() && matches!(measure, Measure::Tokens { .. }) {
+        input.insert("max_tokens".to_owned(), measure.answer_limit(&request).into());
+    }
+    request
+}
+
+/// Bytes of text that go to the model: all that is said, and the tools that are described.
+fn prompt_bytes(input: &Map<String, Value>) -> i64 {
+    fn said(value: &Value) -> usize {
+        match value {
+            Value::String(text) => text.len(),
+            Value::Array(parts) => parts.iter().map(part).sum(),
+            Value::Null => 0,
+            other => other.to_string().len(),
+        }
+    }
+    fn part(part: &Value) -> usize {
+        part.get("text").and_then(Value::as_str).map_or_else(|| part.to_string().len(), str::len)
+    }
+    let of = |name| given(input, name).map_or(0, said);
+    let messages = given(input, "messages").and_then(Value::as_array);
+    let messages = messages.into_iter().flatten().map(|message| {
+        let calls = message.get("tool_calls").map_or(0, |calls| calls.to_string().len());
+        message.get("content").map_or(0, said) + calls
+    });
+    let tools = given(input, "tools").map_or(0, |tools| tools.to_string().len());
+    let bytes = of("prompt") + of("system_prompt") + messages.sum::<usize>() + tools;
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 /// A field that is there and not null.
@@ -177,9 +222,24 @@ fn invalid<T>(field: &str, message: &str) -> Result<T, JobError> {
 mod tests {
     use super::*;
 
+    fn cargo(kind: WorkloadKind, measure: Measure) -> Workload {
+        Workload {
+            id: 1,
+            slug: "cargo".to_owned(),
+            name: "Cargo".to_owned(),
+            description: String::new(),
+            kind,
+            ceiling: types::money::MicroCredits::new(1),
+            unit: crate::config::Unit::Request,
+            measure,
+            required_vram_mb: None,
+            required_ram_mb: None,
+        }
+    }
+
     fn answer(kind: WorkloadKind, input: &str) -> Result<(), String> {
         let raw = RawValue::from_string(input.to_owned()).unwrap();
-        match check(kind, &raw) {
+        match check(&cargo(kind, Measure::Request), &raw) {
             Ok(_) => Ok(()),
             Err(JobError::Invalid { field, .. }) => Err(field),
             Err(other) => panic!("{other}"),
@@ -224,5 +284,27 @@ mod tests {
             let expected = if field.is_empty() { Ok(()) } else { Err(field.to_owned()) };
             assert_eq!(answer(kind, input), expected, "{input:.80}");
         }
+    }
+
+    #[test]
+    fn what_it_can_cost_is_read_from_the_request() {
+        let tokens = Measure::Tokens { prompt_percent: 25, bytes_per_token: 4, answer_tokens: 77 };
+        let read = |input: &str| {
+            let raw = RawValue::from_string(input.to_owned()).unwrap();
+            let input = check(&cargo(WorkloadKind::Chat, tokens), &raw).unwrap();
+            let sent: Value = serde_json::from_str(input.json.get()).unwrap();
+            (input.request.prompt_bytes, input.request.max_tokens, sent["max_tokens"].as_i64())
+        };
+        assert_eq!(read(r#"{"prompt":"four","system_prompt":"tü"}"#), (7, None, Some(77)));
+        assert_eq!(
+            read(r#"{"prompt":"four","max_tokens":5,"max_completion_tokens":3}"#),
+            (4, Some(3), Some(5))
+        );
+        let parts = r#"{"messages":[{"role":"user","content":[{"type":"text","text":"four"}]},
+            {"role":"assistant","content":"two"}],"tools":[{"a":1}]}"#;
+        assert_eq!(read(parts), (4 + 3 + 9, None, Some(77)));
+        let raw = RawValue::from_string(r#"{"prompt":"a","width":512,"height":256}"#.to_owned()).unwrap();
+        let image = check(&cargo(WorkloadKind::Image, Measure::Request), &raw).unwrap();
+        assert_eq!((image.request.pixels, image.request.steps), (512 * 256, 30));
     }
 }

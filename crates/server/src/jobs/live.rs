@@ -4,16 +4,18 @@
 //! nobody: each reader has its own place in the list. The list is bounded by `jobs.output_bytes`.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, watch};
 use types::id::{JobId, UserId};
 use types::money::MicroCredits;
 use types::time::Timestamp;
+use types::units::Units;
 
 use super::{Image, Job, Origin, Usage};
 use crate::marketplace::Workload;
+use crate::marketplace::measure::{Delivery, Request};
 
 /// Most pieces one job may give: a piece costs memory beyond its bytes.
 const MAX_EVENTS: usize = 200_000;
@@ -48,6 +50,17 @@ pub enum Event {
     Ended(Arc<Job>),
 }
 
+impl Event {
+    /// How many bytes of output it is.
+    fn output_bytes(&self) -> usize {
+        match self {
+            Self::Token(text) => text.len(),
+            Self::Image(image) => image.data.len(),
+            _ => 0,
+        }
+    }
+}
+
 /// A job that has not ended.
 #[derive(Debug)]
 pub struct LiveJob {
@@ -63,6 +76,11 @@ pub struct LiveJob {
     pub created_at: Timestamp,
     /// How large its input is.
     pub input_bytes: usize,
+    /// What it asks for, as far as it decides what it can cost.
+    pub request: Request,
+    /// The most it can take of its Cargo.
+    pub most: Units,
+    bid: AtomicI64,
     given: Mutex<Given>,
     changed: watch::Sender<()>,
     cancelled: AtomicBool,
@@ -73,8 +91,10 @@ pub struct LiveJob {
 struct Given {
     events: Vec<Event>,
     bytes: usize,
-    /// Whether any output reached the consumer.
-    delivered: bool,
+    /// Bytes of output that went into the consumer's socket.
+    delivered: usize,
+    /// Pixels of the image, if one came.
+    pixels: Option<i64>,
     watchers: usize,
     /// Counts openings of streams, to tell whether somebody came while nobody was there.
     openings: u64,
@@ -93,8 +113,11 @@ pub struct TooMuch;
 impl LiveJob {
     /// A job that has given nothing yet.
     #[must_use]
-    pub fn new(job: &Job, workload: Arc<Workload>) -> Self {
+    pub fn new(job: &Job, workload: Arc<Workload>, request: Request) -> Self {
         Self {
+            request,
+            most: workload.measure.most(&request),
+            bid: AtomicI64::new(job.bid.get()),
             id: job.id,
             user: job.user,
             workload,
@@ -141,8 +164,10 @@ impl LiveJob {
     /// # Errors
     /// [`TooMuch`] if that were more than `most` bytes in all; then nothing was added.
     pub fn push_image(&self, image: Image, most: usize) -> Result<(), TooMuch> {
-        let bytes = image.data.len();
-        self.push_bounded(Event::Image(Arc::new(image)), bytes, most)
+        let (bytes, pixels) = (image.data.len(), i64::from(image.width) * i64::from(image.height));
+        self.push_bounded(Event::Image(Arc::new(image)), bytes, most)?;
+        self.lock().pixels = Some(pixels);
+        Ok(())
     }
 
     fn push_bounded(&self, event: Event, bytes: usize, most: usize) -> Result<(), TooMuch> {
@@ -170,36 +195,53 @@ impl LiveJob {
     /// All output as it is stored: the text, or the image as JSON.
     #[must_use]
     pub fn output(&self) -> Option<String> {
+        self.output_within(usize::MAX)
+    }
+
+    /// The output that fits into so many bytes, in whole pieces, as it is stored.
+    #[must_use]
+    pub fn output_within(&self, most: usize) -> Option<String> {
         let given = self.lock();
-        if given.bytes == 0 {
-            return None;
-        }
-        let mut text = String::with_capacity(given.bytes);
+        let mut text = String::with_capacity(given.bytes.min(most));
         for event in &given.events {
             match event {
-                Event::Token(token) => text.push_str(token),
-                Event::Image(image) => return Some(image.to_json()),
+                Event::Token(token) if text.len() + token.len() <= most => text.push_str(token),
+                Event::Image(image) if image.data.len() <= most => return Some(image.to_json()),
+                Event::Token(_) | Event::Image(_) => break,
                 _ => {}
             }
         }
-        Some(text)
+        (!text.is_empty()).then_some(text)
     }
 
-    /// How many bytes were relayed: what an Island's own count is held against.
+    /// What came of it so far, as the coordinator counts.
     #[must_use]
-    pub fn relayed_bytes(&self) -> usize {
-        self.lock().bytes
+    pub fn delivery(&self, reported: Usage) -> Delivery {
+        let given = self.lock();
+        Delivery { relayed: given.bytes, delivered: given.delivered, pixels: given.pixels, reported }
     }
 
-    /// Notes that output reached the consumer.
-    pub fn mark_delivered(&self) {
-        self.lock().delivered = true;
+    /// Notes that this much of the output, from its beginning, went into the consumer's socket.
+    pub fn mark_delivered(&self, bytes: usize) {
+        let mut given = self.lock();
+        given.delivered = given.delivered.max(bytes);
     }
 
-    /// Whether any output reached the consumer.
+    /// How much of the output went into the consumer's socket, in bytes.
     #[must_use]
-    pub fn delivered(&self) -> bool {
+    pub fn delivered(&self) -> usize {
         self.lock().delivered
+    }
+
+    /// The most it may cost, which may have been raised since it came.
+    #[must_use]
+    pub fn bid(&self) -> MicroCredits {
+        MicroCredits::new(self.bid.load(Ordering::SeqCst))
+    }
+
+    /// The consumer pays up to this much; never less than before.
+    pub fn raise_bid(&self, bid: MicroCredits) {
+        self.bid.fetch_max(bid.get(), Ordering::SeqCst);
     }
 
     /// Asks for the job to be cancelled.
@@ -226,7 +268,7 @@ impl LiveJob {
     /// A reader at the beginning.
     #[must_use]
     pub fn read(self: &Arc<Self>) -> Reader {
-        Reader { job: Arc::clone(self), changed: self.changed.subscribe(), next: 0 }
+        Reader { job: Arc::clone(self), changed: self.changed.subscribe(), next: 0, bytes: 0 }
     }
 
     /// A reader that counts as somebody watching.
@@ -270,6 +312,7 @@ pub struct Reader {
     job: Arc<LiveJob>,
     changed: watch::Receiver<()>,
     next: usize,
+    bytes: usize,
 }
 
 impl Reader {
@@ -277,6 +320,13 @@ impl Reader {
     #[must_use]
     pub const fn job(&self) -> &Arc<LiveJob> {
         &self.job
+    }
+
+    /// What has been read counts as gone into the consumer's socket.
+    pub fn mark_delivered(&self) {
+        if self.bytes > 0 {
+            self.job.mark_delivered(self.bytes);
+        }
     }
 
     /// The next events, at least one; nothing once the end has been read.
@@ -288,6 +338,7 @@ impl Reader {
                 if self.next < given.events.len() {
                     let events = given.events[self.next..].to_vec();
                     self.next = given.events.len();
+                    self.bytes += events.iter().map(Event::output_bytes).sum::<usize>();
                     return Some(events);
                 }
                 if given.has_ended() {
@@ -409,33 +460,5 @@ impl LiveJobs {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Registry> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What the coordinator counts of an answer. The Island's own count can only lower it: a token is at least one byte, so
-/// more tokens than relayed bytes were never sent (incident 92).
-#[must_use]
-pub fn count_usage(reported: Usage, prompt_bytes: usize, relayed_bytes: usize) -> Usage {
-    let bounded = |count: Option<i64>, bytes: usize| {
-        let most = i64::try_from(bytes).unwrap_or(i64::MAX);
-        count.map(|count| count.clamp(0, most))
-    };
-    Usage {
-        prompt_tokens: bounded(reported.prompt_tokens, prompt_bytes),
-        completion_tokens: bounded(reported.completion_tokens, relayed_bytes),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn incident_092_an_inflated_count_is_cut() {
-        let reported = Usage { prompt_tokens: Some(100_000), completion_tokens: Some(100_000) };
-        let counted = count_usage(reported, 20, 8);
-        assert_eq!(counted, Usage { prompt_tokens: Some(20), completion_tokens: Some(8) });
-        let honest = Usage { prompt_tokens: Some(5), completion_tokens: Some(2) };
-        assert_eq!(count_usage(honest, 20, 8), honest);
     }
 }

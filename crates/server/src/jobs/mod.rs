@@ -4,7 +4,7 @@
 //! completed, failed, cancelled or timeout. Guarantees:
 //!
 //! * it is charged at most once, at the price frozen when it was matched, never above its bid (I3, I5);
-//! * nothing delivered, nothing charged (I6): the rule is [`charge`];
+//! * nothing delivered, nothing charged (I6): the rule is [`crate::marketplace::measure::Measure::bill`];
 //! * job, attempt, hold and charge are written together ([`commit`], I15), and nothing is sent to an Island before its hold is durable;
 //! * whatever fails, the hold ends (I7): [`drive`] ends it, [`recover`] ends what a crash left.
 
@@ -15,6 +15,7 @@ pub mod drive;
 pub mod elsewhere;
 pub mod input;
 pub mod live;
+pub mod rebid;
 pub mod recover;
 pub(crate) mod store;
 pub mod submit;
@@ -26,6 +27,7 @@ use serde::Serialize;
 use types::id::{AccountId, ApiKeyId, AttemptId, IslandId, JobId, UserId};
 use types::money::MicroCredits;
 use types::time::Timestamp;
+use types::units::Units;
 
 /// A consumer's request, as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,12 +48,18 @@ pub struct Job {
     pub state: State,
     /// What was asked, as JSON.
     pub input: Arc<str>,
-    /// The most it may cost for each unit.
+    /// The most it may cost.
     pub bid: MicroCredits,
+    /// The most it may cost for each unit of its Cargo, which is what the market compares.
+    pub unit_bid: MicroCredits,
     /// Where the bid came from.
     pub bid_source: BidSource,
     /// Where the Island must stand.
     pub region: Option<String>,
+    /// The model it wants.
+    pub model: Option<String>,
+    /// How far its Island must be trusted: 0 new, 1 established, 2 approved by the operator.
+    pub min_trust: u8,
     /// Breaks ties between jobs of the same user, 0-100.
     pub priority: u8,
     /// When it came.
@@ -68,6 +76,8 @@ pub struct Job {
     pub island: Option<IslandId>,
     /// What it cost.
     pub charge: MicroCredits,
+    /// How much of its Cargo that was for.
+    pub units: Units,
     /// What was counted.
     pub usage: Usage,
     /// Why its text ended.
@@ -109,6 +119,8 @@ pub enum State {
 pub enum BidSource {
     /// It was given with the job.
     Explicit,
+    /// The user's own maximum for this Cargo.
+    Preference,
     /// The Cargo's ceiling.
     Ceiling,
 }
@@ -133,10 +145,12 @@ pub struct Attempt {
     pub island: IslandId,
     /// Who earns.
     pub earnings: AccountId,
-    /// What it costs, frozen; nothing on one's own Island.
+    /// The most it can cost, which is held for it; nothing on one's own Island.
     pub price: MicroCredits,
-    /// The Island's ask at the match.
+    /// The Island's ask at the match, per unit: the clearing price, frozen.
     pub ask: MicroCredits,
+    /// How much of the Cargo it can take at most.
+    pub units: Units,
     /// Whether the consumer owns the Island.
     pub own: bool,
     /// The asks considered, as JSON.
@@ -208,6 +222,12 @@ pub enum JobError {
     /// Not there, or another's.
     #[error("there is no such job")]
     NotFound,
+    /// It waits or runs, so there is no receipt yet.
+    #[error("the job has not ended yet")]
+    NotEnded,
+    /// It runs or has ended, so its bid cannot be raised.
+    #[error("the job does not wait any more")]
+    NotWaiting,
     /// It has ended, so it cannot be cancelled.
     #[error("the job has ended already")]
     Ended,
@@ -261,19 +281,8 @@ pub enum Ending {
     Broken,
     /// The consumer wanted it no more.
     CancelledByConsumer,
-}
-
-/// What a flat-priced attempt costs. All of it when it is complete. Nothing when it broke, even half-way. When the
-/// consumer cancels: all of it once any output reached the consumer (or everyone would read to the last word and
-/// cancel), nothing before. Nothing delivered is never charged (I6, incidents 60 and 72).
-#[must_use]
-pub const fn charge(price: MicroCredits, ending: Ending, output: bool, delivered: bool) -> MicroCredits {
-    let due = match ending {
-        Ending::Complete => output,
-        Ending::Broken => false,
-        Ending::CancelledByConsumer => output && delivered,
-    };
-    if due { price } else { MicroCredits::ZERO }
+    /// The Island gave what is no answer, or we went away: nobody pays for it.
+    Void,
 }
 
 impl Image {
@@ -346,6 +355,7 @@ impl BidSource {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Explicit => "explicit",
+            Self::Preference => "preference",
             Self::Ceiling => "ceiling",
         }
     }
@@ -353,32 +363,13 @@ impl BidSource {
     /// From what is stored.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Explicit, Self::Ceiling].into_iter().find(|source| source.name() == name)
+        [Self::Explicit, Self::Preference, Self::Ceiling].into_iter().find(|source| source.name() == name)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn incident_060_nothing_delivered_is_never_charged() {
-        let price = MicroCredits::new(7);
-        let nothing = MicroCredits::ZERO;
-        let cases = [
-            (Ending::Complete, true, true, price),
-            (Ending::Complete, true, false, price),
-            (Ending::Complete, false, false, nothing),
-            (Ending::Broken, true, true, nothing),
-            (Ending::Broken, false, false, nothing),
-            (Ending::CancelledByConsumer, true, true, price),
-            (Ending::CancelledByConsumer, true, false, nothing),
-            (Ending::CancelledByConsumer, false, false, nothing),
-        ];
-        for (ending, output, delivered, expected) in cases {
-            assert_eq!(charge(price, ending, output, delivered), expected, "{ending:?} {output} {delivered}");
-        }
-    }
 
     #[test]
     fn states_are_the_words_existing_clients_know() {

@@ -21,8 +21,9 @@ use super::command::{Command, Finish};
 use super::drive::{Drive, First};
 use super::live::LiveJob;
 use super::submit::Submission;
-use super::{Job, JobError, Origin, State, Usage, store};
+use super::{Job, JobError, Origin, State, Usage, input, store};
 use crate::app::App;
+use crate::marketplace::recent::REMEMBERED;
 use crate::nodes::Stale;
 use crate::{accounts, nodes};
 
@@ -52,6 +53,7 @@ pub async fn at_start(app: &Arc<App>) -> Result<(), DbError> {
         }
     }
     let orphans = release_orphans(app).await?;
+    remember_recent(app).await?;
     if ended + waiting + orphans > 0 {
         tracing::info!(
             ended,
@@ -59,6 +61,19 @@ pub async fn at_start(app: &Arc<App>) -> Result<(), DbError> {
             orphans,
             "recovered: {ended} interrupted jobs ended, {waiting} wait on"
         );
+    }
+    Ok(())
+}
+
+/// So that quotes know what jobs usually take.
+async fn remember_recent(app: &App) -> Result<(), DbError> {
+    for market in app.market.all() {
+        let workload = market.workload.id;
+        let recent = app
+            .db
+            .read("recent_jobs", async move |tx| store::recent_of(tx, workload, REMEMBERED).await)
+            .await?;
+        recent.into_iter().rev().for_each(|(units, run_ms)| market.recent.note(units, run_ms));
     }
     Ok(())
 }
@@ -243,11 +258,12 @@ async fn end(app: &App, job: &Job) -> Result<(), DbError> {
         attempt,
         charge: MicroCredits::ZERO,
         fee: MicroCredits::ZERO,
-        units: types::units::Units::ONE,
+        units: types::units::Units::ZERO,
         output: None,
         usage: Usage::default(),
         finish_reason: None,
         error: Some((error.0.to_owned(), error.1.to_owned())),
+        unserved: (error.0 == "no_island").then_some(job.unit_bid),
     };
     match app.committer.commit_patiently(Command::Finish(Box::new(finish))).await {
         // Somebody else was first, which is as good.
@@ -275,7 +291,10 @@ async fn wait_on(app: &Arc<App>, job: &Job) -> Result<Option<Waits>, DbError> {
         })
         .await?;
     let Some((user, keys)) = found else { return Ok(None) };
-    let live = Arc::new(LiveJob::new(job, Arc::clone(&market.workload)));
+    let input = serde_json::value::RawValue::from_string(job.input.to_string()).unwrap_or_default();
+    // What was fine when it came may not be so under another configuration.
+    let Ok(checked) = input::check(&market.workload, &input) else { return Ok(None) };
+    let live = Arc::new(LiveJob::new(job, Arc::clone(&market.workload), checked.request));
     if !app.jobs.insert(&live, usize::MAX, usize::MAX) {
         return Ok(None);
     }
@@ -283,9 +302,11 @@ async fn wait_on(app: &Arc<App>, job: &Job) -> Result<Option<Waits>, DbError> {
         user: Arc::new(user),
         key: key.and_then(|id| keys.into_iter().find(|key| key.id == id)).map(Arc::new),
         market,
-        input: serde_json::value::RawValue::from_string(job.input.to_string()).unwrap_or_default(),
+        input,
         bid: Some(job.bid),
         region: job.region.clone(),
+        model: job.model.clone(),
+        min_trust: job.min_trust,
         priority: job.priority,
         origin: job.origin,
         idempotency: None,

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use db::{DbError, Question, Row, Tx, params};
 use types::id::{AttemptId, Id, JobId, UserId};
+use types::money::MicroCredits;
 use types::time::Timestamp;
+use types::units::Units;
 
 use super::command::{Command, Finish};
 use super::{Attempt, BidSource, Job, Origin, State, Usage};
@@ -12,7 +14,10 @@ use crate::nodes::Node;
 
 const JOB: &str = "j.id, j.user_id, j.key_id, j.workload_id, j.origin, j.state, j.input, j.bid, j.bid_source,
     j.region, j.priority, j.created_at, j.deadline, j.started_at, j.completed_at, j.attempts, j.island_id, j.charge,
-    j.prompt_tokens, j.completion_tokens, j.finish_reason, j.error_code, j.error, j.node";
+    j.prompt_tokens, j.completion_tokens, j.finish_reason, j.error_code, j.error, j.node,
+    coalesce(j.unit_bid, j.bid), j.units, j.model, j.min_trust";
+/// How many columns those are.
+const JOB_COLUMNS: usize = 28;
 
 /// Writes the rows of the commands that were not refused, one vectorised statement for each kind of row.
 pub async fn write(tx: &mut Tx<'_>, commands: &[&Command], now: Timestamp) -> Result<(), DbError> {
@@ -28,8 +33,8 @@ pub async fn write(tx: &mut Tx<'_>, commands: &[&Command], now: Timestamp) -> Re
 async fn insert_jobs(tx: &mut Tx<'_>, commands: &[&Command]) -> Result<(), DbError> {
     let sql =
         "INSERT INTO jobs (id, user_id, key_id, workload_id, origin, state, input, bid, bid_source, region,
-                 priority, created_at, deadline, started_at, attempts, island_id, node)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
+                 priority, created_at, deadline, started_at, attempts, island_id, node, unit_bid, model, min_trust)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
     let opens = commands.iter().filter_map(|command| match command {
         Command::Open(open) => Some(open),
         _ => None,
@@ -54,7 +59,10 @@ async fn insert_jobs(tx: &mut Tx<'_>, commands: &[&Command]) -> Result<(), DbErr
             job.started_at,
             attempt.map_or(0, |attempt| attempt.number),
             attempt.map(|attempt| attempt.island),
-            job.node
+            job.node,
+            job.unit_bid,
+            &job.model,
+            job.min_trust
         ]
     });
     tx.execute_many(sql, rows).await
@@ -75,29 +83,45 @@ async fn insert_idempotency(tx: &mut Tx<'_>, commands: &[&Command], now: Timesta
 
 async fn insert_attempts(tx: &mut Tx<'_>, commands: &[&Command], now: Timestamp) -> Result<(), DbError> {
     let sql = "INSERT INTO attempts (id, job_id, number, island_id, earnings_id, price, ask, own, considered, state,
-                 started_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'running', $10)";
+                 started_at, units)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'running', $10, $11)";
     let begun = commands.iter().filter_map(|command| match command {
         Command::Open(open) => open.attempt.as_ref().map(|attempt| (open.job.id, attempt)),
         Command::Begin(begin) => Some((begin.job, &begin.attempt)),
         Command::Suspend(_) | Command::Finish(_) => None,
     });
     let rows = begun.map(|(job, a)| {
-        params![a.id, job, a.number, a.island, a.earnings, a.price, a.ask, a.own, &a.considered, now]
+        params![
+            a.id,
+            job,
+            a.number,
+            a.island,
+            a.earnings,
+            a.price,
+            a.ask,
+            a.own,
+            &a.considered,
+            now,
+            a.units.parts()
+        ]
     });
     tx.execute_many(sql, rows).await
 }
 
 async fn end_attempts(tx: &mut Tx<'_>, commands: &[&Command], now: Timestamp) -> Result<(), DbError> {
-    let sql = "UPDATE attempts SET state = $2, error = $3, ended_at = $4 WHERE id = $1 AND state = 'running'";
+    let sql = "UPDATE attempts SET state = $2, error = $3, ended_at = $4, charge = $5, fee = $6
+               WHERE id = $1 AND state = 'running'";
     let rows = commands.iter().filter_map(|command| match command {
         Command::Open(_) | Command::Begin(_) => None,
-        Command::Suspend(suspend) => Some(params![suspend.attempt, "released", &suspend.error, now]),
+        Command::Suspend(suspend) => {
+            Some(params![suspend.attempt, "released", &suspend.error, now, 0_i64, 0_i64])
+        }
         Command::Finish(finish) => {
             let attempt = finish.attempt.as_ref()?;
             let settled = finish.charge.is_positive() || finish.state == State::Completed;
             let error = finish.error.as_ref().map(|(_, error)| error.as_str());
-            Some(params![attempt.id, if settled { "settled" } else { "released" }, error, now])
+            let state = if settled { "settled" } else { "released" };
+            Some(params![attempt.id, state, error, now, finish.charge, finish.fee])
         }
     });
     tx.execute_many(sql, rows).await
@@ -132,7 +156,7 @@ async fn finish_jobs(tx: &mut Tx<'_>, commands: &[&Command]) -> Result<(), DbErr
         })
     };
     let sql = "UPDATE jobs SET state = $2, completed_at = $3, charge = $4, prompt_tokens = $5, completion_tokens = $6,
-                 finish_reason = $7, error_code = $8, error = $9
+                 finish_reason = $7, error_code = $8, error = $9, units = $10
                WHERE id = $1 AND completed_at IS NULL";
     let rows = finishes().map(|finish: &Finish| {
         let error = finish.error.as_ref();
@@ -145,7 +169,8 @@ async fn finish_jobs(tx: &mut Tx<'_>, commands: &[&Command]) -> Result<(), DbErr
             finish.usage.completion_tokens,
             &finish.finish_reason,
             error.map(|(code, _)| code.as_str()),
-            error.map(|(_, text)| text.as_str())
+            error.map(|(_, text)| text.as_str()),
+            finish.units.parts()
         ]
     });
     tx.execute_many(sql, rows).await?;
@@ -241,7 +266,7 @@ pub async fn jobs_of(
          WHERE j.user_id = $1 ORDER BY j.id DESC LIMIT $2 OFFSET $3"
     );
     let rows = tx.query(&sql, &params![user, limit, offset]).await?;
-    rows.iter().map(|row| Ok((read_job(row)?, row.get(24)?))).collect()
+    rows.iter().map(|row| Ok((read_job(row)?, row.get(JOB_COLUMNS)?))).collect()
 }
 
 pub async fn count_of(tx: &mut Tx<'_>, user: UserId) -> Result<i64, DbError> {
@@ -260,7 +285,7 @@ pub async fn completed_of(
          WHERE j.user_id = $1 AND j.workload_id = $2 AND j.state = 'completed' ORDER BY j.id DESC LIMIT $3"
     );
     let rows = tx.query(&sql, &params![user, workload, limit]).await?;
-    rows.iter().map(|row| Ok((read_job(row)?, row.get(24)?))).collect()
+    rows.iter().map(|row| Ok((read_job(row)?, row.get(JOB_COLUMNS)?))).collect()
 }
 
 /// The newest job of a user for a Cargo that was asked for on a page and has not ended.
@@ -298,9 +323,37 @@ pub async fn to_cancel(tx: &mut Tx<'_>, node: Node) -> Result<Vec<JobId>, DbErro
     tx.query(sql, &params![node.number]).await?.iter().map(|row| row.get(0)).collect()
 }
 
+/// Raises the bid of a job that waits; answers whether it did.
+pub async fn raise_bid(
+    tx: &mut Tx<'_>,
+    job: JobId,
+    (bid, unit_bid): (MicroCredits, MicroCredits),
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let sql = "UPDATE jobs SET bid = $2, unit_bid = $3, bid_source = 'explicit', bid_raised_at = $4
+               WHERE id = $1 AND state = 'pending' AND bid < $2";
+    Ok(tx.execute(sql, &params![job, bid, unit_bid, now]).await? == 1)
+}
+
+/// Waiting jobs of a coordinator whose bid was raised since they came.
+pub async fn raised(tx: &mut Tx<'_>, node: Node) -> Result<Vec<(JobId, MicroCredits)>, DbError> {
+    let sql = "SELECT id, bid FROM jobs WHERE node = $1 AND bid_raised_at IS NOT NULL AND state = 'pending'";
+    let rows = tx.query(sql, &params![node.number]).await?;
+    rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
+}
+
+/// What the newest completed jobs of a Cargo took: units, milliseconds. Looks at the newest jobs of all Cargos only.
+pub async fn recent_of(tx: &mut Tx<'_>, workload: i64, limit: usize) -> Result<Vec<(Units, i64)>, DbError> {
+    let sql = "SELECT units, completed_at - started_at
+               FROM (SELECT * FROM jobs ORDER BY id DESC LIMIT 20000) AS newest
+               WHERE workload_id = $1 AND state = 'completed' AND units > 0 ORDER BY id DESC LIMIT $2";
+    let rows = tx.query(sql, &params![workload, i64::try_from(limit).unwrap_or(i64::MAX)]).await?;
+    rows.iter().map(|row| Ok((Units::from_parts(row.get(0)?), row.get(1)?))).collect()
+}
+
 /// The attempt a job is in, if it is in one.
 pub async fn running_attempt(tx: &mut Tx<'_>, job: JobId) -> Result<Option<Attempt>, DbError> {
-    let sql = "SELECT id, number, island_id, earnings_id, price, ask, own, considered FROM attempts
+    let sql = "SELECT id, number, island_id, earnings_id, price, ask, own, considered, units FROM attempts
                WHERE job_id = $1 AND state = 'running'";
     let row = tx.query_opt(sql, &params![job]).await?;
     row.map(|row| {
@@ -313,6 +366,7 @@ pub async fn running_attempt(tx: &mut Tx<'_>, job: JobId) -> Result<Option<Attem
             ask: row.get(5)?,
             own: row.get(6)?,
             considered: row.get(7)?,
+            units: Units::from_parts(row.get(8)?),
         })
     })
     .transpose()
@@ -384,6 +438,10 @@ fn read_job_at(row: &Row, first: usize) -> Result<Job, DbError> {
         usage: Usage { prompt_tokens: row.get(first + 18)?, completion_tokens: row.get(first + 19)? },
         finish_reason: row.get(first + 20)?,
         error: error_code.map(|code| (code, error.unwrap_or_default())),
+        unit_bid: row.get(first + 24)?,
+        units: Units::from_parts(row.get(first + 25)?),
+        model: row.get(first + 26)?,
+        min_trust: u8::try_from(row.get::<i64>(first + 27)?).map_err(|_| strange("min_trust"))?,
     })
 }
 

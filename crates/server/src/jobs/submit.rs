@@ -4,22 +4,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use market::Order;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 use types::id::{Id, IslandId, JobId};
-use types::money::MicroCredits;
+use types::money::{MAX_AMOUNT, MicroCredits};
 use types::time::{SECOND_MS, Timestamp};
+use types::units::Units;
 
 use super::command::{Command, Open};
 use super::commit::{Done, HOLD_MARGIN_MS};
 use super::drive::{Drive, First};
+use super::input::Input;
 use super::live::{Event, LiveJob};
 use super::{Attempt, BidSource, Job, JobError, Origin, State, Usage, elsewhere, input};
-use crate::accounts::SharedUser;
 use crate::accounts::api_keys::ApiKey;
+use crate::accounts::{SharedUser, User};
 use crate::app::App;
-use crate::islands::registry::Connection;
-use crate::marketplace::{Market, Permit, Placed};
+use crate::islands::session::Session;
+use crate::marketplace::{Market, Permit, Placed, Workload};
 
 /// What a consumer wants.
 #[derive(Debug)]
@@ -32,10 +35,14 @@ pub struct Submission {
     pub market: Arc<Market>,
     /// What is asked.
     pub input: Box<RawValue>,
-    /// The most it may cost for each unit, if the consumer said so.
+    /// The most it may cost, if the consumer said so.
     pub bid: Option<MicroCredits>,
     /// Where the Island must stand.
     pub region: Option<String>,
+    /// The model it wants.
+    pub model: Option<String>,
+    /// How far its Island must be trusted: 0 new, 1 established, 2 approved by the operator.
+    pub min_trust: u8,
     /// Breaks ties between jobs of the same user.
     pub priority: u8,
     /// How it came in.
@@ -89,13 +96,13 @@ impl Drop for Leaves {
 
 async fn take(app: Arc<App>, submission: Submission, left: Arc<AtomicBool>) -> Result<Accepted, JobError> {
     let workload = Arc::clone(&submission.market.workload);
-    let checked = input::check(workload.kind, &submission.input)?;
+    let checked = input::check(&workload, &submission.input)?;
     if let Some(first) = repeated(&app, &submission).await? {
         return Ok(first);
     }
     let now = app.clock.now();
-    let job = new_job(&app, &submission, Arc::from(checked.json.get()), now);
-    let live = Arc::new(LiveJob::new(&job, workload));
+    let job = new_job(&app, &submission, &checked, now);
+    let live = Arc::new(LiveJob::new(&job, workload, checked.request));
     let limits = &app.config.limits;
     if !app.jobs.insert(&live, limits.open_jobs_per_user, limits.open_input_bytes_per_user) {
         return Err(JobError::TooManyJobs);
@@ -153,11 +160,28 @@ async fn repeated(app: &App, submission: &Submission) -> Result<Option<Accepted>
     }
 }
 
-fn new_job(app: &App, submission: &Submission, input: Arc<str>, now: Timestamp) -> Job {
-    let (bid, bid_source) = match submission.bid {
-        Some(bid) => (bid, BidSource::Explicit),
-        None => (submission.market.workload.ceiling, BidSource::Ceiling),
+/// The most a job may cost, the most for each unit, and who says so: the job for the whole of it, else the user for each unit,
+/// else the Cargo for each unit.
+#[must_use]
+pub fn bid_of(
+    (workload, most): (&Workload, Units),
+    user: &User,
+    explicit: Option<MicroCredits>,
+) -> (MicroCredits, MicroCredits, BidSource) {
+    if let Some(bid) = explicit {
+        return (bid, most.price_within(bid), BidSource::Explicit);
+    }
+    let (unit_bid, source) = match user.bids.get(workload.id) {
+        Some(bid) => (bid, BidSource::Preference),
+        None => (workload.ceiling, BidSource::Ceiling),
     };
+    (most.cost(unit_bid).unwrap_or(MAX_AMOUNT), unit_bid, source)
+}
+
+fn new_job(app: &App, submission: &Submission, input: &Input, now: Timestamp) -> Job {
+    let workload = &submission.market.workload;
+    let most = workload.measure.most(&input.request);
+    let (bid, unit_bid, bid_source) = bid_of((workload, most), &submission.user, submission.bid);
     Job {
         id: app.ids.next(now),
         node: app.node.number,
@@ -166,10 +190,13 @@ fn new_job(app: &App, submission: &Submission, input: Arc<str>, now: Timestamp) 
         workload: submission.market.workload.id,
         origin: submission.origin,
         state: State::Pending,
-        input,
+        input: Arc::from(input.json.get()),
         bid,
+        unit_bid,
         bid_source,
         region: submission.region.clone(),
+        model: submission.model.clone(),
+        min_trust: submission.min_trust,
         priority: submission.priority,
         created_at: now,
         deadline: now.plus_millis(i64::from(app.config.jobs.wait_secs) * SECOND_MS),
@@ -178,6 +205,7 @@ fn new_job(app: &App, submission: &Submission, input: Arc<str>, now: Timestamp) 
         attempts: 0,
         island: None,
         charge: MicroCredits::ZERO,
+        units: Units::ZERO,
         usage: Usage::default(),
         finish_reason: None,
         error: None,
@@ -200,7 +228,10 @@ async fn write(
         Found::Queue(permit, best_ask) => {
             drive.live.push(Event::Waiting { best_ask });
             // The lowest price it could start at: the lowest ask within the bid, or, while there is none, anything at all.
-            let within = best_ask.filter(|ask| *ask <= drive.job.bid).unwrap_or(MicroCredits::new(1));
+            let within = best_ask
+                .filter(|ask| *ask <= drive.job.unit_bid)
+                .and_then(|ask| drive.live.most.cost(ask))
+                .unwrap_or(MicroCredits::new(1));
             let least = if app.islands.owns_any(drive.job.user) { MicroCredits::ZERO } else { within };
             (First::Waiting(permit), None, least)
         }
@@ -231,6 +262,23 @@ async fn write(
             drive.give_up_waiting(&first);
             Err(error)
         }
+    }
+}
+
+/// What the market is asked for a job that no Island has failed yet.
+#[must_use]
+pub fn order_of(job: &Job) -> Order {
+    Order {
+        job: job.id,
+        user: job.user,
+        bid: job.unit_bid,
+        excluded: Vec::new(),
+        region: job.region.clone(),
+        model: job.model.clone(),
+        min_trust: job.min_trust,
+        deadline: job.deadline,
+        priority: job.priority,
+        may_wait: true,
     }
 }
 
@@ -275,16 +323,19 @@ impl Drive {
         Some(self.attempt(permit, &connection))
     }
 
-    fn attempt(&self, permit: &Permit, connection: &Connection) -> Attempt {
+    fn attempt(&self, permit: &Permit, connection: &Session) -> Attempt {
         let own = connection.island.owner == self.job.user;
+        let most = self.live.most;
         Attempt {
             id: self.app.ids.next(self.app.clock.now()),
             number: self.job.attempts + 1,
             island: permit.island(),
             earnings: connection.island.earnings,
             // Work on one's own Island costs nothing and earns nothing (incident 72).
-            price: if own { MicroCredits::ZERO } else { permit.price() },
+            // Within the bid, because the match was within the bid for each unit.
+            price: if own { MicroCredits::ZERO } else { most.cost(permit.price()).unwrap_or(MAX_AMOUNT) },
             ask: permit.price(),
+            units: most,
             own,
             considered: considered(permit),
         }
@@ -298,7 +349,8 @@ impl Drive {
     }
 }
 
-/// The asks that were considered, as stored with the attempt: `[["isl_…","2.5","chosen"],…]`.
+/// The asks that were considered, as stored with the attempt: `[["isl_…","2.5","chosen"],…]`; followed by `null` when not all
+/// that came before the chosen one are among them.
 fn considered(permit: &Permit) -> String {
     use market::Verdict;
     let word = |verdict| match verdict {
@@ -311,12 +363,12 @@ fn considered(permit: &Permit) -> String {
         Verdict::LastResort => "last_resort",
         Verdict::AboveBid => "above_bid",
     };
-    let rows: Vec<(IslandId, String, &str)> = permit
-        .matched
-        .considered
-        .iter()
-        .map(|one| (one.island, one.ask.to_string(), word(one.verdict)))
-        .collect();
+    let matched = &permit.matched;
+    let row = |one: &market::Considered| Some((one.island, one.ask.to_string(), word(one.verdict)));
+    let mut rows: Vec<Option<(IslandId, String, &str)>> = matched.considered.iter().map(row).collect();
+    if !matched.complete {
+        rows.push(None);
+    }
     serde_json::to_string(&rows).unwrap_or_default()
 }
 

@@ -3,8 +3,17 @@
 //! A [`Permit`] is a reserved slot on an Island at a frozen price. Dropping it gives the slot back, whatever happened to
 //! the job (incident 95), and lets the next waiting job have it. Jobs that wait get their permit through a channel.
 
+pub mod config;
+pub mod depth;
+pub mod measure;
+pub mod overrides;
+pub mod quote;
 pub mod rates;
+pub mod recent;
 pub(crate) mod store;
+pub mod suggest;
+pub mod tape;
+pub mod upkeep;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -14,7 +23,9 @@ use tokio::sync::oneshot;
 use types::id::{IslandId, JobId};
 use types::money::MicroCredits;
 
-use crate::config::{WorkloadConfig, WorkloadKind};
+use self::measure::Measure;
+use self::recent::Recent;
+use crate::config::{Unit, WorkloadConfig, WorkloadKind};
 
 /// A Cargo of this network.
 #[derive(Clone, Debug)]
@@ -29,8 +40,12 @@ pub struct Workload {
     pub description: String,
     /// What it takes and gives.
     pub kind: WorkloadKind,
-    /// The bid of a job that names none.
+    /// The bid of a job that names none, per unit.
     pub ceiling: MicroCredits,
+    /// What an ask is the price of.
+    pub unit: Unit,
+    /// How its jobs are measured.
+    pub measure: Measure,
     /// Memory of the graphics card it wants, in MiB.
     pub required_vram_mb: Option<u32>,
     /// Memory it wants, in MiB.
@@ -43,6 +58,8 @@ pub struct Marketplace {
     markets: Vec<Arc<Market>>,
     by_slug: HashMap<String, usize>,
     by_id: HashMap<i64, usize>,
+    /// Asks that owners set here.
+    pub overrides: overrides::Overrides,
 }
 
 /// One Cargo and its book.
@@ -50,6 +67,8 @@ pub struct Marketplace {
 pub struct Market {
     /// The Cargo.
     pub workload: Arc<Workload>,
+    /// What its jobs lately took.
+    pub recent: Recent,
     state: Mutex<State>,
     this: Weak<Self>,
 }
@@ -117,11 +136,13 @@ impl Marketplace {
         let market = |workload| {
             Arc::new_cyclic(|this: &Weak<Market>| Market {
                 workload: Arc::new(workload),
+                recent: Recent::default(),
                 state: Mutex::new(State { book: Book::new(Limits::default()), waiting: HashMap::new() }),
                 this: Weak::clone(this),
             })
         };
-        Self { markets: workloads.into_iter().map(market).collect(), by_slug, by_id }
+        let markets = workloads.into_iter().map(market).collect();
+        Self { markets, by_slug, by_id, overrides: overrides::Overrides::default() }
     }
 
     /// All markets, in the order of the configuration.
@@ -166,6 +187,11 @@ impl Market {
     pub fn withdraw(&self, job: JobId) {
         self.lock().waiting.remove(&job);
         self.apply(Command::Withdraw { job });
+    }
+
+    /// A waiting job pays up to this for each unit from now on.
+    pub fn rebid(&self, job: JobId, bid: MicroCredits) {
+        self.apply(Command::Rebid { job, bid });
     }
 
     /// Puts an Island's ask into the book. Answers whether it was taken.
@@ -251,6 +277,8 @@ impl Workload {
             description: config.description.clone(),
             kind: config.kind,
             ceiling: config.ceiling.parse().unwrap_or_default(),
+            unit: config.unit,
+            measure: config.measure(),
             required_vram_mb: config.required_vram_mb,
             required_ram_mb: config.required_ram_mb,
         }
@@ -270,6 +298,12 @@ mod tests {
             description: String::new(),
             kind: WorkloadKind::Chat,
             ceiling: "5".to_owned(),
+            unit: Unit::Request,
+            prompt_percent: None,
+            bytes_per_token: None,
+            answer_tokens: None,
+            base_side: None,
+            base_steps: None,
             required_vram_mb: None,
             required_ram_mb: None,
         };

@@ -129,19 +129,24 @@ async fn page(
         layout,
         conversations: list.into_iter().map(link).collect(),
         turns: turns(messages.unwrap_or_default()),
-        cargos: cargos(app, conversation.as_ref().map(|conversation| conversation.workload.as_str())),
+        cargos: cargos(
+            app,
+            session,
+            conversation.as_ref().map(|conversation| conversation.workload.as_str()),
+        ),
         conversation: conversation.map(|one| Conversation { id: one.id.to_string(), title: one.title }),
         bid: String::new(),
     }))
 }
 
-fn cargos(app: &App, chosen: Option<&str>) -> Vec<CargoOption> {
+fn cargos(app: &App, session: &Session, chosen: Option<&str>) -> Vec<CargoOption> {
     let chats = app.market.all().iter().filter(|market| market.workload.kind == WorkloadKind::Chat);
     chats
         .map(|market| CargoOption {
             slug: market.workload.slug.clone(),
             name: market.workload.name.clone(),
             best_ask: shown(market.lowest_ask()),
+            own_bid: session.user.bids.get(market.workload.id).map(|bid| bid.to_string()),
             selected: chosen == Some(market.workload.slug.as_str()),
         })
         .collect()
@@ -154,7 +159,7 @@ fn turns(messages: Vec<Message>) -> Vec<Turn> {
             return Turn::User { text: message.content };
         }
         let is_last = Some(message.id) == last;
-        Turn::Answer(answer(message, is_last))
+        Turn::Answer(Box::new(answer(message, is_last)))
     };
     messages.into_iter().map(turn).collect()
 }
@@ -171,6 +176,7 @@ fn answer(message: Message, is_last: bool) -> Answer {
         id: id.to_string(),
         text: content,
         running_job: running.map(|job| job.id.to_string()),
+        ended_job: job.as_ref().filter(|job| job.state.is_final()).map(|job| job.id.to_string()),
         error: job.as_ref().and_then(problem),
         again: match (is_last && running.is_none(), completed) {
             (false, _) => Again::Nothing,

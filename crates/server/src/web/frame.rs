@@ -13,8 +13,9 @@ use types::time::Timestamp;
 use crate::accounts::User;
 use crate::accounts::sessions::Session;
 use crate::app::App;
-use crate::config::WorkloadKind;
+use crate::config::{Unit, WorkloadKind};
 use crate::credits::{self, BalanceView};
+use crate::marketplace::Workload;
 
 /// The frame for whoever asks.
 ///
@@ -128,8 +129,15 @@ fn flash(query: &str) -> Option<Flash> {
             (Info, "There are no earnings to move yet. They appear as soon as an Island has done a job.")
         }
         "token_revoked" => (Good, "The token was revoked. An Island that used it has been disconnected."),
+        "island_suspended" => {
+            (Good, "The Island is suspended. It gets no new jobs; those it runs are finished.")
+        }
+        "island_resumed" => (Good, "The Island gets jobs again."),
+        "pairing_refused" => (Good, "The machine was turned away. Its code is worth nothing any more."),
         "key_revoked" => (Good, "The key was revoked. Programs that use it are refused from now on."),
+        "bid_raised" => (Good, "The bid was raised."),
         "key_saved" => (Good, "The key was saved. Its limits are in force from now on."),
+        "letters_saved" => (Good, "Your choice of letters was saved."),
         "profile_saved" => (Good, "Your name was saved."),
         "signed_out" => (Good, "You are signed out."),
         "signed_out_everywhere" => {
@@ -176,12 +184,13 @@ pub fn shown(amount: Option<MicroCredits>) -> Option<String> {
     amount.map(MicroCredits::display_grouped)
 }
 
-/// What an ask for this kind of Cargo is for.
+/// What an ask for this Cargo is for.
 #[must_use]
-pub const fn unit(kind: WorkloadKind) -> &'static str {
-    match kind {
-        WorkloadKind::Chat => "request",
-        WorkloadKind::Image => "image",
+pub const fn unit(workload: &Workload) -> &'static str {
+    match (workload.unit, workload.kind) {
+        (Unit::ThousandTokens, _) => "1,000 tokens",
+        (Unit::Request, WorkloadKind::Chat) => "request",
+        (Unit::Request | Unit::Image, _) => "image",
     }
 }
 

@@ -40,7 +40,7 @@ fn rates(app: &App) -> Vec<Rate> {
         Rate {
             name: market.workload.name.clone(),
             best_ask: shown(best_ask),
-            unit: unit(market.workload.kind).to_owned(),
+            unit: unit(&market.workload).to_owned(),
             islands_online: islands.to_string(),
         }
     };

@@ -64,6 +64,8 @@ pub async fn make(
         input: input(&fields, &*app.random)?,
         bid: fields.get("bid_price").map(parse_bid).transpose()?,
         region: None,
+        model: None,
+        min_trust: 0,
         priority: 0,
         origin: Origin::Page,
         idempotency: None,
@@ -110,7 +112,8 @@ fn some_seed(random: &dyn Random) -> u32 {
     u32::from_le_bytes(bytes)
 }
 
-fn markets(app: &App) -> impl Iterator<Item = &Arc<Market>> {
+/// The Cargos that make images.
+pub fn markets(app: &App) -> impl Iterator<Item = &Arc<Market>> {
     app.market.all().iter().filter(|market| market.workload.kind == WorkloadKind::Image)
 }
 

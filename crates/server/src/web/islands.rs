@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use pages::islands::{AskView, IslandRow, Islands, NewToken, TokenRow};
-use pages::{Badge, Flash, Nav, Tone};
+use pages::{Badge, Flash, FlashKind, Nav, Tone};
 use types::id::IslandId;
 use types::island_protocol::Offer;
 use types::money::MicroCredits;
@@ -20,7 +20,8 @@ use crate::accounts::sessions::Session;
 use crate::app::App;
 use crate::credits::{self, MoveError};
 use crate::error::ApiError;
-use crate::islands::registry::Connection;
+use crate::islands::session::Session as Connected;
+use crate::islands::standing::{self, Change};
 use crate::islands::{self, IslandError, IslandRecord};
 
 /// `GET /islands`.
@@ -46,8 +47,7 @@ pub async fn create_token(
     let name = form.get("name").trim();
     match islands::create(&app, &session.user, name, false).await {
         Ok((_, token)) => {
-            let command = format!("island --coordinator {} --token {token}", app.config.public_url());
-            let new = NewToken { name: name.to_owned(), token, command };
+            let new = new_token(&app, name.to_owned(), token);
             Ok(page(&app, &session, Some(new), None).await?.into_response())
         }
         Err(error @ (IslandError::Name | IslandError::TooMany)) => {
@@ -76,6 +76,52 @@ pub async fn revoke_token(
     Ok(Redirect::to("/islands?done=token_revoked"))
 }
 
+/// `POST /islands/tokens/{id}/replace`: another token, shown this once. The one before is good for an hour more.
+///
+/// # Errors
+/// 401, 403, 404, 415, 429, 500, 503.
+pub async fn replace_token(
+    State(app): State<Arc<App>>,
+    Named(id): Named<IslandId>,
+    Posted { session, .. }: Posted,
+) -> Result<Page<Islands>, ApiError> {
+    let not_found = || ApiError::not_found("token");
+    let record = islands::find(&app, id).await?.filter(|record| record.owner == session.user.id);
+    let name = record.ok_or_else(not_found)?.name;
+    let token = islands::rotate(&app, &session.user, id, islands::GRACE_SECS).await?.ok_or_else(not_found)?;
+    let flash = "Put the new token on the machine: the old one is good for one more hour.";
+    let flash = Flash { kind: FlashKind::Info, text: flash.to_owned() };
+    page(&app, &session, Some(new_token(&app, name, token)), Some(flash)).await
+}
+
+/// `POST /islands/{id}/suspend`: no new jobs for it.
+///
+/// # Errors
+/// 401, 403, 404, 415, 429, 500, 503.
+pub async fn suspend(
+    State(app): State<Arc<App>>,
+    Named(id): Named<IslandId>,
+    Posted { session, .. }: Posted,
+) -> Result<Redirect, ApiError> {
+    let change = Change::ByOwner { owner: session.user.id, suspended: true };
+    standing::change(&app, id, change).await?.ok_or_else(|| ApiError::not_found("Island"))?;
+    Ok(Redirect::to("/islands?done=island_suspended"))
+}
+
+/// `POST /islands/{id}/resume`: jobs again.
+///
+/// # Errors
+/// 401, 403, 404, 415, 429, 500, 503.
+pub async fn resume(
+    State(app): State<Arc<App>>,
+    Named(id): Named<IslandId>,
+    Posted { session, .. }: Posted,
+) -> Result<Redirect, ApiError> {
+    let change = Change::ByOwner { owner: session.user.id, suspended: false };
+    standing::change(&app, id, change).await?.ok_or_else(|| ApiError::not_found("Island"))?;
+    Ok(Redirect::to("/islands?done=island_resumed"))
+}
+
 /// `POST /islands/earnings/move`: all of it into the wallet.
 ///
 /// # Errors
@@ -89,6 +135,11 @@ pub async fn move_earnings(
         Err(MoveError::Nothing) => Ok(Redirect::to("/islands?done=nothing_to_move")),
         Err(error) => Err(error.into()),
     }
+}
+
+fn new_token(app: &App, name: String, token: String) -> NewToken {
+    let command = format!("island --coordinator {} --token {token}", app.config.public_url());
+    NewToken { name, token, command }
 }
 
 pub(super) async fn page(
@@ -116,18 +167,26 @@ pub(super) async fn page(
     }))
 }
 
-fn island_row(app: &App, record: &IslandRecord, connection: Option<&Connection>) -> IslandRow {
-    let offers = connection.map_or_else(|| record.offers.clone(), Connection::offers);
+fn island_row(app: &App, record: &IslandRecord, connection: Option<&Connected>) -> IslandRow {
+    let offers = connection.map_or_else(|| record.offers.clone(), Connected::offers);
+    let standing = record.standing;
     let status = match connection {
+        _ if standing.operator_suspended => Badge::new("suspended by the operator", Tone::Bad),
+        _ if standing.owner_suspended => Badge::new("suspended", Tone::Warn),
+        Some(_) if standing.hindrance(app.config.islands.approval).is_some() => {
+            Badge::new("waits for approval", Tone::Warn)
+        }
         Some(_) if offers.is_empty() => Badge::new("online, offers nothing", Tone::Warn),
         Some(_) => Badge::new("online", Tone::Good),
         None => Badge::new("offline", Tone::Plain),
     };
     IslandRow {
+        id: record.id.to_string(),
+        suspended: standing.owner_suspended,
         name: record.name.clone(),
         status,
         asks: offers.iter().map(|offer| ask(app, offer)).collect(),
-        running: connection.map_or(0, Connection::running).to_string(),
+        running: connection.map_or(0, Connected::running).to_string(),
     }
 }
 
@@ -136,7 +195,7 @@ fn ask(app: &App, offer: &Offer) -> AskView {
     AskView {
         cargo: workload.map_or_else(|| offer.workload.clone(), |workload| workload.name.clone()),
         price: offer.ask.parse().map_or_else(|_| offer.ask.clone(), MicroCredits::display_grouped),
-        unit: workload.map_or("job", |workload| unit(workload.kind)).to_owned(),
+        unit: workload.map_or("job", |workload| unit(workload)).to_owned(),
     }
 }
 

@@ -46,7 +46,7 @@ pub async fn stream(
     let live = app.jobs.get(id);
     let (job, output) = submit::find(&app, session.user.id, id).await?;
     let frames = match live {
-        Some(live) => follow(Follower { app, reader: live.read(), bid: job.bid }).left_stream(),
+        Some(live) => follow(Follower { app, reader: live.read() }).left_stream(),
         None => stream::iter(replay(&app, &job, output).await).right_stream(),
     };
     Ok(Sse::new(frames.map(|value| frame(&value)))
@@ -154,7 +154,6 @@ fn trouble(job: &Job) -> String {
 struct Follower {
     app: Arc<App>,
     reader: Reader,
-    bid: MicroCredits,
 }
 
 fn follow(follower: Follower) -> impl Stream<Item = Value> {
@@ -174,6 +173,7 @@ fn follow(follower: Follower) -> impl Stream<Item = Value> {
 impl Follower {
     /// The frames for some events, pieces of text that came together as one.
     async fn frames(&self, events: Vec<Event>) -> Vec<Value> {
+        self.reader.mark_delivered();
         let mut frames = Vec::new();
         let mut text = String::new();
         for event in events {
@@ -192,7 +192,6 @@ impl Follower {
                     frames.push(json!({"type": "progress", "step": step, "total": total}));
                 }
                 Event::Image(image) => {
-                    self.reader.job().mark_delivered();
                     frames.push(json!({"type": "image", "width": image.width, "height": image.height}));
                 }
                 Event::Ended(job) => frames.extend(ending(&self.app, &job).await),
@@ -204,7 +203,6 @@ impl Follower {
 
     fn flush(&self, text: &mut String, frames: &mut Vec<Value>) {
         if !text.is_empty() {
-            self.reader.job().mark_delivered();
             frames.push(json!({"type": "token", "content": std::mem::take(text)}));
         }
     }
@@ -212,7 +210,7 @@ impl Follower {
     fn waiting(&self, best_ask: Option<MicroCredits>) -> Value {
         // As text: the scripts count in whole micro-credits.
         let best_ask = best_ask.map(|ask| ask.to_string());
-        json!({"type": "status", "status": "waiting", "best_ask": best_ask, "bid": self.bid.to_string()})
+        json!({"type": "status", "status": "waiting", "best_ask": best_ask, "bid": self.reader.job().bid().to_string()})
     }
 }
 

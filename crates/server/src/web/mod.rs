@@ -5,6 +5,7 @@
 //! form; whoever is not signed in sees no page of anybody; a browser that goes away cuts nothing off in the middle.
 
 pub mod assets;
+pub mod cargo;
 pub mod chat;
 pub mod credits;
 pub mod docs;
@@ -15,10 +16,13 @@ pub mod frame;
 pub mod home;
 pub mod image;
 pub mod islands;
+pub mod job_page;
 pub mod jobs;
 pub mod keys;
 pub mod live;
+pub mod pair;
 pub mod payouts;
+pub mod quotes;
 pub mod sandbox;
 pub mod session;
 pub mod settings;
@@ -56,6 +60,13 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/app/jobs/{id}/stream", get(jobs::stream))
         .route("/app/jobs/{id}/cancel", post(jobs::cancel))
         .route("/app/jobs/{id}/image", get(jobs::image))
+        .route("/jobs/{id}", get(job_page::show))
+        .route("/jobs/{id}/bid", post(job_page::raise))
+        .route("/jobs/{id}/cancel", post(job_page::cancel))
+        .route("/jobs/{id}/receipt.json", get(job_page::download))
+        .route("/app/chat/quote", get(quotes::chat))
+        .route("/app/image/quote", get(quotes::image))
+        .route("/app/bids/{slug}", post(quotes::save_bid))
         .route("/image", get(image::show))
         .route("/app/image", post(image::make))
         .route("/credits", get(credits::show))
@@ -73,9 +84,16 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/verify/start", post(verify::start))
         .route("/verify/return", get(verify::back))
         .route("/exchange", get(exchange::show))
+        .route("/exchange/{slug}", get(cargo::show))
         .route("/islands", get(islands::show))
+        .route("/pair", get(pair::show).post(pair::look))
+        .route("/pair/confirm", post(pair::confirm))
+        .route("/pair/refuse", post(pair::refuse))
         .route("/islands/tokens", post(islands::create_token))
         .route("/islands/tokens/{id}/revoke", post(islands::revoke_token))
+        .route("/islands/tokens/{id}/replace", post(islands::replace_token))
+        .route("/islands/{id}/suspend", post(islands::suspend))
+        .route("/islands/{id}/resume", post(islands::resume))
         .route("/islands/earnings/move", post(islands::move_earnings))
         .route("/islands/payouts", post(payouts::ask))
         .route("/islands/payouts/setup", post(payouts::set_up))
@@ -89,6 +107,7 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/settings/keys", post(settings::create_key))
         .route("/settings/keys/{id}", get(keys::show).post(keys::change))
         .route("/settings/keys/{id}/revoke", post(settings::revoke_key))
+        .route("/settings/islands", post(settings::island_letters))
         .route("/settings/sessions/end", post(settings::end_sessions))
         .route("/docs", get(docs::show))
         .route("/live", get(live::stream))

@@ -75,8 +75,11 @@ impl Doubt {
             state: State::Pending,
             input: Arc::from("{}"),
             bid: PRICE,
+            unit_bid: PRICE,
             bid_source: BidSource::Explicit,
             region: None,
+            model: None,
+            min_trust: 0,
             priority: 0,
             created_at: now,
             deadline: now.plus_millis(60_000),
@@ -85,6 +88,7 @@ impl Doubt {
             attempts: 0,
             island: None,
             charge: MicroCredits::ZERO,
+            units: types::units::Units::ZERO,
             usage: Usage::default(),
             finish_reason: None,
             error: None,
@@ -100,6 +104,7 @@ impl Doubt {
             earnings: self.ana.earnings,
             price: PRICE,
             ask: PRICE,
+            units: types::units::Units::ONE,
             own: false,
             considered: "[]".to_owned(),
         }
@@ -144,6 +149,7 @@ impl Doubt {
             usage: Usage::default(),
             finish_reason: None,
             error: None,
+            unserved: None,
         }))
     }
 
@@ -161,6 +167,7 @@ impl Doubt {
             usage: Usage::default(),
             finish_reason: None,
             error: None,
+            unserved: None,
         }))
     }
 

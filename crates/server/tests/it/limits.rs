@@ -305,6 +305,7 @@ async fn a_new_day_frees_it() {
             earnings: ana.earnings,
             price,
             ask: price,
+            units: types::units::Units::ONE,
             own: false,
             considered: "[]".to_owned(),
         };
@@ -318,8 +319,11 @@ async fn a_new_day_frees_it() {
             state: State::Running,
             input: Arc::from("{}"),
             bid: price,
+            unit_bid: price,
             bid_source: BidSource::Explicit,
             region: None,
+            model: None,
+            min_trust: 0,
             priority: 0,
             created_at: now,
             deadline: now.plus_millis(60_000),
@@ -328,6 +332,7 @@ async fn a_new_day_frees_it() {
             attempts: 1,
             island: Some(attempt.island),
             charge: MicroCredits::ZERO,
+            units: types::units::Units::ZERO,
             usage: Usage::default(),
             finish_reason: None,
             error: None,
@@ -356,6 +361,7 @@ async fn a_new_day_frees_it() {
             usage: Usage::default(),
             finish_reason: None,
             error: None,
+            unserved: None,
         };
         app.committer.commit(Command::Finish(Box::new(finish))).await
     };

@@ -93,7 +93,7 @@ async fn incident_060_success_without_output_is_not_charged() {
 
 #[tokio::test]
 async fn an_island_that_vanishes_gives_its_work_to_another() {
-    let world = World::new().await;
+    let world = World::with("[islands]\nlease_secs = 2\nheartbeat_secs = 2").await;
     let mut first = world.island("first", "1", 1).await;
     let ana = world.user("ana", "100").await;
     let job = ana.job(json!({})).await;
@@ -111,7 +111,7 @@ async fn an_island_that_vanishes_gives_its_work_to_another() {
 
 #[tokio::test]
 async fn an_island_that_vanishes_after_some_output_ends_the_job() {
-    let world = World::new().await;
+    let world = World::with("[islands]\nlease_secs = 2\nheartbeat_secs = 2").await;
     let mut first = world.island("first", "1", 1).await;
     let ana = world.user("ana", "100").await;
     let job = ana.job(json!({})).await;
@@ -123,7 +123,7 @@ async fn an_island_that_vanishes_after_some_output_ends_the_job() {
     let job = ana.ended(&job).await;
     assert_eq!(
         (&job["status"], &job["error_code"], &job["cost"]),
-        (&json!("failed"), &json!("island_lost"), &json!(0))
+        (&json!("failed"), &json!("lease_expired"), &json!(0))
     );
     same(&credits(&ana).await, NOTHING);
     world.finish().await;

@@ -27,8 +27,18 @@ use crate::jobs::submit::{Accepted, find, submit};
 use crate::jobs::{Job, JobError, State as JobState};
 
 /// What is about the request and not about the job; everything else goes to the Island as it came.
-const OURS: &[&str] =
-    &["model", "stream", "stream_options", "bid_price", "max_price", "region", "user", "metadata", "store"];
+const OURS: &[&str] = &[
+    "model",
+    "stream",
+    "stream_options",
+    "bid_price",
+    "max_price",
+    "region",
+    "min_trust",
+    "user",
+    "metadata",
+    "store",
+];
 
 /// The handler.
 ///
@@ -42,7 +52,7 @@ pub async fn create(
 ) -> Result<Response, ApiError> {
     let market = market(&app, &fields, WorkloadKind::Chat)?;
     fields.need("messages")?;
-    let model = market.workload.slug.clone();
+    let model = market.0.workload.slug.clone();
     let input: BTreeMap<&str, &RawValue> =
         fields.without(OURS).filter(|(_, value)| value.get() != "null").collect();
     let input = serde_json::value::to_raw_value(&input).map_err(|_| JobError::Internal)?;
@@ -200,6 +210,7 @@ impl Completion {
                     return Some((Ok(Bytes::from(stopped_frames())), place));
                 }
             };
+            place.reader.mark_delivered();
             let text = place.render(&events);
             Some((Ok(Bytes::from(text)), place))
         })
@@ -226,7 +237,6 @@ impl Place {
         for event in events {
             match event {
                 Event::Token(text) => {
-                    self.completion.live.mark_delivered();
                     frames.push_str(&self.completion.token_frame(self.greeted, text));
                     self.greeted = true;
                 }

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use types::money::MicroCredits;
 
 use super::extract::Fields;
-use super::jobs::{idempotency, parse_bid, region};
+use super::jobs::{MAX_MODEL, idempotency, min_trust, parse_bid, region};
 use crate::accounts::api_keys::Caller;
 use crate::app::App;
 use crate::config::WorkloadKind;
@@ -21,16 +21,24 @@ use crate::jobs::submit::Submission;
 use crate::jobs::{Job, JobError, Origin, State};
 use crate::marketplace::Market;
 
-/// The market of a `model`: a Cargo's slug, or `default` for the first of its kind.
-fn market(app: &App, fields: &Fields, kind: WorkloadKind) -> Result<Arc<Market>, ApiError> {
-    let model = fields.text("model")?.unwrap_or_else(|| "default".to_owned());
+/// The market of a `model` and the model that its Islands must name, if one: a Cargo's slug, or `default` for the first
+/// of its kind; behind a slash the name of one of the models that it is served with.
+fn market(app: &App, fields: &Fields, kind: WorkloadKind) -> Result<(Arc<Market>, Option<String>), ApiError> {
+    let asked = fields.text("model")?.unwrap_or_else(|| "default".to_owned());
+    let (model, served) = match asked.split_once('/') {
+        Some((slug, served)) if !served.is_empty() && served.len() <= MAX_MODEL => {
+            (slug.to_owned(), Some(served.to_owned()))
+        }
+        _ => (asked, None),
+    };
     let of_kind = |market: &&Arc<Market>| market.workload.kind == kind;
     let found = if model == "default" {
         app.market.all().iter().find(of_kind)
     } else {
         app.market.get(&model).filter(of_kind)
     };
-    found.cloned().ok_or_else(|| {
+    let found = found.cloned().map(|market| (market, served));
+    found.ok_or_else(|| {
         let shown: String = model.chars().take(64).collect();
         let text = format!("The model \"{shown}\" does not exist here. GET /v1/models lists those that do.");
         ApiError {
@@ -56,7 +64,7 @@ fn submission(
     (headers, fields): (&HeaderMap, &Fields),
     route: &str,
     caller: Caller,
-    market: Arc<Market>,
+    (market, model): (Arc<Market>, Option<String>),
     input: Box<RawValue>,
 ) -> Result<Submission, ApiError> {
     Ok(Submission {
@@ -64,6 +72,8 @@ fn submission(
         input,
         bid: bid(headers, fields)?,
         region: region(fields)?,
+        model,
+        min_trust: min_trust(fields)?,
         priority: 0,
         origin: Origin::Request,
         idempotency: idempotency(headers, route, fields)?,

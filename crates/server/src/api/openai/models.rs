@@ -1,5 +1,6 @@
-//! `GET /v1/models`: the Cargos, as models.
+//! `GET /v1/models`: the Cargos, as models, and behind a slash the models that Islands serve them with now.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
@@ -10,11 +11,23 @@ use serde_json::{Value, json};
 use crate::api::extract::ApiUser;
 use crate::app::App;
 use crate::error::ApiError;
-use crate::marketplace::Workload;
+
+/// Most models listed for one Cargo.
+const MAX_SERVED: usize = 100;
 
 /// `GET /v1/models`.
 pub async fn list(State(app): State<Arc<App>>, _: ApiUser) -> Json<Value> {
-    let rows: Vec<Value> = app.market.all().iter().map(|market| model(&market.workload)).collect();
+    let mut served: BTreeSet<(String, String)> = BTreeSet::new();
+    for offer in app.islands.all().iter().flat_map(|connection| connection.offers()) {
+        served.extend(offer.models.into_iter().map(|model| (offer.workload.clone(), model)));
+    }
+    let mut rows = Vec::new();
+    for market in app.market.all() {
+        let slug = &market.workload.slug;
+        rows.push(model(slug));
+        let with = served.iter().filter(|(of, _)| of == slug).take(MAX_SERVED);
+        rows.extend(with.map(|(_, name)| model(&format!("{slug}/{name}"))));
+    }
     Json(json!({"object": "list", "data": rows}))
 }
 
@@ -27,16 +40,17 @@ pub async fn show(
     _: ApiUser,
     Path(slug): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    let market = app.market.get(&slug).ok_or_else(|| {
+    let cargo = slug.split_once('/').map_or(slug.as_str(), |(cargo, _)| cargo);
+    app.market.get(cargo).ok_or_else(|| {
         ApiError::new(
             StatusCode::NOT_FOUND,
             "model_not_found",
             "There is no such model. GET /v1/models lists them.",
         )
     })?;
-    Ok(Json(model(&market.workload)))
+    Ok(Json(model(&slug)))
 }
 
-fn model(workload: &Workload) -> Value {
-    json!({"id": workload.slug, "object": "model", "created": 1_735_689_600, "owned_by": "archipelago"})
+fn model(name: &str) -> Value {
+    json!({"id": name, "object": "model", "created": 1_735_689_600, "owned_by": "archipelago"})
 }

@@ -1,0 +1,50 @@
+//! `archipelago verify-receipt`.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::{CliError, print};
+use crate::job_receipts::check::check;
+
+/// Largest file that can be a receipt, in bytes.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// Checks a receipt and says what was found.
+///
+/// # Errors
+/// [`CliError::Refused`] when it is no receipt, or not a true one.
+pub fn verify(file: &Path, trusted: &[String], as_json: bool) -> Result<(), CliError> {
+    let unreadable = |error| CliError::Refused(format!("{} cannot be read: {error}", file.display()));
+    if std::fs::metadata(file).map_err(unreadable)?.len() > MAX_BYTES {
+        return Err(CliError::Refused(format!("{} is too large to be a receipt", file.display())));
+    }
+    let text = std::fs::read_to_string(file).map_err(unreadable)?;
+    let checked = check(&text, trusted).map_err(CliError::Refused)?;
+    let faults = &checked.faults;
+    if as_json {
+        let body = json!({
+            "ok": faults.is_empty(), "key_id": checked.key_id, "public_key": checked.public_key,
+            "key_trusted": checked.trusted, "faults": faults,
+        });
+        print(&body.to_string())?;
+    } else {
+        print(&format!("Receipt of {}", checked.summary))?;
+        for fault in faults {
+            print(&format!("  WRONG  {fault}"))?;
+        }
+        if faults.is_empty() {
+            print("  ok     The signature fits, the sums are right, and no cheaper ask was eligible.")?;
+        }
+        if checked.trusted.is_none() {
+            print(&format!(
+                "  note   Signed with {} ({}). Compare that with the network's /api/v1/receipt-keys, or give --key.",
+                checked.key_id, checked.public_key
+            ))?;
+        }
+    }
+    match faults.len() {
+        0 => Ok(()),
+        count => Err(CliError::Refused(format!("{count} things are wrong with this receipt"))),
+    }
+}

@@ -1,0 +1,128 @@
+//! What Islands did, by the hour, for their owners. Written with the ends of the attempts, summed for each batch.
+
+pub(crate) mod store;
+
+use std::collections::BTreeMap;
+
+use db::{DbError, Tx};
+use types::id::{AttemptId, Id, IslandId};
+use types::money::MicroCredits;
+use types::time::{DAY_MS, HOUR_MS, Timestamp};
+
+use crate::jobs::State;
+use crate::jobs::command::{Command, Finish};
+
+/// Hours in a day.
+pub const DAY_HOURS: i64 = DAY_MS / HOUR_MS;
+/// Hours older than this are summed into days.
+const HOURS_KEPT_MS: i64 = 90 * DAY_MS;
+
+/// The hour before which hours are summed into days. Days are kept for ever: they say how often an Island was paid.
+#[must_use]
+pub fn kept_since(now: Timestamp) -> i64 {
+    now.plus_millis(-HOURS_KEPT_MS).as_millis() / HOUR_MS
+}
+
+/// What one Island did for one Cargo in one hour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hour {
+    /// Which Island.
+    pub island: IslandId,
+    /// The Cargo's number.
+    pub workload: i64,
+    /// Hours since the epoch. Of long ago: the first hour of a day, for the whole day.
+    pub hour: i64,
+    /// Attempts that completed.
+    pub completed: i64,
+    /// Attempts that failed by the Island's doing.
+    pub failed: i64,
+    /// Attempts that earned something.
+    pub paid: i64,
+    /// What the owner earned.
+    pub earned: MicroCredits,
+    /// How much of the Cargo was charged for, in 1/100,000 of its unit.
+    pub units: i64,
+    /// How long attempts ran, in milliseconds; those that ran beside each other are added.
+    pub busy_ms: i64,
+}
+
+/// How long an Island was online in one hour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Presence {
+    /// Which Island.
+    pub island: IslandId,
+    /// Hours since the epoch. Of long ago: the first hour of a day, for the whole day.
+    pub hour: i64,
+    /// Seconds.
+    pub online_secs: i64,
+}
+
+/// Writes what a batch adds; answers it without the attempts that failed before giving anything.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn write(tx: &mut Tx<'_>, written: &[&Command], now: Timestamp) -> Result<Vec<Hour>, DbError> {
+    let (hours, failed) = aggregate(written, now);
+    store::add(tx, &hours).await?;
+    store::add_failed(tx, &failed, now.as_millis() / HOUR_MS, now).await?;
+    Ok(hours)
+}
+
+/// What a batch adds: its finished attempts by Island and Cargo, and the attempts that failed before giving anything, of
+/// which only the database knows whose they were.
+#[must_use]
+pub fn aggregate(written: &[&Command], now: Timestamp) -> (Vec<Hour>, Vec<AttemptId>) {
+    let hour = now.as_millis() / HOUR_MS;
+    let mut hours: BTreeMap<(IslandId, i64), Hour> = BTreeMap::new();
+    let mut failed = Vec::new();
+    for command in written {
+        let finish = match command {
+            Command::Suspend(suspend) => {
+                failed.push(suspend.attempt);
+                continue;
+            }
+            Command::Finish(finish) => finish,
+            Command::Open(_) | Command::Begin(_) => continue,
+        };
+        let Some(attempt) = &finish.attempt else { continue };
+        let none = Hour {
+            island: attempt.island,
+            workload: finish.workload,
+            hour,
+            completed: 0,
+            failed: 0,
+            paid: 0,
+            earned: MicroCredits::ZERO,
+            units: 0,
+            busy_ms: 0,
+        };
+        let sum = hours.entry((attempt.island, finish.workload)).or_insert(none);
+        sum.completed += i64::from(finish.state == State::Completed);
+        sum.failed += i64::from(failed_by_island(finish));
+        sum.busy_ms += busy_ms(attempt.id, now);
+        let earned = finish.charge.minus(finish.fee).unwrap_or_default();
+        if earned.is_positive() {
+            sum.paid += 1;
+            // A statistic: at the edge of the range it stops growing rather than stopping the batch.
+            sum.earned = sum.earned.plus(earned).unwrap_or(sum.earned);
+            sum.units = sum.units.saturating_add(finish.units.parts());
+        }
+    }
+    (hours.into_values().collect(), failed)
+}
+
+/// Whether an attempt that ended like this is held against its Island.
+#[must_use]
+pub fn is_failure(state: State, code: Option<&str>) -> bool {
+    // Of an input that cannot be, and of our own restart, the Island is innocent.
+    matches!(state, State::Failed | State::Timeout) && !matches!(code, Some("input_refused" | "interrupted"))
+}
+
+fn failed_by_island(finish: &Finish) -> bool {
+    is_failure(finish.state, finish.error.as_ref().map(|(code, _)| code.as_str()))
+}
+
+/// An attempt's id is made when it is matched.
+fn busy_ms(attempt: AttemptId, now: Timestamp) -> i64 {
+    now.millis_since(attempt.made_at()).clamp(0, DAY_MS)
+}
