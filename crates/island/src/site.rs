@@ -83,6 +83,12 @@ impl Site {
         self.lock().state.clone()
     }
 
+    /// Whether a job may be begun on it at this moment, and how many jobs failed on it since the last that did not.
+    pub(crate) fn failures_if_up(&self) -> Option<u32> {
+        let health = self.lock();
+        (health.state == State::Up).then_some(health.failures)
+    }
+
     /// The models it lists, if it lists any.
     pub(crate) fn models(&self) -> Option<Vec<String>> {
         self.lock().models.clone()

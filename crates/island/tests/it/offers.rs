@@ -136,6 +136,37 @@ async fn one_cargo_on_two_backends_uses_both() {
     assert!(matches!(&last, FromIsland::Rejected { reason, .. } if reason.contains("slots")), "{last:?}");
 }
 
+/// A backend that fails fast is always the emptiest; it must not draw the jobs of the other.
+#[tokio::test]
+async fn a_backend_that_died_does_not_swallow_the_jobs_of_the_other() {
+    let (coordinator, left, right) =
+        (Coordinator::start().await, Upstream::start().await, Upstream::start().await);
+    let text = format!("{}{}", backend(&left, "slots = 4"), backend(&right, "slots = 4"));
+    let _island = Island::start(read(&coordinator, &text));
+    let (mut visit, _) = coordinator.welcome().await;
+    left.stop().await;
+    let mut failures = 0;
+    for number in 1..=10 {
+        visit.assign(number, "llm-chat", &json!({"prompt": "Hi"})).await;
+        let work = async {
+            let mut call = right.call().await;
+            call.begin_stream().await;
+            call.say("well").await;
+            call.finish().await;
+        };
+        tokio::select! {
+            () = work => {}
+            message = visit.hear_end() => {
+                assert!(matches!(message, FromIsland::Failed { .. }), "{message:?}");
+                failures += 1;
+                continue;
+            }
+        }
+        assert!(matches!(visit.hear_end().await, FromIsland::Done { .. }));
+    }
+    assert!(failures <= 1, "{failures} jobs went to the dead one");
+}
+
 #[tokio::test]
 async fn outside_its_hours_nothing_new_is_begun_and_what_runs_is_finished() {
     let (coordinator, upstream) = (Coordinator::start().await, Upstream::start().await);
