@@ -79,6 +79,17 @@ impl Site {
         Ok(Self { kind: kind.clone(), backend, label, health: Mutex::new(health), alarm: Arc::clone(alarm) })
     }
 
+    /// With what is known of another site at the same server, so that a change of its width is no break.
+    pub(crate) fn knowing(self, other: Option<&Self>) -> Self {
+        if let Some(other) = other {
+            let known = other.lock();
+            let mut health = self.lock();
+            health.state = known.state.clone();
+            health.models.clone_from(&known.models);
+        }
+        self
+    }
+
     pub(crate) fn state(&self) -> State {
         self.lock().state.clone()
     }
