@@ -151,7 +151,7 @@ fn bid_words(why: BidReason) -> &'static str {
     }
 }
 
-fn ask_words(why: AskReason) -> &'static str {
+pub(super) fn ask_words(why: AskReason) -> &'static str {
     match why {
         AskReason::Median => "Half of the jobs cleared at or below this price.",
         AskReason::Undercut => {
@@ -270,7 +270,11 @@ fn depth(market: &Market, levels: &[PriceLevel], demand: &[BidLevel]) -> Option<
         .collect();
     let bids: Vec<Bid> = demand
         .iter()
-        .map(|one| Bid { price: one.bid.get(), jobs: i64::try_from(one.jobs).unwrap_or(i64::MAX), text: one.bid.display_grouped() })
+        .map(|one| Bid {
+            price: one.bid.get(),
+            jobs: i64::try_from(one.jobs).unwrap_or(i64::MAX),
+            text: one.bid.display_grouped(),
+        })
         .collect();
     let label = format!("Depth of the book of {}, slots and jobs by price", market.workload.name);
     let offered = match levels {

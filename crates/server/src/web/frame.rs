@@ -128,6 +128,12 @@ fn flash(query: &str) -> Option<Flash> {
         "nothing_to_move" => {
             (Info, "There are no earnings to move yet. They appear as soon as an Island has done a job.")
         }
+        "ask_set" => (Good, "The ask was set. It is in the book now."),
+        "ask_reset" => (Good, "The ask is the agent’s again."),
+        "island_suspended" => {
+            (Good, "The Island gets no new jobs. It stays connected, and what it runs is finished.")
+        }
+        "island_resumed" => (Good, "The Island gets jobs again."),
         "token_revoked" => (Good, "The token was revoked. An Island that used it has been disconnected."),
         "key_revoked" => (Good, "The key was revoked. Programs that use it are refused from now on."),
         "bid_raised" => (Good, "The bid was raised."),

@@ -20,6 +20,7 @@ pub mod job_page;
 pub mod jobs;
 pub mod keys;
 pub mod live;
+pub mod owner;
 pub mod payouts;
 pub mod quotes;
 pub mod sandbox;
@@ -88,6 +89,10 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/islands/tokens", post(islands::create_token))
         .route("/islands/tokens/{id}/revoke", post(islands::revoke_token))
         .route("/islands/earnings/move", post(islands::move_earnings))
+        .route("/islands/{id}/asks/{slug}", post(owner::set_ask))
+        .route("/islands/{id}/asks/{slug}/reset", post(owner::reset_ask))
+        .route("/islands/{id}/suspend", post(owner::suspend))
+        .route("/islands/{id}/resume", post(owner::resume))
         .route("/islands/payouts", post(payouts::ask))
         .route("/islands/payouts/setup", post(payouts::set_up))
         .route("/islands/payouts/schedule", post(payouts::schedule))
