@@ -188,7 +188,7 @@ pub async fn sales(tx: &mut Tx<'_>, workload: i64, limit: u32) -> Result<Vec<Sal
 pub async fn forget_trades(tx: &mut Tx<'_>, workload: i64, keep: i64) -> Result<(), DbError> {
     let sql = "DELETE FROM market_trades WHERE workload_id = $1 AND at <
                  (SELECT at FROM market_trades WHERE workload_id = $1 ORDER BY at DESC LIMIT 1 OFFSET $2)";
-    tx.execute(sql, &params![workload, keep]).await.map(drop)
+    tx.execute(sql, &params![workload, keep - 1]).await.map(drop)
 }
 
 /// Notes how the books stand, in place of what was noted in the same bucket before.
