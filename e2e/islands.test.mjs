@@ -95,7 +95,9 @@ the.test("an Island serves, its owner earns", async ({ server, context, person }
         await agree(server, CONSUMER, { page, credits }, "91.75");
         await stayed(page);
         await page.goto("/exchange");
-        await sees(page.getByRole("row").filter({ hasText: "LLM Chat (standard)" }), /3\.25\s+3\.25\s+2\.50–3\.25/);
+        const row = page.getByRole("row").filter({ hasText: "LLM Chat (standard)" });
+        await sees(row, /3\.25\s+3\.25\s+2\.75\s+\+30\.0 %\s+3\s+1\s+0/);
+        await row.getByRole("img", { name: "24 hours: from 2.50 to 3.25, on average 2.75" }).waitFor();
       },
 
       "images come through too": async () => {
