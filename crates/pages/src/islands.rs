@@ -187,8 +187,6 @@ pub struct IslandRow {
     pub name: String,
     /// `online`, `offline`, …
     pub status: Badge,
-    /// What it asks for each Cargo.
-    pub asks: Vec<AskView>,
     /// Jobs it runs now.
     pub running: String,
     /// For its forms.
@@ -205,17 +203,6 @@ pub struct IslandRow {
     pub today: String,
     /// Its owner suspended it.
     pub suspended: bool,
-}
-
-/// An Island's price for a Cargo.
-#[derive(Clone, Debug)]
-pub struct AskView {
-    /// Name of the Cargo.
-    pub cargo: String,
-    /// `2.00`
-    pub price: String,
-    /// `request`
-    pub unit: String,
 }
 
 /// A token that Islands connect with.

@@ -5,8 +5,8 @@ use pages::exchange::{
     BidRow, Cargo, Exchange, ExchangeRow, LevelRow, PointRow, Stat, Suggestion, TradeRow, WindowLink,
 };
 use pages::islands::{
-    AskRow, AskView, ConfirmAsk, IslandRow, Islands, NewToken, PayoutAccount, PayoutRow, Payouts,
-    ScheduleOption, TokenRow, Work,
+    AskRow, ConfirmAsk, IslandRow, Islands, NewToken, PayoutAccount, PayoutRow, Payouts, ScheduleOption,
+    TokenRow, Work,
 };
 use pages::{Badge, Nav, Template, Tone};
 
@@ -189,15 +189,9 @@ fn payouts() -> Payouts {
 }
 
 fn islands(full: bool) -> Islands {
-    let ask = |cargo: &str, price: &str| AskView {
-        cargo: cargo.into(),
-        price: price.into(),
-        unit: "request".into(),
-    };
-    let island = |name: &str, status: Badge, asks: Vec<AskView>| IslandRow {
+    let island = |name: &str, status: Badge| IslandRow {
         name: name.into(),
         status,
-        asks,
         running: "1".into(),
         id: format!("isl_{}", name.len()),
         since: Some(when("22 Nov 2026, 08:00 UTC")),
@@ -218,12 +212,8 @@ fn islands(full: bool) -> Islands {
         layout: if full { member("Islands", Nav::Islands) } else { poor("Islands", Nav::Islands) },
         islands: if full {
             vec![
-                island(
-                    "Palma",
-                    Badge::new("online", Tone::Good),
-                    vec![ask("LLM Chat Standard", "1.50"), ask("LLM Chat High quality", "6.00")],
-                ),
-                island(HOSTILE, Badge::new("offline", Tone::Plain), Vec::new()),
+                island("Palma", Badge::new("online", Tone::Good)),
+                island(HOSTILE, Badge::new("offline", Tone::Plain)),
             ]
         } else {
             Vec::new()

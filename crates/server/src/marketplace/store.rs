@@ -106,8 +106,10 @@ pub async fn cleared(tx: &mut Tx<'_>, workloads: &[i64], since: i64) -> Result<V
     let before =
         "SELECT last FROM market_minutes WHERE workload_id = $1 AND minute < $2 ORDER BY minute DESC LIMIT 1";
     let before = tx.query_many(before, workloads.iter().map(|&id| params![id, since])).await?;
-    let first =
-        "SELECT last FROM market_minutes WHERE workload_id = $1 AND minute >= $2 ORDER BY minute LIMIT 1";
+    // A single minute is nothing to compare with.
+    let first = "SELECT last FROM market_minutes AS m WHERE workload_id = $1 AND minute >= $2
+                   AND EXISTS (SELECT 1 FROM market_minutes AS n WHERE n.workload_id = $1 AND n.minute > m.minute)
+                 ORDER BY minute LIMIT 1";
     let first = tx.query_many(first, workloads.iter().map(|&id| params![id, since])).await?;
     let mut all = Vec::with_capacity(workloads.len());
     for (index, &workload) in workloads.iter().enumerate() {

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use pages::chart::{Bar, bars};
 use pages::exchange::WindowLink;
-use pages::islands::{AskRow, AskView, ConfirmAsk, IslandRow, Work};
+use pages::islands::{AskRow, ConfirmAsk, IslandRow, Work};
 use pages::{Badge, Flash, Tone};
 use types::id::IslandId;
 use types::money::MicroCredits;
@@ -145,19 +145,10 @@ pub(super) fn island_row(app: &App, one: &IslandOverview) -> IslandRow {
         (false, Some(("suspended", _))) => Badge::new("offline, suspended", Tone::Plain),
         (false, _) => Badge::new("offline", Tone::Plain),
     };
-    let ask = |market: &Arc<Market>| {
-        let asking = overrides::asking(app, &one.record, market);
-        Some(AskView {
-            cargo: market.workload.name.clone(),
-            price: asking.ask?.display_grouped(),
-            unit: unit(&market.workload).to_owned(),
-        })
-    };
     let karma = &one.karma;
     IslandRow {
         name: one.record.name.clone(),
         status,
-        asks: app.market.all().iter().filter_map(ask).collect(),
         running: one.running.to_string(),
         id: one.record.id.to_string(),
         since: one.since.map(when),
