@@ -110,8 +110,7 @@ the.test("a market from nothing", async ({ server, context, person }, t) => {
 
       "and with the pointer": async () => {
         const chart = price(page);
-        const box = await chart.boundingBox();
-        await page.mouse.move(box.x + 3, box.y + box.height / 3);
+        await chart.hover({ position: { x: 3, y: 60 } });
         await sees(said(page, chart), /^\d\d:\d\d: no trades$/);
         await page.mouse.move(0, 0);
         await sees(said(page, chart), /In the last hour/);
