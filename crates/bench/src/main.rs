@@ -2,7 +2,7 @@
 //!
 //! * `jobs` measures the built programs from outside: starts them as an operator would and puts load on them through real
 //!   sockets.
-//! * `market` measures the book of one Cargo, as a library.
+//! * `market` measures the book of one Cargo, as a library; `economy` lets agents trade on it and settle on the ledger.
 //! * `ledger` and `growth` measure the ledger as a library, on both databases, beside what others do.
 //!
 //! `cargo build --release -p server -p island && cargo run --release -p bench -- jobs`
@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::workloads::{growth, jobs, ledger, market};
+use crate::workloads::{economy, growth, jobs, ledger, market};
 
 /// What can go wrong ends the measurement with a sentence.
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -50,6 +50,8 @@ enum Command {
     Growth(growth::Options),
     /// What a command of the market costs, with more and more asks in the book.
     Market(market::Options),
+    /// An economy of Islands and consumers on the real market and the real ledger, for some simulated days.
+    Economy(economy::Options),
     /// Everything that moves credits, step by step from a seed, with all that can go wrong.
     Simulate(simulate::Options),
     /// The instant upstream, which the other commands start by themselves.
@@ -76,6 +78,7 @@ fn run(command: Command) -> Result<()> {
             Command::Upstream => upstream::run().await,
             Command::Jobs(options) => unless_stopped(jobs::run(&options)).await,
             Command::Growth(options) => unless_stopped(growth::run(&options)).await,
+            Command::Economy(options) => unless_stopped(economy::run(&options)).await,
             Command::Market(options) => market::run(&options),
             Command::Simulate(options) => unless_stopped(simulate::run(&options)).await,
             Command::Ledger(options) => unless_stopped(ledger::run(&options)).await,

@@ -182,6 +182,7 @@ wrapped_numbers! {
     id::JobId: Id::get, Id::from_i64;
     id::MailId: Id::get, Id::from_i64;
     id::MessageId: Id::get, Id::from_i64;
+    id::PairingId: Id::get, Id::from_i64;
     id::PayoutId: Id::get, Id::from_i64;
     id::PurchaseId: Id::get, Id::from_i64;
     id::TransferId: Id::get, Id::from_i64;

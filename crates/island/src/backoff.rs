@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use types::rng::Random;
 
-const FIRST_MS: u64 = 500;
+const FIRST_MS: u64 = 100;
 const LAST_MS: u64 = 30_000;
 
 /// The waits of one row of failures.
@@ -52,7 +52,7 @@ mod tests {
             backoff.reset();
             assert!(backoff.next(&random) <= Duration::from_millis(FIRST_MS));
         }
-        let ceilings_ms = [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000, 30_000];
+        let ceilings_ms = [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000];
         for (longest, ceiling_ms) in longest.into_iter().zip(ceilings_ms) {
             let ceiling = Duration::from_millis(ceiling_ms);
             assert!(longest <= ceiling && longest > ceiling * 9 / 10, "{longest:?} of {ceiling:?}");

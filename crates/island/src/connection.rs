@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::http::header::AUTHORIZATION;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
-use types::id::IslandId;
+use types::id::{AttemptId, IslandId};
 use types::island_protocol::{
     FromIsland, MAX_FRAME_BYTES, OLDEST_PROTOCOL, PROTOCOL_VERSION, RefusedOffer, ToIsland,
 };
@@ -20,9 +20,16 @@ use types::island_protocol::{
 use crate::catalog::Catalog;
 use crate::config::{ConfigError, Secret};
 use crate::reporter::frame;
+use crate::words::plain;
 
 /// How long everything up to the welcome may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest time between heartbeats that is believed; longer, and nobody would notice a dead connection.
+const MAX_HEARTBEAT_SECS: u32 = 300;
+/// The longest lease that is believed.
+const MAX_LEASE_SECS: u32 = 3600;
+/// The longest name of a session, in bytes.
+const MAX_SESSION_BYTES: usize = 256;
 /// Where coordinators listen for Islands.
 const PATH: &str = "/api/v1/islands/connect";
 
@@ -49,7 +56,22 @@ pub(crate) struct Welcome {
     pub(crate) island_id: IslandId,
     pub(crate) name: String,
     pub(crate) heartbeat: Duration,
+    /// How long a session outlives its connection.
+    pub(crate) lease: Duration,
     pub(crate) refused_offers: Vec<RefusedOffer>,
+    /// The name of the session; nothing if the coordinator knows none (protocol 1).
+    pub(crate) session: Option<String>,
+    /// Whether it is the one that was named.
+    pub(crate) resumed: bool,
+    /// How many of its messages had arrived.
+    pub(crate) received: u64,
+}
+
+/// A session that is to go on.
+#[derive(Clone, Debug)]
+pub(crate) struct Resumption {
+    pub(crate) session: String,
+    pub(crate) running: Vec<AttemptId>,
 }
 
 /// Why there is no connection (any more).
@@ -84,35 +106,46 @@ impl Address {
         }
         url.set_scheme(scheme).map_err(|()| wrong("must be an http or https address"))?;
         url.set_path(&format!("{}{PATH}", url.path().trim_end_matches('/')));
-        let mut authorization = HeaderValue::from_str(&format!("Bearer {}", token.reveal()))
-            .map_err(|_| ConfigError::value("token", "has characters that no token has"))?;
-        authorization.set_sensitive(true);
-        Ok(Self { url, authorization })
+        Ok(Self { url, authorization: bearer(token)? })
     }
 
-    /// Connects and introduces the Island.
-    pub(crate) async fn connect(&self, catalog: &Catalog) -> Result<Connection, Lost> {
-        let connected = tokio::time::timeout(CONNECT_TIMEOUT, self.connect_slowly(catalog)).await;
+    /// The same address, asked with another token.
+    pub(crate) fn with_token(&self, token: &Secret) -> Result<Self, ConfigError> {
+        Ok(Self { url: self.url.clone(), authorization: bearer(token)? })
+    }
+
+    /// Connects and introduces the Island, with the session that is to go on. While `draining` nothing is offered.
+    pub(crate) async fn connect(
+        &self,
+        catalog: &Catalog,
+        resumption: Option<Resumption>,
+        draining: bool,
+    ) -> Result<Connection, Lost> {
+        let (session, running) = match resumption {
+            Some(Resumption { session, running }) => (Some(session), running),
+            None => (None, Vec::new()),
+        };
+        let hello = FromIsland::Hello {
+            protocol: PROTOCOL_VERSION,
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            capabilities: catalog.capabilities().clone(),
+            offers: if draining { Vec::new() } else { catalog.offers().to_vec() },
+            session,
+            running,
+        };
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, self.introduce(&hello)).await;
         connected.unwrap_or_else(|_| Err(Lost::Broken("the coordinator did not answer in time".to_owned())))
     }
 
-    async fn connect_slowly(&self, catalog: &Catalog) -> Result<Connection, Lost> {
+    async fn introduce(&self, hello: &FromIsland) -> Result<Connection, Lost> {
         let limits = WebSocketConfig::default()
             .max_message_size(Some(MAX_FRAME_BYTES))
             .max_frame_size(Some(MAX_FRAME_BYTES));
         // Small frames are all there is: Nagle's algorithm would only hold them back.
         let opened = connect_async_with_config(self.request()?, Some(limits), true).await;
         let (mut socket, _) = opened.map_err(|error| not_opened(&error))?;
-        let hello = FromIsland::Hello {
-            protocol: PROTOCOL_VERSION,
-            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-            capabilities: catalog.capabilities().clone(),
-            offers: catalog.offers().to_vec(),
-            session: None,
-            running: Vec::new(),
-        };
         let broken = |error: &SocketError| Lost::Broken(error.to_string());
-        futures_util::SinkExt::send(&mut socket, frame(&hello)).await.map_err(|error| broken(&error))?;
+        futures_util::SinkExt::send(&mut socket, frame(hello)).await.map_err(|error| broken(&error))?;
         loop {
             match futures_util::StreamExt::next(&mut socket).await {
                 Some(Ok(Message::Text(text))) => {
@@ -136,11 +169,18 @@ impl Address {
     }
 }
 
+fn bearer(token: &Secret) -> Result<HeaderValue, ConfigError> {
+    let mut authorization = HeaderValue::from_str(&format!("Bearer {}", token.reveal()))
+        .map_err(|_| ConfigError::value("token", "has characters that no token has"))?;
+    authorization.set_sensitive(true);
+    Ok(authorization)
+}
+
 /// What a closed connection means.
 pub(crate) fn closed(reason: Option<&tokio_tungstenite::tungstenite::protocol::CloseFrame>) -> Lost {
     let reason = reason.map(|frame| frame.reason.as_str()).filter(|reason| !reason.is_empty());
     Lost::Broken(match reason {
-        Some(reason) => format!("the coordinator closed the connection: {reason}"),
+        Some(reason) => format!("the coordinator closed the connection: {}", plain(reason)),
         None => "the coordinator closed the connection".to_owned(),
     })
 }
@@ -148,7 +188,17 @@ pub(crate) fn closed(reason: Option<&tokio_tungstenite::tungstenite::protocol::C
 /// Reads the answer to the introduction; other messages are passed over.
 fn read_answer(text: &str) -> Result<Option<Welcome>, Lost> {
     match serde_json::from_str(text) {
-        Ok(ToIsland::Welcome { protocol, island_id, name, heartbeat_secs, refused_offers, .. }) => {
+        Ok(ToIsland::Welcome {
+            protocol,
+            island_id,
+            name,
+            heartbeat_secs,
+            lease_secs,
+            refused_offers,
+            session,
+            resumed,
+            received,
+        }) => {
             if !(OLDEST_PROTOCOL..=PROTOCOL_VERSION).contains(&protocol) {
                 return Err(Lost::Refused {
                     code: "unsupported_protocol".to_owned(),
@@ -158,10 +208,24 @@ fn read_answer(text: &str) -> Result<Option<Welcome>, Lost> {
                     retry: false,
                 });
             }
-            let heartbeat = Duration::from_secs(heartbeat_secs.max(1).into());
-            Ok(Some(Welcome { island_id, name, heartbeat, refused_offers }))
+            if session.as_ref().is_some_and(|session| session.len() > MAX_SESSION_BYTES) {
+                return Err(Lost::Broken("the coordinator's name for the session is too long".to_owned()));
+            }
+            let heartbeat_secs = heartbeat_secs.clamp(1, MAX_HEARTBEAT_SECS);
+            Ok(Some(Welcome {
+                island_id,
+                name: plain(&name),
+                heartbeat: Duration::from_secs(heartbeat_secs.into()),
+                lease: Duration::from_secs(lease_secs.clamp(1, MAX_LEASE_SECS).into()),
+                refused_offers,
+                session: session.filter(|session| protocol > OLDEST_PROTOCOL && !session.is_empty()),
+                resumed,
+                received,
+            }))
         }
-        Ok(ToIsland::Refused { code, message, retry }) => Err(Lost::Refused { code, message, retry }),
+        Ok(ToIsland::Refused { code, message, retry }) => {
+            Err(Lost::Refused { code: plain(&code), message: plain(&message), retry })
+        }
         Ok(_) => Ok(None),
         Err(error) => {
             tracing::warn!("A message of the coordinator was not understood and is ignored: {error}");
@@ -200,7 +264,7 @@ fn refusal_message(response: &Response) -> Option<String> {
         message: String,
     }
     let body: Body = serde_json::from_slice(response.body().as_ref()?).ok()?;
-    Some(body.error.message)
+    Some(plain(&body.error.message))
 }
 
 #[cfg(test)]
@@ -226,6 +290,30 @@ mod tests {
                 (address, _) => panic!("{coordinator}: {address:?}"),
             }
         }
+    }
+
+    #[test]
+    fn absurd_welcomes_are_cut_to_size() {
+        let welcome = |changes: &str| {
+            let text = format!(
+                r#"{{"welcome":{{"protocol":2,"island_id":"isl_0000000000001","name":"P\u001b[2J","heartbeat_secs":0,
+                    "lease_secs":4294967295,"session":"s"{changes}}}}}"#
+            );
+            read_answer(&text)
+        };
+        let fine = welcome("").unwrap().unwrap();
+        assert_eq!((fine.heartbeat.as_secs(), fine.lease.as_secs(), fine.name.as_str()), (1, 3600, "P [2J"));
+        assert_eq!(fine.session.as_deref(), Some("s"));
+        // Twice the same key: the message is not understood, and passed over.
+        assert!(welcome(r#","heartbeat_secs":4294967296"#).unwrap().is_none());
+        let long = format!(
+            r#"{{"welcome":{{"protocol":2,"island_id":"isl_0000000000001","name":"P","heartbeat_secs":9,
+            "lease_secs":9,"session":"{}"}}}}"#,
+            "s".repeat(1000)
+        );
+        assert!(matches!(read_answer(&long), Err(Lost::Broken(_))));
+        let future = long.replace("\"protocol\":2", "\"protocol\":3");
+        assert!(matches!(read_answer(&future), Err(Lost::Refused { retry: false, .. })));
     }
 
     #[test]

@@ -10,6 +10,16 @@ pub(crate) fn ram_mb() -> Option<u32> {
     total_mb(&std::fs::read_to_string("/proc/meminfo").ok()?)
 }
 
+/// What the machine is called, where the system tells it.
+pub(crate) fn host_name() -> Option<String> {
+    let name = ["/proc/sys/kernel/hostname", "/etc/hostname"]
+        .iter()
+        .find_map(|path| std::fs::read_to_string(path).ok())
+        .or_else(|| std::env::var("HOSTNAME").ok())?;
+    let name: String = name.trim().chars().filter(|letter| !letter.is_control()).take(60).collect();
+    (!name.is_empty()).then_some(name)
+}
+
 fn total_mb(meminfo: &str) -> Option<u32> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

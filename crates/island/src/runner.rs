@@ -1,8 +1,9 @@
 //! The life of an attempt.
 //!
-//! Guarantees: exactly one of `done` and `failed` is sent for every attempt that was begun, as its last message;
-//! a panic in a backend is a failure like any other; its slot is free before the coordinator can know that it
-//! ended, and it stays in the list of running attempts until that message is on its way.
+//! Guarantees: exactly one of `done` and `failed` is put into the outbox for every attempt that was begun, as its last
+//! message, unless its session is given up; a panic in a backend is a failure like any other; its slot is free
+//! before the coordinator can know that it ended, and it stays in the list of running attempts until that message
+//! is in the outbox.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -14,46 +15,92 @@ use serde_json::value::RawValue;
 use tokio::sync::{Notify, oneshot};
 use types::id::AttemptId;
 use types::island_protocol::FromIsland;
+use types::money::MicroCredits;
 
 use crate::backend::{Failure, Finished, Stopped, Work};
-use crate::catalog::Served;
+use crate::catalog::{Lane, Served};
+use crate::outbox::Outbox;
 use crate::reporter::Reporter;
+use crate::tally::{Ended, Started, Tally};
 
-/// The attempts in work on one connection.
-#[derive(Debug, Default)]
+/// The most input of attempts in work, in bytes: slots alone do not bound memory.
+const MAX_INPUT_BYTES: usize = 64 * 1024 * 1024;
+
+/// The attempts in work of one session.
+#[derive(Debug)]
 pub(crate) struct Running {
     table: Mutex<Table>,
     /// Told when the last attempt has ended.
     empty: Notify,
+    tally: Arc<Tally>,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) attempt_id: AttemptId,
+    pub(crate) input: Box<RawValue>,
+    /// The model that the consumer asked for.
+    pub(crate) model: Option<String>,
+    /// The most that is earned by it.
+    pub(crate) earns: MicroCredits,
 }
 
 #[derive(Debug, Default)]
 struct Table {
-    /// Each attempt with the way to stop it: sent to for a cancellation, dropped when the connection is gone.
+    /// Each attempt with the way to stop it: sent to for a cancellation, dropped when the session is given up.
     attempts: HashMap<AttemptId, Option<oneshot::Sender<()>>>,
-    /// Slots in use, by Cargo. Kept across changes of what is offered.
+    /// Slots in use, by the key of their lane. Kept across changes of what is offered.
     busy: HashMap<String, u32>,
+    input_bytes: usize,
     failures: u64,
     last_failure: String,
 }
 
 impl Running {
-    /// Takes a slot for an attempt; `None` if all are in use.
-    pub(crate) fn begin(self: &Arc<Self>, attempt_id: AttemptId, served: &Arc<Served>) -> Option<Begun> {
-        let mut table = self.lock();
-        match table.busy.get_mut(&served.workload) {
-            Some(busy) if *busy >= served.slots => return None,
-            Some(busy) => *busy += 1,
-            None => {
-                table.busy.insert(served.workload.clone(), 1);
-            }
+    /// None yet.
+    pub(crate) fn new(tally: Arc<Tally>) -> Self {
+        Self { table: Mutex::default(), empty: Notify::new(), tally }
+    }
+
+    /// Takes a slot for an attempt, on the backend that has the largest part of its slots free.
+    ///
+    /// # Errors
+    /// Why it cannot be begun.
+    pub(crate) fn begin(self: &Arc<Self>, order: Order, served: &Arc<Served>) -> Result<Begun, &'static str> {
+        let wanted = order.model.as_deref();
+        let able = || served.lanes.iter().filter(|lane| lane.model(wanted).is_some());
+        if able().next().is_none() {
+            return Err("This Island does not offer this model.");
         }
+        let mut table = self.lock();
+        let busy = |lane: &Lane| table.busy.get(&lane.key).copied().unwrap_or(0);
+        // Compared as fractions without dividing.
+        let free = able().filter(|lane| busy(lane) < lane.slots);
+        let lane = free.reduce(|best, lane| {
+            let load = |one: &Lane, other: &Lane| u64::from(busy(one)) * u64::from(other.slots);
+            if load(lane, best) < load(best, lane) { lane } else { best }
+        });
+        let lane = lane.ok_or("All slots of this Island are in use.")?.clone();
+        let input_bytes = order.input.get().len();
+        if table.input_bytes.saturating_add(input_bytes) > MAX_INPUT_BYTES {
+            return Err("This Island has as much input in work as it can hold.");
+        }
+        table.input_bytes += input_bytes;
+        *table.busy.entry(lane.key.clone()).or_default() += 1;
         let (stop, stopped) = oneshot::channel();
-        table.attempts.insert(attempt_id, Some(stop));
+        table.attempts.insert(order.attempt_id, Some(stop));
         drop(table);
-        let place =
-            Place { running: Arc::clone(self), served: Arc::clone(served), attempt_id, holds_slot: true };
-        Some(Begun { place, stopped })
+        let place = Place {
+            running: Arc::clone(self),
+            lane,
+            attempt_id: order.attempt_id,
+            holds_slot: true,
+            input_bytes,
+            started: self.tally.begun(),
+            ended: false,
+        };
+        Ok(Begun { place, stopped, served: Arc::clone(served), order })
     }
 
     /// Whether this attempt is in work.
@@ -114,23 +161,37 @@ impl Running {
 pub(crate) struct Begun {
     place: Place,
     stopped: oneshot::Receiver<()>,
+    served: Arc<Served>,
+    order: Order,
 }
 
 /// A place among the running, given back when dropped.
 #[derive(Debug)]
 struct Place {
     running: Arc<Running>,
-    served: Arc<Served>,
+    lane: Lane,
     attempt_id: AttemptId,
     holds_slot: bool,
+    input_bytes: usize,
+    started: Started,
+    /// Whether its end was counted.
+    ended: bool,
 }
 
 impl Place {
     fn free_slot(&mut self) {
-        if std::mem::take(&mut self.holds_slot)
-            && let Some(busy) = self.running.lock().busy.get_mut(&self.served.workload)
-        {
-            *busy = busy.saturating_sub(1);
+        if std::mem::take(&mut self.holds_slot) {
+            let mut table = self.running.lock();
+            table.input_bytes = table.input_bytes.saturating_sub(self.input_bytes);
+            if let Some(busy) = table.busy.get_mut(&self.lane.key) {
+                *busy = busy.saturating_sub(1);
+            }
+        }
+    }
+
+    fn count(&mut self, how: Ended<'_>) {
+        if !std::mem::replace(&mut self.ended, true) {
+            self.running.tally.ended(self.started, how);
         }
     }
 }
@@ -138,6 +199,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.free_slot();
+        self.count(Ended::Gone);
         let mut table = self.running.lock();
         table.attempts.remove(&self.attempt_id);
         if table.attempts.is_empty() {
@@ -148,11 +210,31 @@ impl Drop for Place {
 
 impl Begun {
     /// Does the work and answers for it.
-    pub(crate) async fn run(self, input: Box<RawValue>, mut reporter: Reporter) {
-        let served = Arc::clone(&self.place.served);
-        let work = Work { endpoint: served.endpoint, model: &served.model, input: &input };
-        let outcome = guard(served.backend.run(work, &mut reporter), self.stopped).await;
-        finish(self.place, outcome, &reporter).await;
+    pub(crate) async fn run(self, outbox: Arc<Outbox>) {
+        let Self { mut place, stopped, served, order } = self;
+        let mut reporter = Reporter::new(order.attempt_id, outbox, Arc::clone(&place.running.tally));
+        let site = Arc::clone(&place.lane.site);
+        let model = place.lane.model(order.model.as_deref()).unwrap_or_default().to_owned();
+        let work = Work { endpoint: served.endpoint, model: &model, input: &order.input };
+        let outcome = guard(site.backend.run(work, &mut reporter), stopped).await;
+        match &outcome {
+            Ok(finished) => {
+                site.worked();
+                let counted = finished.usage.and_then(|usage| usage.completion_tokens);
+                let tokens = counted.unwrap_or_else(|| reporter.pieces());
+                place.count(Ended::Done { workload: &served.workload, tokens, earns: order.earns });
+            }
+            Err(Stopped::Failed(failure)) => {
+                if failure.backend_is_well {
+                    site.worked();
+                } else {
+                    site.failed();
+                }
+                place.count(Ended::Failed);
+            }
+            Err(Stopped::Cancelled | Stopped::Gone) => place.count(Ended::Cancelled),
+        }
+        finish(place, outcome, &reporter).await;
     }
 }
 
@@ -186,47 +268,61 @@ async fn finish(mut place: Place, outcome: Result<Finished, Stopped>, reporter: 
     };
     // Before the message: the coordinator may fill the slot as soon as it reads it.
     place.free_slot();
-    // If the connection has gone meanwhile, the coordinator knows what that means.
+    // If the session was given up meanwhile, the coordinator knows what that means.
     let _ = reporter.send(&last).await;
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::mpsc;
     use types::id::Id;
+    use types::time::Timestamp;
 
     use super::*;
-    use crate::catalog::Catalog;
+    use crate::catalog::{Catalog, Sites};
     use crate::config::{BackendConfig, BackendKind, Config, OfferConfig};
+    use crate::cost::Speeds;
+    use crate::outbox;
 
-    fn served(slots: u32) -> Arc<Served> {
-        let offers = vec![OfferConfig::chat("a", "1", slots)];
-        let backends = vec![BackendConfig { kind: BackendKind::Demo { delay_ms: 0 }, offers }];
+    fn served(slots: &[u32]) -> Arc<Served> {
+        let backend = |slots: &u32| BackendConfig {
+            kind: BackendKind::Demo { delay_ms: 0 },
+            offers: vec![OfferConfig::chat("a", "1", *slots)],
+        };
+        let backends = slots.iter().map(backend).collect();
         let config = Config { coordinator: "x".to_owned(), token: "t".into(), backends, ..Config::default() };
-        Arc::clone(Catalog::build(&config, &Catalog::default()).unwrap().served("a").unwrap())
+        let sites = Sites::build(&config, &Sites::default(), &Arc::new(Notify::new())).unwrap();
+        let catalog = Catalog::build(&config, &sites, &tally(), Timestamp::default());
+        Arc::clone(catalog.served("a").unwrap())
+    }
+
+    fn tally() -> Arc<Tally> {
+        Arc::new(Tally::new(Speeds::new()))
+    }
+
+    fn running() -> Arc<Running> {
+        Arc::new(Running::new(tally()))
+    }
+
+    fn order(number: i64) -> Order {
+        let input = RawValue::from_string("{}".to_owned()).unwrap();
+        Order { attempt_id: AttemptId::from_i64(number), input, model: None, earns: MicroCredits::ZERO }
     }
 
     async fn last_words(
         outcome: impl Future<Output = Result<Finished, Stopped>>,
         cancel: bool,
     ) -> Vec<String> {
-        let (frames, mut sent) = mpsc::channel(10);
-        let (running, attempt_id) = (Arc::new(Running::default()), AttemptId::from_i64(1));
-        let begun = running.begin(attempt_id, &served(1)).unwrap();
+        let outbox = Arc::new(Outbox::new(true));
+        let (running, attempt_id) = (running(), AttemptId::from_i64(1));
+        let begun = running.begin(order(1), &served(&[1])).unwrap();
         if cancel {
-            running.cancel(attempt_id);
             running.cancel(attempt_id);
         }
         let outcome = guard(outcome, begun.stopped).await;
-        finish(begun.place, outcome, &Reporter::new(attempt_id, frames)).await;
-        assert_eq!(running.count(), 0);
-        running.wait_until_empty().await;
-        assert!(running.begin(attempt_id, &served(1)).is_some(), "the slot is free again");
-        let mut words = Vec::new();
-        while let Some(frame) = sent.recv().await {
-            words.push(frame.to_string());
-        }
-        words
+        let reporter = Reporter::new(attempt_id, Arc::clone(&outbox), tally());
+        finish(begun.place, outcome, &reporter).await;
+        assert!(!running.has(attempt_id));
+        std::iter::from_fn(|| outbox.next()).map(|frame| frame.to_string()).collect()
     }
 
     #[tokio::test]
@@ -244,37 +340,61 @@ mod tests {
 
     #[tokio::test]
     async fn slots_are_counted_across_changes_of_the_offer() {
-        let (running, two, one) = (Arc::new(Running::default()), served(2), served(1));
-        let begin = |number, served| running.begin(AttemptId::from_i64(number), served);
+        let (running, two, one) = (running(), served(&[2]), served(&[1]));
+        let begin = |number, served| running.begin(order(number), served);
         let (first, second) = (begin(1, &two).unwrap(), begin(2, &two).unwrap());
-        assert!(begin(3, &two).is_none());
+        assert!(begin(3, &two).is_err());
         drop(first);
-        assert!(begin(3, &one).is_none(), "one of one slot is still in use");
+        assert!(begin(3, &one).is_err(), "one of one slot is still in use");
         drop(second);
-        assert!(begin(3, &one).is_some());
+        assert!(begin(3, &one).is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_emptier_backend_is_taken() {
+        let (running, served) = (running(), served(&[1, 3]));
+        let begun: Vec<Begun> =
+            (1..=4).map(|number| running.begin(order(number), &served).unwrap()).collect();
+        let widths: Vec<u32> = begun.iter().map(|begun| begun.place.lane.slots).collect();
+        assert_eq!(widths, [1, 3, 3, 3]);
+        assert!(running.begin(order(5), &served).is_err());
+    }
+
+    #[tokio::test]
+    async fn input_is_bounded_by_its_size() {
+        let (running, served) = (running(), served(&[9]));
+        let large = |number| {
+            let input = RawValue::from_string(format!("\"{}\"", "a".repeat(MAX_INPUT_BYTES / 2))).unwrap();
+            Order { input, ..order(number) }
+        };
+        let first = running.begin(large(1), &served).unwrap();
+        assert!(running.begin(large(2), &served).unwrap_err().contains("input"));
+        drop(first);
+        assert!(running.begin(large(2), &served).is_ok());
     }
 
     #[tokio::test]
     async fn the_slot_is_free_before_the_end_is_told() {
-        let (frames, mut sent) = mpsc::channel(1);
-        let running = Arc::new(Running::default());
-        let begun = running.begin(AttemptId::from_i64(1), &served(1)).unwrap();
-        let reporter = Reporter::new(AttemptId::from_i64(1), frames);
+        let outbox = Arc::new(outbox::tests::narrow());
+        let running = running();
+        let begun = running.begin(order(1), &served(&[1])).unwrap();
+        let reporter = Reporter::new(AttemptId::from_i64(1), Arc::clone(&outbox), tally());
         reporter.progress(0, 1).await.unwrap();
-        // The queue is full, so the last message has to wait.
+        // The outbox is full, so the last message has to wait.
         let mut ending = Box::pin(finish(begun.place, Ok(Finished::default()), &reporter));
         assert!((&mut ending).now_or_never().is_none());
         assert!(running.has(AttemptId::from_i64(1)), "still listed, because its end is not told");
-        assert!(running.begin(AttemptId::from_i64(2), &served(1)).is_some());
-        sent.recv().await.unwrap();
+        assert!(running.begin(order(2), &served(&[1])).is_ok());
+        outbox.next().unwrap();
+        outbox.acknowledge(1).unwrap();
         ending.await;
         assert!(!running.has(AttemptId::from_i64(1)));
     }
 
     #[tokio::test]
     async fn what_is_abandoned_says_nothing() {
-        let running = Arc::new(Running::default());
-        let begun = running.begin(AttemptId::from_i64(1), &served(1)).unwrap();
+        let running = running();
+        let begun = running.begin(order(1), &served(&[1])).unwrap();
         running.abandon();
         assert_eq!(guard(std::future::pending(), begun.stopped).await, Err(Stopped::Gone));
     }

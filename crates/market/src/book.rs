@@ -143,6 +143,12 @@ impl Book {
         self.considered(&suit, order.bid, self.choose(&suit, order.bid)).0
     }
 
+    /// The lowest ask of any Island that this order could go to, busy or not, within the bid or not.
+    #[must_use]
+    pub fn lowest_eligible(&self, order: &Order) -> Option<MicroCredits> {
+        self.asks.lowest_eligible(&self.suit(order, order.excluded.clone()))
+    }
+
     /// A hash of all that decides what the book will do, independent of how it is stored: FNV-1a (64 bits) over
     /// 8-byte little-endian integers and the bytes of names, in this order:
     ///

@@ -51,7 +51,7 @@ pub enum Turn {
         text: String,
     },
     /// What an Island answered.
-    Answer(Answer),
+    Answer(Box<Answer>),
 }
 
 /// An answer, finished or not.

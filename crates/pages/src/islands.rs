@@ -183,14 +183,16 @@ pub struct PayoutRow {
 /// An Island.
 #[derive(Clone, Debug)]
 pub struct IslandRow {
+    /// For the forms that suspend it.
+    pub id: String,
+    /// Its owner wants no jobs for it.
+    pub suspended: bool,
     /// Its name.
     pub name: String,
     /// `online`, `offline`, …
     pub status: Badge,
     /// Jobs it runs now.
     pub running: String,
-    /// For its forms.
-    pub id: String,
     /// Since when it is on or off line.
     pub since: Option<When>,
     /// `82`
@@ -201,8 +203,6 @@ pub struct IslandRow {
     pub success: Option<String>,
     /// What it earned today: `3.40`.
     pub today: String,
-    /// Its owner suspended it.
-    pub suspended: bool,
 }
 
 /// A token that Islands connect with.

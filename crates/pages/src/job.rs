@@ -90,6 +90,8 @@ pub struct Attempt {
     pub own: bool,
     /// The asks that were looked at, in the order of choice; none for the owner of an Island.
     pub asks: Vec<Ask>,
+    /// Those are all that came before the chosen one.
+    pub asks_complete: bool,
 }
 
 /// An ask that was looked at.

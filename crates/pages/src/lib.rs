@@ -16,6 +16,7 @@
 //! | `/verify` | [`verify::Verify`] | `verify.html` |
 //! | `/exchange`, `/exchange/{slug}` | [`exchange`] | `exchange.html`, `cargo.html` |
 //! | `/islands` | [`islands::Islands`] | `islands.html` |
+//! | `/pair` | [`pair::Pair`] | `pair.html` |
 //! | `/settings`, `/settings/keys/{id}` | [`settings`] | `settings.html`, `key.html` |
 //! | `/docs` | [`docs::Docs`] | `docs.html` |
 //! | sandbox payment and identity | [`sandbox`] | `sandbox_*.html` |
@@ -38,6 +39,7 @@ pub mod landing;
 pub mod layout;
 pub mod live;
 pub mod login;
+pub mod pair;
 pub mod quickstart;
 pub mod sandbox;
 pub mod settings;

@@ -24,6 +24,8 @@ pub struct Settings {
     pub new_key: Option<NewKey>,
     /// The form of the next key.
     pub draft: KeyDraft,
+    /// Letters about Islands are wanted.
+    pub island_letters: bool,
 }
 
 /// `/settings/keys/{id}`: name and limits of one key.

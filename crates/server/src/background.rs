@@ -56,7 +56,8 @@ pub fn start(app: &Arc<App>, router: &Router) {
         |app| async move { note_use(&app).await },
     );
     every(app, "write down how Islands do", Duration::from_secs(60), |app| async move {
-        islands::upkeep::once(&app).await
+        islands::upkeep::once(&app).await?;
+        islands::alerts::once(&app).await
     });
     every(app, "audit", Duration::from_secs(2), |app| async move {
         app.audit.once(&app.db, app.clock.now()).await.map(drop)

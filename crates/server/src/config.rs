@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 use types::money::{Cents, Credits, MicroCredits};
 
+pub use crate::islands::config::{Approval, Islands};
 pub use crate::mail::config::{Mail, MailTransport};
 pub use crate::marketplace::config::{Unit, WorkloadConfig, WorkloadKind};
 pub use crate::payouts::config::{Payouts, Schedule};
@@ -160,29 +161,6 @@ pub struct Jobs {
     pub attempts: u32,
     pub output_bytes: usize,
     pub unwatched_secs: u32,
-}
-
-/// `[islands]`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "config.default.toml explains each key")]
-pub struct Islands {
-    pub heartbeat_secs: u32,
-    pub lease_secs: u32,
-    pub approval: Approval,
-    pub connects_per_minute: u32,
-    pub messages_per_second: u32,
-    pub offline_alert_secs: u32,
-}
-
-/// Who may offer Cargos.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Approval {
-    /// Every Island that connects.
-    Open,
-    /// Those the operator approved.
-    Required,
 }
 
 /// What can be bought, with its numbers read.
@@ -349,15 +327,7 @@ impl Config {
         if self.jobs.attempts == 0 || self.jobs.run_secs == 0 || self.jobs.wait_secs == 0 {
             return refuse("jobs.attempts, jobs.run_secs and jobs.wait_secs must be at least 1");
         }
-        if self.islands.heartbeat_secs == 0 || self.islands.lease_secs < self.islands.heartbeat_secs {
-            return refuse(
-                "islands.lease_secs must be at least islands.heartbeat_secs, which must be at least 1",
-            );
-        }
-        let islands = &self.islands;
-        if islands.connects_per_minute == 0 || islands.messages_per_second == 0 {
-            return refuse("islands.connects_per_minute and islands.messages_per_second must be at least 1");
-        }
+        self.islands.check()?;
         if self.credits.low_balance.parse::<MicroCredits>().is_err() {
             return refuse("credits.low_balance must be a number of credits");
         }

@@ -16,7 +16,7 @@ use types::id::RequestId;
 
 use crate::api::{
     account, api_keys, bids, clients, credits, health, hosts, islands, job_receipts, jobs, market, openai,
-    payouts, quote, receipts, statement, stream, topups, webhooks, workloads,
+    pairing, payouts, quote, receipts, statement, stream, topups, webhooks, workloads,
 };
 use crate::app::App;
 use crate::config::Config;
@@ -65,6 +65,9 @@ fn api() -> Router<Arc<App>> {
         .route("/workloads/{slug}", get(workloads::show))
         .route("/hosts", get(hosts::list))
         .route("/hosts/{id}", get(hosts::show))
+        .route("/hosts/{id}/suspend", post(hosts::suspend))
+        .route("/hosts/{id}/resume", post(hosts::resume))
+        .route("/hosts/{id}/token", post(hosts::replace_token).delete(hosts::revoke_token))
         .route("/market/rates", get(market::all))
         .route("/market/rates/{slug}", get(market::one))
         .route("/market/history/{slug}", get(market::history))
@@ -92,6 +95,8 @@ fn api() -> Router<Arc<App>> {
         .route("/payouts/account", get(payouts::account).post(payouts::set_up).patch(payouts::change))
         .route("/payouts/{id}", get(payouts::show).delete(payouts::cancel))
         .route("/islands/connect", get(islands::connect))
+        .route("/pairing", post(pairing::begin))
+        .route("/pairing/poll", post(pairing::poll))
 }
 
 fn openai() -> Router<Arc<App>> {
@@ -161,7 +166,8 @@ async fn explain(
         }
         None => ApiError::new(response.status(), "bad_request", "The request could not be understood."),
     };
-    if error.status.is_server_error() {
+    // That an Island failed a job is no trouble of the server's; the job's own log tells of it.
+    if error.status.is_server_error() && error.code != "job_failed" {
         tracing::error!(request = %id, code = error.code, "request {id} was answered {}: {}", error.status, error.message);
     }
     if !for_program {

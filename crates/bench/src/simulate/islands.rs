@@ -148,7 +148,7 @@ impl World {
     pub async fn wishes(&mut self) -> Result<bool> {
         let Some(process) = self.take(Process::serves) else { return Ok(false) };
         let before = cancelled(&process);
-        elsewhere::cancel_wanted_once(&process.app).await?;
+        elsewhere::wishes_once(&process.app).await?;
         let number = process.app.node.number;
         let wanted = |id: &JobId| {
             self.model

@@ -157,6 +157,7 @@ impl World {
             charge: MicroCredits::ZERO,
             fee: MicroCredits::ZERO,
             units: types::units::Units::ZERO,
+            unserved: None,
             output: None,
             usage: Usage::default(),
             finish_reason: None,

@@ -244,6 +244,8 @@ impl Exchange {
             region: Some(String::from("region 1")),
             ..self.asks[0].clone()
         };
+        // It comes anew, with all its slots free.
+        self.timed(Command::RemoveAsk { island: cheap.island });
         self.timed(Command::SetAsk(cheap));
         let mut served = 1;
         while let Some(Event::Matched(matched)) = self.events.first() {

@@ -1,5 +1,6 @@
 //! What can be measured, one file for each command.
 
+pub mod economy;
 pub mod growth;
 pub mod jobs;
 pub mod ledger;

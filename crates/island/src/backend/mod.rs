@@ -12,6 +12,8 @@ mod demo_picture;
 mod input;
 mod openai;
 
+pub(crate) use openai::{error_chain, is_loopback, read_limited};
+
 /// A backend, ready to work.
 #[derive(Debug)]
 pub(crate) enum Backend {
@@ -48,6 +50,8 @@ pub(crate) struct Failure {
     pub(crate) sentence: String,
     /// Whether another Island could do better.
     pub(crate) retryable: bool,
+    /// Whether the backend itself is well: it understood what it was asked, and said no.
+    pub(crate) backend_is_well: bool,
 }
 
 /// Why a backend stopped early.
@@ -70,12 +74,17 @@ impl From<Gone> for Stopped {
 impl Failure {
     /// Another Island could do better.
     pub(crate) fn retryable(sentence: impl Into<String>) -> Self {
-        Self { sentence: sentence.into(), retryable: true }
+        Self { sentence: sentence.into(), retryable: true, backend_is_well: false }
     }
 
     /// The input itself is at fault.
     pub(crate) fn input(sentence: impl Into<String>) -> Self {
-        Self { sentence: sentence.into(), retryable: false }
+        Self { sentence: sentence.into(), retryable: false, backend_is_well: true }
+    }
+
+    /// The input asks for more than this backend has; another may have it.
+    pub(crate) fn too_much_here(sentence: impl Into<String>) -> Self {
+        Self { sentence: sentence.into(), retryable: true, backend_is_well: true }
     }
 }
 
@@ -94,6 +103,30 @@ impl Backend {
                 openai::OpenAi::new(key, kind, slots).map(|backend| Self::OpenAi(Box::new(backend)))
             }
             BackendKind::Demo { delay_ms } => Ok(Self::Demo(demo::Demo::new(*delay_ms))),
+        }
+    }
+
+    /// Where it is, without secrets; `None` if it is in here.
+    pub(crate) fn label(&self) -> Option<String> {
+        match self {
+            Self::OpenAi(backend) => Some(backend.label()),
+            Self::Demo(_) => None,
+        }
+    }
+
+    /// Whether there is no server behind it that could be away.
+    pub(crate) const fn is_own(&self) -> bool {
+        matches!(self, Self::Demo(_))
+    }
+
+    /// Whether it answers, and the models it lists, if it lists any.
+    ///
+    /// # Errors
+    /// What is wrong, to be read after its name; for the owner only.
+    pub(crate) async fn probe(&self) -> Result<Option<Vec<String>>, String> {
+        match self {
+            Self::OpenAi(backend) => backend.probe().await,
+            Self::Demo(_) => Ok(None),
         }
     }
 

@@ -171,6 +171,8 @@ async fn answers_that_are_none_can_be_tried_elsewhere() {
     for (workload, body, expected) in cases {
         let (error, retryable) = world.answered(1, workload, "200 OK", body).await.failure();
         assert!(retryable && error.contains(expected), "{body}: {error}");
+        // A server that finds fault with an input is well; else it would soon be left to rest.
+        world.answered(1, "llm-chat", "400 Bad Request", "{}").await;
     }
 }
 
@@ -216,11 +218,16 @@ impl World {
 #[tokio::test]
 async fn an_absent_or_sleeping_server_is_no_fault_of_the_input() {
     let coordinator = Coordinator::start().await;
-    let _island = Island::start(config(&coordinator, openai(&Upstream::absent().await)));
+    let upstream = Upstream::start().await;
+    let _island = Island::start(config(&coordinator, openai(&upstream.base_url)));
     let (mut visit, _) = coordinator.welcome().await;
+    // It goes away behind the Island's back.
+    upstream.stop().await;
     visit.assign(1, "llm-chat", &json!({"prompt": "Hi"})).await;
     let (error, retryable) = visit.outcome(1).await.failure();
     assert!(retryable && error.contains("could not be reached"), "{error}");
+    let message = visit.hear().await;
+    assert!(matches!(&message, FromIsland::Offers { offers } if offers.is_empty()), "{message:?}");
 
     let (coordinator, upstream) = (Coordinator::start().await, Upstream::start().await);
     let kind =
@@ -237,11 +244,11 @@ async fn an_absent_or_sleeping_server_is_no_fault_of_the_input() {
 
 #[tokio::test]
 async fn connections_to_the_backend_are_used_again() {
-    let (coordinator, upstream) = (Coordinator::start().await, Upstream::start().await);
-    let _island = Island::start(config(&coordinator, openai(&upstream.base_url)));
+    let coordinator = Coordinator::start().await;
+    let (base_url, connections) =
+        Upstream::serve(b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: [DONE]\n\n").await;
+    let _island = Island::start(config(&coordinator, openai(&base_url)));
     let (mut visit, _) = coordinator.welcome().await;
-    let connections =
-        upstream.serve(b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: [DONE]\n\n");
     for number in 1..=50 {
         visit.assign(number, "llm-chat", &json!({"prompt": "Hi"})).await;
         assert_eq!(visit.outcome(number).await.text(), "a");

@@ -109,6 +109,26 @@ impl Visit {
         .await;
     }
 
+    /// A welcome of protocol 2, on which the session goes on if something is said to have been received.
+    pub async fn say_session(&mut self, session: &str, received: Option<u64>, lease_secs: u32) {
+        self.say(&ToIsland::Welcome {
+            protocol: 2,
+            island_id: IslandId::from_i64(1),
+            name: "Palma".to_owned(),
+            heartbeat_secs: 60,
+            lease_secs,
+            refused_offers: Vec::new(),
+            session: Some(session.to_owned()),
+            resumed: received.is_some(),
+            received: received.unwrap_or(0),
+        })
+        .await;
+    }
+
+    pub async fn acknowledge(&mut self, messages: u64) {
+        self.say(&ToIsland::Received { messages, today: None }).await;
+    }
+
     pub async fn say(&mut self, message: &ToIsland) {
         self.say_frame(Message::text(serde_json::to_string(message).unwrap())).await;
     }
@@ -118,19 +138,61 @@ impl Visit {
     }
 
     pub async fn assign(&mut self, number: i64, workload: &str, input: &serde_json::Value) {
-        self.say(&ToIsland::Assign {
+        self.try_assign(number, workload, input).await.unwrap();
+    }
+
+    /// Assigns to an Island that may have left.
+    pub async fn try_assign(
+        &mut self,
+        number: i64,
+        workload: &str,
+        input: &serde_json::Value,
+    ) -> Result<(), tokio_tungstenite::tungstenite::Error> {
+        self.try_assign_model(number, workload, input, None).await
+    }
+
+    pub async fn assign_model(&mut self, number: i64, workload: &str, model: &str) {
+        let input = serde_json::json!({"prompt": "Hi"});
+        self.try_assign_model(number, workload, &input, Some(model)).await.unwrap();
+    }
+
+    async fn try_assign_model(
+        &mut self,
+        number: i64,
+        workload: &str,
+        input: &serde_json::Value,
+        model: Option<&str>,
+    ) -> Result<(), tokio_tungstenite::tungstenite::Error> {
+        let assign = ToIsland::Assign {
             attempt_id: attempt(number),
             job_id: JobId::from_i64(number),
             workload: workload.to_owned(),
             input: RawValue::from_string(input.to_string()).unwrap(),
             lease_expires: 0,
-            earns: MicroCredits::new(1),
-        })
-        .await;
+            earns: MicroCredits::new(1_500_000),
+            model: model.map(str::to_owned),
+        };
+        self.socket.send(Message::text(serde_json::to_string(&assign).unwrap())).await
     }
 
     pub async fn cancel(&mut self, number: i64) {
         self.say(&ToIsland::Cancel { attempt_id: attempt(number) }).await;
+    }
+
+    /// The next message, or nothing when the Island is gone.
+    pub async fn hear_if_there(&mut self) -> Option<FromIsland> {
+        loop {
+            match soon("a message", self.socket.next()).await?.ok()? {
+                Message::Text(text) => return Some(serde_json::from_str(&text).unwrap()),
+                Message::Close(_) => return None,
+                _ => {}
+            }
+        }
+    }
+
+    /// The Island has left, properly or not.
+    pub async fn hear_it_leave(mut self) {
+        while self.hear_if_there().await.is_some() {}
     }
 
     /// The next message.

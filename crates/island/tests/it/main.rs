@@ -3,9 +3,14 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where something is not as it should be")]
 
 mod backends;
+mod check;
 mod coordinator;
 mod lifecycle;
+mod network;
+mod offers;
+mod pairing;
 mod program;
+mod sessions;
 mod upstream;
 
 use std::sync::Arc;

@@ -9,20 +9,24 @@ use types::island_protocol::FromIsland;
 
 use crate::coordinator::{Coordinator, soon};
 
-fn island(arguments: &[&str]) -> Command {
+pub fn island(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_island"));
-    command.args(arguments).env_remove("ISLAND_TOKEN").env_remove("RUST_LOG").kill_on_drop(true);
+    command.args(arguments).kill_on_drop(true);
+    // What belongs to whoever runs the tests is no business of theirs.
+    for name in ["ISLAND_TOKEN", "RUST_LOG", "HOME", "XDG_CONFIG_HOME", "STATE_DIRECTORY"] {
+        command.env_remove(name);
+    }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
-async fn run(command: &mut Command) -> (bool, String, String) {
+pub async fn run(command: &mut Command) -> (bool, String, String) {
     let Output { status, stdout, stderr } = soon("the program's end", command.output()).await.unwrap();
     (status.success(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
 }
 
 #[cfg(unix)]
-async fn signal(child: &Child, name: &str) {
+pub async fn signal(child: &Child, name: &str) {
     let number = child.id().unwrap().to_string();
     assert!(Command::new("kill").args(["-s", name, &number]).status().await.unwrap().success());
 }
@@ -30,7 +34,7 @@ async fn signal(child: &Child, name: &str) {
 #[tokio::test]
 async fn the_example_is_printed() {
     assert_eq!(
-        run(&mut island(&["example-config"])).await,
+        run(&mut island(&["config", "--default"])).await,
         (true, island::EXAMPLE.to_owned(), String::new())
     );
 }
@@ -43,7 +47,7 @@ async fn what_is_missing_is_said() {
     let file = file.to_str().unwrap();
     let url = "http://127.0.0.1:1";
     let cases: [(&[&str], &[&str]); 5] = [
-        (&["--coordinator", url, "--token", "t"], &["[[backend]]", "island example-config", "--demo"]),
+        (&["--coordinator", url, "--token", "t"], &["[[backend]]", "island config --default", "--demo"]),
         (&["--token", "t", "--demo"], &["`coordinator` is missing"]),
         (&["--coordinator", url, "--demo"], &["`token` is missing"]),
         (&["--config", file], &["island.toml", "unknown field `tokn`"]),
@@ -72,6 +76,9 @@ async fn a_signal_lets_it_finish() {
     visit.say_welcome(60, Vec::new()).await;
     visit.assign(1, "llm-chat", &json!({"prompt": "Hi"})).await;
     assert!(matches!(visit.hear().await, FromIsland::Output { seq: 1, .. }));
+    let earned = types::money::MicroCredits::new(12_500_000);
+    let today = Some(types::island_protocol::Today { jobs: 7, earned });
+    visit.say(&types::island_protocol::ToIsland::Received { messages: 0, today }).await;
     signal(&child, "TERM").await;
     let ended = loop {
         match visit.hear().await {
@@ -84,11 +91,43 @@ async fn a_signal_lets_it_finish() {
     let Output { status, stderr, .. } = soon("the end", child.wait_with_output()).await.unwrap();
     let said = String::from_utf8(stderr).unwrap();
     assert!(status.success(), "{said}");
-    for expected in
-        ["DEMO", "Connected as Palma", "Offered: llm-chat, ask 1 credits", "1 attempts are finished"]
-    {
+    for expected in [
+        "DEMO",
+        "Connected as Palma",
+        "Offered: llm-chat, ask 1 credits",
+        "1 attempts are finished",
+        "1 done",
+        "today 7 jobs paid, 12.50 credits",
+    ] {
         assert!(said.contains(expected), "{expected} is not in {said}");
     }
+    // Where no terminal is, nothing is drawn.
+    assert!(!said.contains('\x1b'), "{said}");
+}
+
+#[tokio::test]
+async fn quiet_is_quiet() {
+    let coordinator = Coordinator::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("island.toml");
+    std::fs::write(
+        &path,
+        "[[backend]]\nkind = \"demo\"\n[[backend.offer]]\nworkload = \"a\"\nask = \"1\"\nslots = 1\n",
+    )
+    .unwrap();
+    let path = path.to_str().unwrap();
+    let arguments = ["--quiet", "--coordinator", &coordinator.url, "--token", "t", "--config", path];
+    let mut command = island(&arguments);
+    let refuse = async {
+        let (mut visit, _) = coordinator.welcome().await;
+        let (code, message) = ("revoked".to_owned(), "Revoked.\u{1b}[2J".to_owned());
+        visit.say(&types::island_protocol::ToIsland::Refused { code, message, retry: false }).await;
+        visit
+    };
+    let ((_, said, errors), _visit) = tokio::join!(run(&mut command), refuse);
+    assert_eq!(said, "");
+    let expected = "The Island stops: the coordinator refuses this Island (revoked): Revoked. [2J\n";
+    assert_eq!(errors, expected);
 }
 
 #[cfg(unix)]

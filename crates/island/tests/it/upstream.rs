@@ -6,13 +6,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinHandle;
 
 use crate::coordinator::soon;
 
 pub struct Upstream {
-    listener: TcpListener,
+    calls: Mutex<mpsc::UnboundedReceiver<Call>>,
+    listening: JoinHandle<()>,
     pub base_url: String,
+    list: Arc<std::sync::Mutex<List>>,
 }
+
+/// How the list of models is answered: HTTP status and body.
+type List = (&'static str, String);
 
 /// One request that waits for its answer.
 pub struct Call {
@@ -22,39 +29,100 @@ pub struct Call {
     pub body: Value,
 }
 
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}
+
 impl Upstream {
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
-        Self { listener, base_url }
+        Self::listen(TcpListener::bind("127.0.0.1:0").await.unwrap())
     }
 
-    /// An address where nobody listens.
-    pub async fn absent() -> String {
-        Self::start().await.base_url
+    fn listen(listener: TcpListener) -> Self {
+        let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
+        let list = Arc::new(std::sync::Mutex::new(("404 Not Found", String::new())));
+        let (arrived, calls) = mpsc::unbounded_channel();
+        let listening = tokio::spawn(accept(listener, arrived, Arc::clone(&list)));
+        Self { calls: Mutex::new(calls), listening, base_url, list }
+    }
+
+    /// Lists these models from now on.
+    pub fn list(&self, models: &[&str]) {
+        let data: Vec<Value> =
+            models.iter().map(|id| serde_json::json!({"id": id, "object": "model"})).collect();
+        let body = serde_json::json!({"object": "list", "data": data}).to_string();
+        *self.list.lock().unwrap() = ("200 OK", body);
+    }
+
+    /// Answers like this from now on, when it is asked for its models.
+    pub fn list_as(&self, status: &'static str, body: &str) {
+        *self.list.lock().unwrap() = (status, body.to_owned());
+    }
+
+    /// Goes away; the address stays its own.
+    pub async fn stop(mut self) -> String {
+        self.listening.abort();
+        let _ = (&mut self.listening).await;
+        self.base_url.clone()
+    }
+
+    /// Comes back at the same address.
+    pub async fn restart(base_url: &str) -> Self {
+        let address = base_url.trim_start_matches("http://").trim_end_matches("/v1");
+        Self::listen(TcpListener::bind(address).await.unwrap())
     }
 
     pub async fn call(&self) -> Call {
-        let (stream, _) = soon("a request", self.listener.accept()).await.unwrap();
+        soon("a request", async { self.calls.lock().await.recv().await }).await.unwrap()
+    }
+}
+
+/// Answers who asks for models, and hands on everything else.
+async fn accept(
+    listener: TcpListener,
+    arrived: mpsc::UnboundedSender<Call>,
+    list: Arc<std::sync::Mutex<List>>,
+) {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
         stream.set_nodelay(true).unwrap();
-        soon("a whole request", Call::read(BufReader::new(stream))).await
+        let (arrived, list) = (arrived.clone(), Arc::clone(&list));
+        tokio::spawn(async move {
+            let mut call = Call::read(BufReader::new(stream)).await;
+            if call.head.starts_with("GET /v1/models ") {
+                let (status, body) = list.lock().unwrap().clone();
+                call.answer(status, "application/json", body.as_bytes()).await;
+            } else {
+                let _ = arrived.send(call);
+            }
+        });
     }
 }
 
 impl Upstream {
     /// Answers everything with these events, on connections that stay open, and counts the connections.
-    pub fn serve(self, events: &'static [u8]) -> Arc<AtomicUsize> {
+    pub async fn serve(events: &'static [u8]) -> (String, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
         let count = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&count);
         tokio::spawn(async move {
             loop {
-                let (stream, _) = self.listener.accept().await.unwrap();
+                let (stream, _) = listener.accept().await.unwrap();
                 stream.set_nodelay(true).unwrap();
+                let counter = Arc::clone(&counter);
                 counter.fetch_add(1, Ordering::Relaxed);
                 tokio::spawn(async move {
                     let mut stream = BufReader::new(stream);
                     while !stream.fill_buf().await.unwrap_or_default().is_empty() {
                         let mut call = Call::read(stream).await;
+                        if call.head.starts_with("GET ") {
+                            call.answer("404 Not Found", "text/plain", b"").await;
+                            counter.fetch_sub(1, Ordering::Relaxed);
+                            return;
+                        }
                         let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
                         call.stream.write_all(head.as_bytes()).await.unwrap();
                         call.chunk(events).await;
@@ -66,7 +134,7 @@ impl Upstream {
                 });
             }
         });
-        count
+        (base_url, count)
     }
 }
 

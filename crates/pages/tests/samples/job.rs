@@ -45,6 +45,7 @@ fn attempt(number: i64, island: &str, settled: bool) -> Attempt {
         fee: amount("0.096"),
         earned: amount("0.864"),
         own: false,
+        asks_complete: settled,
         asks: vec![
             ask("isl_01jd2kq8v6x3a", "1.5", "All of its slots were in use.", false),
             ask("isl_01jd2kq8v6x3b", "1.8", "It stands in another region than the job asked for.", false),

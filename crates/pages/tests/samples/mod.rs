@@ -10,6 +10,7 @@ use pages::error::ErrorPage;
 use pages::image::{Image, ImageView};
 use pages::landing::{Landing, Rate};
 use pages::login::{Login, LoginConfirm, LoginExpired, LoginSent};
+use pages::pair::{Pair, PairState};
 use pages::quickstart::Quickstart;
 use pages::verify::{Verify, VerifyState};
 use pages::{Flash, Layout, Nav, Template, UserView, When};
@@ -170,14 +171,14 @@ come with a new or a full Moon.";
 fn turns(last: Answer) -> Vec<Turn> {
     vec![
         Turn::User { text: "How do tides work?\nKeep it short, please.".into() },
-        Turn::Answer(Answer {
+        Turn::Answer(Box::new(Answer {
             id: "msg_1".into(),
             text: ANSWER.into(),
             receipt: Some(receipt("Palma", "2.4", "2")),
             ..Answer::default()
-        }),
+        })),
         Turn::User { text: format!("And what does {HOSTILE} do?") },
-        Turn::Answer(last),
+        Turn::Answer(Box::new(last)),
     ]
 }
 
@@ -262,6 +263,10 @@ fn quickstart(layout: Layout, done: bool) -> Quickstart {
     }
 }
 
+fn pair(state: PairState) -> askama::Result<String> {
+    Pair { layout: member("Pair a machine", Nav::Islands), state }.render()
+}
+
 fn verify(state: VerifyState) -> askama::Result<String> {
     Verify { layout: member("Verification", Nav::Settings), state }.render()
 }
@@ -275,6 +280,16 @@ fn others() -> askama::Result<Vec<Sample>> {
         ("image_running", image(member("Image", Nav::Image), images(), true).render()?),
         ("quickstart", quickstart(poor("Quickstart", Nav::Quickstart), false).render()?),
         ("quickstart_done", quickstart(member("Quickstart", Nav::Quickstart), true).render()?),
+        ("pair", pair(PairState::Enter { code: String::new() })?),
+        (
+            "pair_confirm",
+            pair(PairState::Confirm {
+                code: "A3X9K2".into(),
+                name: "Palma".into(),
+                facts: vec![("Asks from".into(), "203.0.113.7".into()), ("Agent".into(), "1.2.0".into())],
+            })?,
+        ),
+        ("pair_done", pair(PairState::Done { name: "Palma".into() })?),
         ("verify", verify(VerifyState::Unverified)?),
         (
             "verify_pending",

@@ -163,6 +163,7 @@ fn settings(full: bool) -> Settings {
         keys: if full { keys() } else { vec![] },
         new_key: full
             .then(|| NewKey { name: "laptop".into(), key: "ak_1a2b3c4d5e6f7g8h9i0jklmnopqrstuv".into() }),
+        island_letters: true,
         draft: KeyDraft {
             name: String::new(),
             name_error: None,

@@ -11,6 +11,7 @@ use crate::credits::export::ExportError;
 use crate::error::ApiError;
 use crate::identity::IdentityError;
 use crate::islands::IslandError;
+use crate::islands::pairing::PairingError;
 use crate::jobs::JobError;
 use crate::payouts::PayoutError;
 use crate::providers::ProviderError;
@@ -154,6 +155,23 @@ impl From<IslandError> for ApiError {
             IslandError::Name => Self::invalid("name", text),
             IslandError::TooMany => Self::new(StatusCode::CONFLICT, "too_many_islands", sentence(&text)),
             IslandError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<PairingError> for ApiError {
+    fn from(error: PairingError) -> Self {
+        let text = error.to_string();
+        let wait = |code, seconds| Self {
+            retry_after_secs: Some(seconds),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, code, sentence(&text))
+        };
+        match error {
+            PairingError::TooManyOpen => wait("too_many_pairings", 600),
+            PairingError::TooManyMisses => wait("too_many_codes", 3600),
+            PairingError::Unknown => Self::invalid("code", text),
+            PairingError::Island(error) => error.into(),
+            PairingError::Db(error) => error.into(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What handlers are handed: who calls, the fields of the body, ids and pages of lists.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -42,6 +44,27 @@ impl FromRequestParts<Arc<App>> for ApiUser {
         let kind = if reads { Kind::Read } else { Kind::Write };
         app.limiter.take(caller.key.id.get(), kind, app.clock.now()).map_err(too_often)?;
         Ok(Self(caller))
+    }
+}
+
+/// Where a connection comes from, as whoever accepts connections notes it with each request.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
+
+/// Where a request comes from. When the connection comes from this very machine, so from a proxy in front of us, it is what
+/// that says last in `X-Forwarded-For`.
+#[derive(Clone, Debug)]
+pub struct Address(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Address {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let peer = parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0);
+        let forwarded = parts.headers.get_all("x-forwarded-for").iter().next_back();
+        let said = forwarded.and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
+        let from = if peer.is_loopback() { said.unwrap_or(peer) } else { peer };
+        Ok(Self(from.to_canonical().to_string()))
     }
 }
 

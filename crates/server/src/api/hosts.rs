@@ -1,4 +1,4 @@
-//! `/api/v1/hosts`: Islands that are online.
+//! `/api/v1/hosts`: Islands that are online; and what an owner can do with their own.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,11 +6,14 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use serde_json::{Value, json};
+use types::id::IslandId;
 
-use super::extract::{ApiUser, id};
+use super::extract::{ApiUser, Fields, id};
 use crate::app::App;
 use crate::error::ApiError;
-use crate::islands::{self, IslandRecord};
+use crate::islands::owner::{self, IslandOverview};
+use crate::islands::standing::{self, Change};
+use crate::islands::{self, IslandRecord, MAX_GRACE_SECS};
 
 /// `GET /api/v1/hosts`.
 ///
@@ -18,8 +21,7 @@ use crate::islands::{self, IslandRecord};
 /// 401, 403, 429.
 pub async fn list(State(app): State<Arc<App>>, _: ApiUser) -> Result<Json<Value>, ApiError> {
     let records = islands::online(&app).await?;
-    let rows: Vec<Value> = records.iter().map(|record| host_json(&app, record)).collect();
-    Ok(Json(json!({"data": rows})))
+    Ok(Json(json!({"data": shown(&app, records).await?})))
 }
 
 /// `GET /api/v1/hosts/{id}`.
@@ -31,21 +33,110 @@ pub async fn show(
     _: ApiUser,
     Path(island): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    let record = islands::find(&app, id(&island, "Island")?).await?;
-    let record = record.ok_or_else(|| ApiError::not_found("Island"))?;
-    Ok(Json(json!({"data": host_json(&app, &record)})))
+    one(&app, id(&island, "Island")?).await
 }
 
-fn host_json(app: &App, record: &IslandRecord) -> Value {
-    let connection = app.islands.get(record.id);
-    let offers = connection.as_ref().map(|connection| connection.offers()).unwrap_or_default();
+/// `POST /api/v1/hosts/{id}/suspend`: the owner's Island gets no new jobs.
+///
+/// # Errors
+/// 401, 403, 404, 429, 503.
+pub async fn suspend(
+    State(app): State<Arc<App>>,
+    ApiUser(caller): ApiUser,
+    Path(island): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let change = Change::ByOwner { owner: caller.user.id, suspended: true };
+    change_standing(&app, id(&island, "Island")?, change).await
+}
+
+/// `POST /api/v1/hosts/{id}/resume`: and gets some again.
+///
+/// # Errors
+/// 401, 403, 404, 429, 503.
+pub async fn resume(
+    State(app): State<Arc<App>>,
+    ApiUser(caller): ApiUser,
+    Path(island): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let change = Change::ByOwner { owner: caller.user.id, suspended: false };
+    change_standing(&app, id(&island, "Island")?, change).await
+}
+
+/// `POST /api/v1/hosts/{id}/token`: another token, shown this once. The one before is good for `grace_seconds` more (an hour
+/// if nothing is said); 0 ends it, and the connection made with it, at once.
+///
+/// # Errors
+/// 401, 403, 404, 422, 429, 503.
+pub async fn replace_token(
+    State(app): State<Arc<App>>,
+    ApiUser(caller): ApiUser,
+    Path(island): Path<String>,
+    fields: Fields,
+) -> Result<Json<Value>, ApiError> {
+    let island: IslandId = id(&island, "Island")?;
+    let grace = fields.whole("grace_seconds", 0, i64::from(MAX_GRACE_SECS))?;
+    let grace = grace.and_then(|grace| u32::try_from(grace).ok()).unwrap_or(islands::GRACE_SECS);
+    let token = islands::rotate(&app, &caller.user, island, grace).await?;
+    let token = token.ok_or_else(|| ApiError::not_found("Island"))?;
+    Ok(Json(json!({"data": {"id": island, "token": token, "old_token_good_for_seconds": grace}})))
+}
+
+/// `DELETE /api/v1/hosts/{id}/token`: the Island is revoked.
+///
+/// # Errors
+/// 401, 403, 404, 429, 503.
+pub async fn revoke_token(
+    State(app): State<Arc<App>>,
+    ApiUser(caller): ApiUser,
+    Path(island): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let island: IslandId = id(&island, "Island")?;
+    if !islands::revoke(&app, &caller.user, island).await? {
+        return Err(ApiError::not_found("Island"));
+    }
+    Ok(Json(json!({"data": {"id": island, "revoked": true}})))
+}
+
+async fn change_standing(app: &App, island: IslandId, change: Change) -> Result<Json<Value>, ApiError> {
+    standing::change(app, island, change).await?.ok_or_else(|| ApiError::not_found("Island"))?;
+    one(app, island).await
+}
+
+async fn one(app: &App, island: IslandId) -> Result<Json<Value>, ApiError> {
+    let record = islands::find(app, island).await?;
+    let record = record.ok_or_else(|| ApiError::not_found("Island"))?;
+    Ok(Json(json!({"data": shown(app, vec![record]).await?.pop()})))
+}
+
+async fn shown(app: &App, records: Vec<IslandRecord>) -> Result<Vec<Value>, ApiError> {
+    let overviews = owner::overview_of(app, records).await?;
+    Ok(overviews.iter().map(|overview| host_json(app, overview)).collect())
+}
+
+fn host_json(app: &App, overview: &IslandOverview) -> Value {
+    let record = &overview.record;
+    let offers = app.islands.get(record.id).map(|session| session.offers()).unwrap_or_default();
     let asks: BTreeMap<&str, &str> =
         offers.iter().map(|offer| (offer.workload.as_str(), offer.ask.as_str())).collect();
+    let standing = overview.standing;
+    // A suspended one says so; otherwise whether it is there is what existing clients show.
+    let suspended = standing.owner_suspended || standing.operator_suspended;
+    let status = if suspended {
+        "suspended"
+    } else if overview.online {
+        "online"
+    } else {
+        "offline"
+    };
+    let karma = overview.karma;
     json!({
-        "id": record.id, "name": record.name,
-        "status": if connection.is_some() { "online" } else { "offline" },
-        "region": record.capabilities.region, "capabilities": record.capabilities,
-        "last_heartbeat_at": record.last_seen_at, "asking_prices": asks,
-        "active_jobs": connection.map_or(0, |connection| connection.running()),
+        "id": record.id, "name": record.name, "status": status, "online": overview.online,
+        "approved": standing.approved, "region": record.capabilities.region,
+        "capabilities": record.capabilities, "last_heartbeat_at": record.last_seen_at,
+        "online_since": overview.since.filter(|_| overview.online),
+        "asking_prices": asks, "active_jobs": overview.running,
+        "karma": karma.karma, "karma_score": karma.karma,
+        "karma_parts": {"success": karma.success, "latency": karma.latency, "uptime": karma.uptime},
+        "success_percent": overview.success_percent, "latency_ms": overview.latency_ms,
     })
 }

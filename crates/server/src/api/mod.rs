@@ -15,6 +15,7 @@ pub mod job_receipts;
 pub mod jobs;
 pub mod market;
 pub mod openai;
+pub mod pairing;
 pub mod payouts;
 pub mod quote;
 pub mod receipts;

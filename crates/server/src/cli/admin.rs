@@ -11,6 +11,7 @@ use types::money::MicroCredits;
 use types::rng::SystemRandom;
 use types::time::{Clock, SystemClock};
 
+use super::islands::IslandsCommand;
 use super::money::{self, EventsCommand, ReconcileArgs, RefundArgs};
 use super::payouts::{self, PayoutsCommand};
 use super::promo::{self, PromoCommand};
@@ -48,6 +49,9 @@ pub enum AdminCommand {
     /// Island tokens.
     #[command(subcommand)]
     IslandToken(IslandCommand),
+    /// Islands: see, approve, suspend.
+    #[command(subcommand)]
+    Island(IslandsCommand),
     /// Print the whole statement of a user, newest first.
     Statement(StatementArgs),
     /// Show the purchases of a user, newest first.
@@ -207,6 +211,7 @@ async fn perform(
         AdminCommand::IslandToken(IslandCommand::Create { email, name }) => {
             create_token(&app, &email, &name).await
         }
+        AdminCommand::Island(command) => super::islands::run(&app, command).await,
         AdminCommand::User(UserCommand::ForgetIdentity { email }) => {
             money::forget_identity(&app, &email).await
         }

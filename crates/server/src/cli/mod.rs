@@ -1,6 +1,7 @@
 //! The command line: `archipelago serve | admin … | audit | migrate | config`.
 
 pub mod admin;
+pub mod islands;
 pub mod migrate;
 pub mod money;
 pub mod payouts;

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use axum::Router;
 use db::OpenOptions;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -15,6 +17,7 @@ use tokio::time::timeout;
 use types::rng::SystemRandom;
 use types::time::{Clock, SystemClock};
 
+use crate::api::extract::Peer;
 use crate::app::{App, StartError, lock_data_dir, open_database};
 use crate::config::{Config, ConfigError};
 use crate::providers::ProviderError;
@@ -112,7 +115,14 @@ async fn serve(app: &Arc<App>, listener: TcpListener, router: Router) -> Result<
         };
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEAD);
-        let connection = http.serve_connection(TokioIo::new(stream), service.clone()).with_upgrades();
+        let (service, peer) = (service.clone(), stream.peer_addr().ok().map(|address| Peer(address.ip())));
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(peer);
+            }
+            service.call(request)
+        });
+        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let app = Arc::clone(app);
         tokio::spawn(async move {
             let mut connection = std::pin::pin!(connection);

@@ -5,12 +5,16 @@
 //! output; it cannot slow down another.
 
 pub mod alerts;
+pub mod attempts;
+pub mod config;
 pub mod connection;
 pub mod health;
 pub mod karma;
 pub mod limits;
+pub mod link;
 pub mod offers;
 pub mod owner;
+pub mod pairing;
 pub mod profile;
 mod reader;
 pub mod registry;
@@ -35,6 +39,8 @@ use crate::secrets;
 pub const MAX_ISLANDS: usize = 200;
 /// Longest name, in bytes. Existing clients cut at 14 and break inside a longer character, so names are ASCII.
 pub const MAX_NAME: usize = 64;
+/// How long a token is good after it was replaced, if nothing else is said, in seconds.
+pub const GRACE_SECS: u32 = 3600;
 /// Longest time that a token may be good after it was replaced, in seconds.
 pub const MAX_GRACE_SECS: u32 = 86_400;
 

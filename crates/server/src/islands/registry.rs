@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use types::id::{IslandId, UserId};
 use types::time::Timestamp;
 
+use super::alerts::Watching;
 use super::limits::Bucket;
 use super::profile::Profile;
 use super::session::{Link, Session};
@@ -21,6 +22,8 @@ pub struct Registry {
     connects: Mutex<HashMap<IslandId, Bucket>>,
     /// Milliseconds online that are not stored yet, and until when they were counted.
     online: Mutex<HashMap<IslandId, Online>>,
+    /// Since when it is watched whether they are there.
+    pub watching: Watching,
 }
 
 /// How long an Island has been online.

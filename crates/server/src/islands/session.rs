@@ -5,164 +5,22 @@
 //! message is counted and takes effect in one step, so that after a break each is taken once; what an Island says of
 //! an attempt that is not (or no longer) its own changes nothing; every attempt ends once.
 
-use std::borrow::Cow;
-use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::value::RawValue;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::oneshot;
 use types::id::{AttemptId, JobId};
 use types::island_protocol::{Offer, RECEIVED_EVERY, ToIsland};
-use types::money::MicroCredits;
 use types::time::{SECOND_MS, Timestamp};
 
 use super::Island;
+pub use super::attempts::{Assignment, End, Heard, Lease, Said};
+use super::attempts::{Running, State, overstates, take_image, take_text};
+pub use super::link::Link;
 use super::offers::Checked;
 use super::profile::Profile;
 use crate::config::WorkloadKind;
-use crate::jobs::live::{LiveJob, TooMuch};
-use crate::jobs::{Image, Usage};
 use crate::secrets;
-
-/// Messages that may wait for an Island that does not read. Beyond that its connection is given up.
-const OUTBOX: usize = 8192;
-/// How many attempts that ended are remembered, to tell a late word from a lie.
-const REMEMBERED: usize = 1024;
-/// A backend may count tokens that are no text (the end of it, for one): so many more than bytes are no offence.
-const SILENT_TOKENS: i64 = 16;
-
-/// How an attempt ended, as the Island (or its absence) says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
-    /// Done.
-    Done {
-        /// What the backend counted.
-        usage: Usage,
-        /// Why the text ended.
-        finish_reason: Option<String>,
-    },
-    /// Not done.
-    Failed {
-        /// A sentence for the consumer.
-        error: String,
-        /// Whether another Island could do better.
-        retryable: bool,
-    },
-    /// Not begun.
-    Rejected,
-    /// More output than a job may give.
-    TooMuch,
-    /// Output out of order, or of the wrong form.
-    Malformed,
-    /// The session is over, or the Island does not know of it any more.
-    Lost,
-}
-
-/// Work for an Island.
-#[derive(Debug)]
-pub struct Assignment {
-    /// The attempt.
-    pub attempt: AttemptId,
-    /// Where its output goes.
-    pub live: Arc<LiveJob>,
-    /// What is asked, as JSON.
-    pub input: Arc<str>,
-    /// The model the consumer wants.
-    pub model: Option<String>,
-    /// What the owner earns at most.
-    pub earns: MicroCredits,
-}
-
-/// What an Island says about an attempt: the messages that are numbered.
-#[derive(Debug)]
-pub enum Said {
-    /// A piece of text.
-    Output {
-        /// From 1, without gaps.
-        seq: u64,
-        /// The text.
-        text: String,
-    },
-    /// How far an image has come.
-    Progress {
-        /// Steps done.
-        step: u32,
-        /// Steps in all.
-        total: u32,
-    },
-    /// An image; nothing for what is none.
-    Image(Option<Image>),
-    /// It is over.
-    Ended(End),
-}
-
-/// What became of something an Island said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
-    /// It was taken, or was late and does no harm.
-    Fine,
-    /// It was about an attempt that is not the Island's, or claims more than was sent.
-    Offence,
-    /// It came by a connection that another has replaced: nobody listens there.
-    Stale,
-}
-
-/// Until when an attempt is the Island's. Moved by heartbeats and output.
-#[derive(Clone, Debug)]
-pub struct Lease(Arc<AtomicI64>);
-
-impl Lease {
-    /// Until when.
-    #[must_use]
-    pub fn until(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.load(Ordering::Relaxed))
-    }
-
-    fn renew(&self, until: Timestamp) {
-        self.0.store(until.as_millis(), Ordering::Relaxed);
-    }
-}
-
-/// The way to an Island, while there is one.
-#[derive(Debug)]
-pub struct Link {
-    outbox: mpsc::Sender<ToIsland>,
-    /// Told when the connection is to be closed.
-    pub closing: Notify,
-    /// Told when the Island's place in the book should be looked at.
-    pub changed: Notify,
-    refusal: Mutex<Option<ToIsland>>,
-}
-
-impl Link {
-    /// A way, and the messages that are to be sent on it.
-    #[must_use]
-    pub fn new() -> (Arc<Self>, mpsc::Receiver<ToIsland>) {
-        let (outbox, messages) = mpsc::channel(OUTBOX);
-        let (closing, changed) = (Notify::new(), Notify::new());
-        (Arc::new(Self { outbox, closing, changed, refusal: Mutex::default() }), messages)
-    }
-
-    /// Sends a message, unless too many wait already.
-    pub fn send(&self, message: ToIsland) -> bool {
-        self.outbox.try_send(message).is_ok()
-    }
-
-    /// Closes the connection with a reason.
-    pub fn close(&self, code: &str, message: &str) {
-        let retry = !matches!(code, "revoked" | "replaced");
-        *lock(&self.refusal) =
-            Some(ToIsland::Refused { code: code.to_owned(), message: message.to_owned(), retry });
-        self.closing.notify_one();
-    }
-
-    /// The last message to send before closing.
-    #[must_use]
-    pub fn take_refusal(&self) -> Option<ToIsland> {
-        lock(&self.refusal).take()
-    }
-}
 
 /// A session.
 #[derive(Debug)]
@@ -181,60 +39,6 @@ pub struct Session {
     state: Mutex<State>,
     lease_ms: i64,
     output_bytes: usize,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    link: Option<Arc<Link>>,
-    running: HashMap<AttemptId, Running>,
-    past: Past,
-    /// How many numbered messages have arrived.
-    received: u64,
-    /// Of how many of them the Island was told.
-    told: u64,
-    /// Nothing more can be assigned, and nothing can go on.
-    over: bool,
-}
-
-#[derive(Debug)]
-struct Running {
-    job: JobId,
-    /// Of which Cargo.
-    workload: Arc<crate::marketplace::Workload>,
-    /// Where output goes; nowhere once the Island was told to stop, because the job may be another's by then.
-    live: Option<Arc<LiveJob>>,
-    lease: Lease,
-    end: oneshot::Sender<End>,
-    next_seq: u64,
-    assigned_at: Timestamp,
-    /// It takes a slot that the book does not know of, because the Island has left the book since.
-    unreserved: bool,
-}
-
-/// The attempts that ended last.
-#[derive(Debug, Default)]
-struct Past {
-    /// Whether it was the Island that ended it.
-    ended: HashMap<AttemptId, bool>,
-    order: VecDeque<AttemptId>,
-}
-
-impl Past {
-    fn add(&mut self, attempt: AttemptId, by_island: bool) {
-        if self.ended.insert(attempt, by_island).is_none() {
-            self.order.push_back(attempt);
-        }
-        if self.order.len() > REMEMBERED
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.ended.remove(&oldest);
-        }
-    }
-
-    /// A word about an attempt that does not run: late, when we gave it up and the Island could not know.
-    fn judge(&self, attempt: AttemptId) -> Heard {
-        if self.ended.get(&attempt) == Some(&false) { Heard::Fine } else { Heard::Offence }
-    }
 }
 
 /// The Island cannot be sent anything.
@@ -394,7 +198,7 @@ impl Session {
     /// [`Gone`] if the Island is gone or does not read what it is sent.
     pub fn assign(&self, work: Assignment, now: Timestamp) -> Result<(oneshot::Receiver<End>, Lease), Gone> {
         let until = now.plus_millis(self.lease_ms);
-        let lease = Lease(Arc::new(AtomicI64::new(until.as_millis())));
+        let lease = Lease::new(until);
         let message = ToIsland::Assign {
             attempt_id: work.attempt,
             job_id: work.live.id,
@@ -568,81 +372,6 @@ impl Session {
     pub fn left_the_book(&self, workload: &str) {
         lock(&self.state).leave_the_book(Some(workload));
     }
-}
-
-impl State {
-    fn is_current(&self, link: &Arc<Link>) -> bool {
-        self.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, link))
-    }
-
-    /// An attempt ended; not (or no longer) one of ours if it is not there.
-    fn end(&mut self, attempt: AttemptId, end: End, by_island: bool) {
-        let Some(running) = self.running.remove(&attempt) else { return };
-        self.past.add(attempt, by_island);
-        if running.unreserved
-            && let Some(link) = &self.link
-        {
-            link.changed.notify_one();
-        }
-        // Nobody listens when the job was given up meanwhile.
-        drop(running.end.send(end));
-    }
-
-    /// Ends an attempt because of what came of it.
-    fn stop(&mut self, attempt: AttemptId, end: End) {
-        if let Some(link) = &self.link {
-            link.send(ToIsland::Cancel { attempt_id: attempt });
-        }
-        self.end(attempt, end, false);
-    }
-
-    fn tell_received(&mut self, today: Option<types::island_protocol::Today>) {
-        if let Some(link) = &self.link
-            && link.send(ToIsland::Received { messages: self.received, today })
-        {
-            self.told = self.received;
-        }
-    }
-
-    fn leave_the_book(&mut self, workload: Option<&str>) {
-        for one in self.running.values_mut() {
-            one.unreserved |= workload.is_none_or(|slug| one.workload.slug == slug);
-        }
-    }
-}
-
-/// Takes a piece of text. Out of order, or where a picture was asked for, it is no answer and is not paid.
-fn take_text(live: &LiveJob, in_order: bool, text: &str, most: usize) -> Option<End> {
-    // The one character that not every database can keep.
-    let text = &*if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { Cow::from(text) };
-    if !in_order {
-        return Some(End::Malformed);
-    }
-    // A cancelled job takes no more: what was delivered when it was cancelled is what counts.
-    if live.is_cancelled() || text.is_empty() {
-        return None;
-    }
-    live.push_text(text, most).err().map(|TooMuch| End::TooMuch)
-}
-
-/// Takes an image: one, and where a picture was asked for.
-fn take_image(live: &LiveJob, image: Option<Image>, most: usize) -> Option<End> {
-    let Some(image) = image else { return Some(End::Malformed) };
-    if live.is_cancelled() {
-        return None;
-    }
-    if live.workload.kind != WorkloadKind::Image || live.has_output() || image.data.is_empty() {
-        return Some(End::Malformed);
-    }
-    live.push_image(image, most).err().map(|TooMuch| End::TooMuch)
-}
-
-/// Whether an Island says that it made more tokens than it can have sent (incident 92).
-fn overstates(end: &End, live: &LiveJob) -> bool {
-    let End::Done { usage, .. } = end else { return false };
-    let relayed = live.delivery(Usage::default()).relayed;
-    let most = i64::try_from(relayed).unwrap_or(i64::MAX).saturating_add(SILENT_TOKENS);
-    usage.completion_tokens.is_some_and(|tokens| tokens > most)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

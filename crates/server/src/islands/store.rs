@@ -4,6 +4,7 @@ use db::{DbError, Row, Tx, params};
 use types::id::{Id, IslandId, UserId};
 use types::time::Timestamp;
 
+use super::alerts::Outage;
 use super::health::Record;
 use super::profile::Standing;
 use super::standing::{Change, Found};
@@ -194,6 +195,71 @@ pub async fn all(tx: &mut Tx<'_>, most: u32) -> Result<Vec<(IslandRecord, String
 pub async fn owner_email(tx: &mut Tx<'_>, id: IslandId) -> Result<Option<String>, DbError> {
     let sql = "SELECT u.email FROM islands i JOIN users u ON u.id = i.owner_id WHERE i.id = $1";
     tx.query_opt(sql, &params![id]).await?.map(|row| row.get(0)).transpose()
+}
+
+const OUTAGE: &str = "SELECT i.id, i.name, u.email, i.last_seen_at, i.outage_told_at
+    FROM islands i JOIN users u ON u.id = i.owner_id";
+/// Gone between $1 and $2, offered something, is not meant to be away, and nobody was told.
+const GONE: &str =
+    "i.last_seen_at > $1 AND i.last_seen_at <= $2 AND i.outage_told_at IS NULL AND i.revoked_at IS NULL
+    AND i.owner_suspended_at IS NULL AND i.operator_suspended_at IS NULL AND i.offers <> '[]' AND i.demo = 0";
+
+/// Islands whose owners are to be told that they are gone.
+pub async fn gone(
+    tx: &mut Tx<'_>,
+    (from, to): (Timestamp, Timestamp),
+    most: u32,
+) -> Result<Vec<Outage>, DbError> {
+    let sql = format!(
+        "{OUTAGE} WHERE {GONE} AND NOT EXISTS (SELECT 1 FROM island_letters_off o WHERE o.user_id = i.owner_id)
+         ORDER BY i.id LIMIT $3"
+    );
+    tx.query(&sql, &params![from, to, most]).await?.iter().map(read_outage).collect()
+}
+
+/// Notes that an owner is told of an outage; answers whether there is still something to tell.
+pub async fn tell(
+    tx: &mut Tx<'_>,
+    id: IslandId,
+    (from, to): (Timestamp, Timestamp),
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let condition = GONE.replace("i.", "");
+    let sql = format!("UPDATE islands SET outage_told_at = $4 WHERE id = $3 AND {condition}");
+    Ok(tx.execute(&sql, &params![from, to, id, now]).await? == 1)
+}
+
+/// The outage of an Island, if it was ever seen.
+pub async fn outage(tx: &mut Tx<'_>, id: IslandId) -> Result<Option<Outage>, DbError> {
+    let sql = format!("{OUTAGE} WHERE i.id = $1 AND i.last_seen_at IS NOT NULL");
+    tx.query_opt(&sql, &params![id]).await?.as_ref().map(read_outage).transpose()
+}
+
+/// Whether a user wants letters about their Islands.
+pub async fn wants_letters(tx: &mut Tx<'_>, user: UserId) -> Result<bool, DbError> {
+    let sql = "SELECT user_id FROM island_letters_off WHERE user_id = $1";
+    Ok(tx.query_opt(sql, &params![user]).await?.is_none())
+}
+
+/// Notes whether they do.
+pub async fn want_letters(tx: &mut Tx<'_>, user: UserId, wanted: bool) -> Result<(), DbError> {
+    let sql = if wanted {
+        "DELETE FROM island_letters_off WHERE user_id = $1"
+    } else {
+        "INSERT INTO island_letters_off (user_id) VALUES ($1) ON CONFLICT (user_id) DO NOTHING"
+    };
+    tx.execute(sql, &params![user]).await.map(drop)
+}
+
+fn read_outage(row: &Row) -> Result<Outage, DbError> {
+    let told_at: Option<Timestamp> = row.get(4)?;
+    Ok(Outage {
+        island: row.get(0)?,
+        name: row.get(1)?,
+        email: row.get(2)?,
+        last_seen_at: row.get(3)?,
+        told_at: told_at.filter(|at| at.as_millis() > 0),
+    })
 }
 
 fn read_found(row: &Row) -> Result<Found, DbError> {

@@ -49,7 +49,7 @@ pub fn check(text: &str, trusted: &[String]) -> Result<Checked, String> {
     if !keys::verify(receipt, &public_key, &text_of(&signature["value"])) {
         faults.push("The signature does not fit: the receipt was changed after it was signed.".to_owned());
     }
-    let known = (!trusted.is_empty()).then(|| trusted.iter().any(|key| *key == public_key));
+    let known = (!trusted.is_empty()).then(|| trusted.contains(&public_key));
     if known == Some(false) {
         faults.push("It was signed with a key that is none of those given.".to_owned());
     }

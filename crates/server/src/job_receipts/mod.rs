@@ -141,7 +141,10 @@ impl JobReceipt {
             "island_earned": if attempt.own { "0".to_owned() } else { earned.to_string() },
         });
         if let (true, Some(body)) = (self.for_consumer, body.as_object_mut()) {
-            body.insert("asks_considered".to_owned(), considered(&attempt.considered));
+            let (asks, complete) = read_considered(&attempt.considered);
+            let row = |(island, ask, verdict): &Considered| json!({"island_id": island, "ask": ask, "verdict": verdict, "reason": reason(verdict)});
+            body.insert("asks_considered".to_owned(), asks.iter().map(row).collect());
+            body.insert("asks_considered_all".to_owned(), complete.into());
         }
         body
     }
@@ -150,15 +153,12 @@ impl JobReceipt {
 /// An ask that was looked at: whose, how much, what came of it.
 pub type Considered = (IslandId, String, String);
 
-/// The asks as stored with an attempt: `[["isl_…","2.5","chosen"],…]`, in the order of choice.
+/// The asks as stored with an attempt, in the order of choice, and whether those are all that came before the chosen one.
 #[must_use]
-pub fn read_considered(stored: &str) -> Vec<Considered> {
-    serde_json::from_str(stored).unwrap_or_default()
-}
-
-fn considered(stored: &str) -> Value {
-    let row = |(island, ask, verdict): &Considered| json!({"island_id": island, "ask": ask, "verdict": verdict, "reason": reason(verdict)});
-    read_considered(stored).iter().map(row).collect()
+pub fn read_considered(stored: &str) -> (Vec<Considered>, bool) {
+    let rows: Vec<Option<Considered>> = serde_json::from_str(stored).unwrap_or_default();
+    let complete = rows.iter().all(Option::is_some);
+    (rows.into_iter().flatten().collect(), complete)
 }
 
 /// What a verdict means, as a sentence.

@@ -349,7 +349,8 @@ impl Drive {
     }
 }
 
-/// The asks that were considered, as stored with the attempt: `[["isl_…","2.5","chosen"],…]`.
+/// The asks that were considered, as stored with the attempt: `[["isl_…","2.5","chosen"],…]`; followed by `null` when not all
+/// that came before the chosen one are among them.
 fn considered(permit: &Permit) -> String {
     use market::Verdict;
     let word = |verdict| match verdict {
@@ -362,12 +363,12 @@ fn considered(permit: &Permit) -> String {
         Verdict::LastResort => "last_resort",
         Verdict::AboveBid => "above_bid",
     };
-    let rows: Vec<(IslandId, String, &str)> = permit
-        .matched
-        .considered
-        .iter()
-        .map(|one| (one.island, one.ask.to_string(), word(one.verdict)))
-        .collect();
+    let matched = &permit.matched;
+    let row = |one: &market::Considered| Some((one.island, one.ask.to_string(), word(one.verdict)));
+    let mut rows: Vec<Option<(IslandId, String, &str)>> = matched.considered.iter().map(row).collect();
+    if !matched.complete {
+        rows.push(None);
+    }
     serde_json::to_string(&rows).unwrap_or_default()
 }
 

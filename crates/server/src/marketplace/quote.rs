@@ -12,7 +12,7 @@ use crate::accounts::User;
 use crate::jobs::BidSource;
 use crate::jobs::submit::bid_of;
 
-/// Asks that are looked at to guess a wait.
+/// Prices that are looked at to guess a wait.
 const LOOKED_AT: usize = 1000;
 
 /// What somebody thinks of submitting.
@@ -78,7 +78,7 @@ impl Market {
         let typical = self.recent.typical();
         let state = self.lock();
         let book = &state.book;
-        let best_ask = best_eligible(book, &order);
+        let best_ask = book.lowest_eligible(&order);
         let now =
             book.consider(&order).last().filter(|one| one.verdict == Verdict::Chosen).map(|one| one.ask);
         let within = best_ask.filter(|ask| *ask <= unit_bid);
@@ -110,21 +110,18 @@ impl Market {
     /// The lowest ask of an Island that could run this, busy or not, within the bid or not.
     #[must_use]
     pub fn best_eligible(&self, order: &Order) -> Option<MicroCredits> {
-        best_eligible(&self.lock().book, order)
+        self.lock().book.lowest_eligible(order)
     }
-}
-
-fn best_eligible(book: &Book, order: &Order) -> Option<MicroCredits> {
-    let at_any_price = Order { bid: MAX_AMOUNT, ..order.clone() };
-    let could = |verdict| matches!(verdict, Verdict::Chosen | Verdict::Busy | Verdict::LastResort);
-    book.consider(&at_any_price).iter().find(|one| could(one.verdict)).map(|one| one.ask)
 }
 
 /// The jobs before it and itself, shared among the slots within the bid, each taking as long as usual.
 fn wait(book: &Book, unit_bid: MicroCredits, run_ms: i64) -> Option<i64> {
-    let asks = book.asks().take_while(|ask| ask.ask <= unit_bid).take(LOOKED_AT);
-    let slots: i64 = asks.map(|ask| i64::from(ask.slots)).sum();
-    let ahead = book.waiting().take_while(|waiting| waiting.bid >= unit_bid).count();
+    let levels = book.depth(LOOKED_AT);
+    let slots = levels.iter().take_while(|level| level.ask <= unit_bid).map(|level| level.slots).sum::<u64>();
+    let slots = i64::try_from(slots).ok()?;
+    let levels = book.demand(LOOKED_AT);
+    let ahead =
+        levels.iter().take_while(|level| level.bid >= unit_bid).map(|level| level.jobs).sum::<usize>();
     let turns = i64::try_from(ahead).ok()?.checked_add(1)?;
     let total = turns.checked_mul(run_ms)?.checked_div(slots)?;
     // At least one: somebody has to finish first.

@@ -159,7 +159,7 @@ fn turns(messages: Vec<Message>) -> Vec<Turn> {
             return Turn::User { text: message.content };
         }
         let is_last = Some(message.id) == last;
-        Turn::Answer(answer(message, is_last))
+        Turn::Answer(Box::new(answer(message, is_last)))
     };
     messages.into_iter().map(turn).collect()
 }

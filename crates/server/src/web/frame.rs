@@ -131,13 +131,15 @@ fn flash(query: &str) -> Option<Flash> {
         "ask_set" => (Good, "The ask was set. It is in the book now."),
         "ask_reset" => (Good, "The ask is the agent’s again."),
         "island_suspended" => {
-            (Good, "The Island gets no new jobs. It stays connected, and what it runs is finished.")
+            (Good, "The Island is suspended. It gets no new jobs; those it runs are finished.")
         }
         "island_resumed" => (Good, "The Island gets jobs again."),
         "token_revoked" => (Good, "The token was revoked. An Island that used it has been disconnected."),
+        "pairing_refused" => (Good, "The machine was turned away. Its code is worth nothing any more."),
         "key_revoked" => (Good, "The key was revoked. Programs that use it are refused from now on."),
         "bid_raised" => (Good, "The bid was raised."),
         "key_saved" => (Good, "The key was saved. Its limits are in force from now on."),
+        "letters_saved" => (Good, "Your choice of letters was saved."),
         "profile_saved" => (Good, "Your name was saved."),
         "signed_out" => (Good, "You are signed out."),
         "signed_out_everywhere" => {

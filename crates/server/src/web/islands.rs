@@ -7,7 +7,7 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use pages::islands::{ConfirmAsk, Islands, NewToken, TokenRow};
-use pages::{Flash, Nav};
+use pages::{Flash, FlashKind, Nav};
 use types::id::IslandId;
 
 use super::error::capitalised;
@@ -19,6 +19,7 @@ use crate::accounts::sessions::Session;
 use crate::app::App;
 use crate::credits::{self, MoveError};
 use crate::error::ApiError;
+use crate::islands::standing::{self, Change};
 use crate::islands::{self, IslandError, IslandRecord};
 use crate::marketplace::rates::Span;
 
@@ -52,8 +53,7 @@ pub async fn create_token(
     let name = form.get("name").trim();
     match islands::create(&app, &session.user, name, false).await {
         Ok((_, token)) => {
-            let command = format!("island --coordinator {} --token {token}", app.config.public_url());
-            let new = NewToken { name: name.to_owned(), token, command };
+            let new = new_token(&app, name.to_owned(), token);
             Ok(page(&app, &session, Some(new), None).await?.into_response())
         }
         Err(error @ (IslandError::Name | IslandError::TooMany)) => {
@@ -82,6 +82,52 @@ pub async fn revoke_token(
     Ok(Redirect::to("/islands?done=token_revoked"))
 }
 
+/// `POST /islands/tokens/{id}/replace`: another token, shown this once. The one before is good for an hour more.
+///
+/// # Errors
+/// 401, 403, 404, 415, 429, 500, 503.
+pub async fn replace_token(
+    State(app): State<Arc<App>>,
+    Named(id): Named<IslandId>,
+    Posted { session, .. }: Posted,
+) -> Result<Page<Islands>, ApiError> {
+    let not_found = || ApiError::not_found("token");
+    let record = islands::find(&app, id).await?.filter(|record| record.owner == session.user.id);
+    let name = record.ok_or_else(not_found)?.name;
+    let token = islands::rotate(&app, &session.user, id, islands::GRACE_SECS).await?.ok_or_else(not_found)?;
+    let flash = "Put the new token on the machine: the old one is good for one more hour.";
+    let flash = Flash { kind: FlashKind::Info, text: flash.to_owned() };
+    page(&app, &session, Some(new_token(&app, name, token)), Some(flash)).await
+}
+
+/// `POST /islands/{id}/suspend`: no new jobs for it.
+///
+/// # Errors
+/// 401, 403, 404, 415, 429, 500, 503.
+pub async fn suspend(
+    State(app): State<Arc<App>>,
+    Named(id): Named<IslandId>,
+    Posted { session, .. }: Posted,
+) -> Result<Redirect, ApiError> {
+    let change = Change::ByOwner { owner: session.user.id, suspended: true };
+    standing::change(&app, id, change).await?.ok_or_else(|| ApiError::not_found("Island"))?;
+    Ok(Redirect::to("/islands?done=island_suspended"))
+}
+
+/// `POST /islands/{id}/resume`: jobs again.
+///
+/// # Errors
+/// 401, 403, 404, 415, 429, 500, 503.
+pub async fn resume(
+    State(app): State<Arc<App>>,
+    Named(id): Named<IslandId>,
+    Posted { session, .. }: Posted,
+) -> Result<Redirect, ApiError> {
+    let change = Change::ByOwner { owner: session.user.id, suspended: false };
+    standing::change(&app, id, change).await?.ok_or_else(|| ApiError::not_found("Island"))?;
+    Ok(Redirect::to("/islands?done=island_resumed"))
+}
+
 /// `POST /islands/earnings/move`: all of it into the wallet.
 ///
 /// # Errors
@@ -95,6 +141,11 @@ pub async fn move_earnings(
         Err(MoveError::Nothing) => Ok(Redirect::to("/islands?done=nothing_to_move")),
         Err(error) => Err(error.into()),
     }
+}
+
+fn new_token(app: &App, name: String, token: String) -> NewToken {
+    let command = format!("island --coordinator {} --token {token}", app.config.public_url());
+    NewToken { name, token, command }
 }
 
 pub(super) async fn page(

@@ -204,7 +204,8 @@ fn attempt_view(attempt: &AttemptRow, for_consumer: bool) -> Attempt {
         "released" => ("given back", Tone::Plain),
         other => (other, Tone::Plain),
     };
-    let asks = read_considered(&attempt.considered).into_iter().map(|(island, ask, verdict)| Ask {
+    let (asks, complete) = read_considered(&attempt.considered);
+    let asks = asks.into_iter().map(|(island, ask, verdict)| Ask {
         island: island.to_string(),
         ask,
         reason: reason(&verdict).to_owned(),
@@ -221,6 +222,7 @@ fn attempt_view(attempt: &AttemptRow, for_consumer: bool) -> Attempt {
         fee: attempt.fee.to_string(),
         earned: earned.to_string(),
         own: attempt.own,
+        asks_complete: complete,
         asks: if for_consumer { asks.collect() } else { Vec::new() },
     }
 }

@@ -21,6 +21,7 @@ pub mod jobs;
 pub mod keys;
 pub mod live;
 pub mod owner;
+pub mod pair;
 pub mod payouts;
 pub mod quotes;
 pub mod sandbox;
@@ -86,13 +87,17 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/exchange", get(exchange::show))
         .route("/exchange/{slug}", get(cargo::show))
         .route("/islands", get(islands::show))
+        .route("/pair", get(pair::show).post(pair::look))
+        .route("/pair/confirm", post(pair::confirm))
+        .route("/pair/refuse", post(pair::refuse))
         .route("/islands/tokens", post(islands::create_token))
         .route("/islands/tokens/{id}/revoke", post(islands::revoke_token))
+        .route("/islands/tokens/{id}/replace", post(islands::replace_token))
+        .route("/islands/{id}/suspend", post(islands::suspend))
+        .route("/islands/{id}/resume", post(islands::resume))
         .route("/islands/earnings/move", post(islands::move_earnings))
         .route("/islands/{id}/asks/{slug}", post(owner::set_ask))
         .route("/islands/{id}/asks/{slug}/reset", post(owner::reset_ask))
-        .route("/islands/{id}/suspend", post(owner::suspend))
-        .route("/islands/{id}/resume", post(owner::resume))
         .route("/islands/payouts", post(payouts::ask))
         .route("/islands/payouts/setup", post(payouts::set_up))
         .route("/islands/payouts/schedule", post(payouts::schedule))
@@ -105,6 +110,7 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/settings/keys", post(settings::create_key))
         .route("/settings/keys/{id}", get(keys::show).post(keys::change))
         .route("/settings/keys/{id}/revoke", post(settings::revoke_key))
+        .route("/settings/islands", post(settings::island_letters))
         .route("/settings/sessions/end", post(settings::end_sessions))
         .route("/docs", get(docs::show))
         .route("/live", get(live::stream))

@@ -18,13 +18,11 @@ use super::error::capitalised;
 use super::forms::Posted;
 use super::frame::{unit, when};
 use super::islands::full;
-use super::session::Named;
 use crate::accounts::User;
 use crate::api::extract::id;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::islands::owner::{IslandOverview, hours};
-use crate::islands::standing::{self, Change};
 use crate::jobs::JobError;
 use crate::marketplace::Market;
 use crate::marketplace::overrides::{self, AskError};
@@ -84,37 +82,6 @@ pub async fn reset_ask(
     Ok(Redirect::to("/islands?done=ask_reset"))
 }
 
-/// `POST /islands/{id}/suspend`: no new jobs for it.
-///
-/// # Errors
-/// 401, 403, 404, 415, 429, 500, 503.
-pub async fn suspend(
-    State(app): State<Arc<App>>,
-    Named(island): Named<IslandId>,
-    Posted { session, .. }: Posted,
-) -> Result<Redirect, ApiError> {
-    stand(&app, &session.user, island, true).await?;
-    Ok(Redirect::to("/islands?done=island_suspended"))
-}
-
-/// `POST /islands/{id}/resume`: jobs for it again.
-///
-/// # Errors
-/// 401, 403, 404, 415, 429, 500, 503.
-pub async fn resume(
-    State(app): State<Arc<App>>,
-    Named(island): Named<IslandId>,
-    Posted { session, .. }: Posted,
-) -> Result<Redirect, ApiError> {
-    stand(&app, &session.user, island, false).await?;
-    Ok(Redirect::to("/islands?done=island_resumed"))
-}
-
-async fn stand(app: &App, user: &User, island: IslandId, suspended: bool) -> Result<(), ApiError> {
-    let change = Change::ByOwner { owner: user.id, suspended };
-    standing::change(app, island, change).await?.map(drop).ok_or_else(|| ApiError::not_found("Island"))
-}
-
 async fn refused(
     app: &App,
     session: &crate::accounts::sessions::Session,
@@ -134,16 +101,18 @@ fn action(island: IslandId, market: &Market) -> String {
 
 /// A row of the table of Islands.
 pub(super) fn island_row(app: &App, one: &IslandOverview) -> IslandRow {
-    let approval = app.config.islands.approval;
     let offers =
         app.islands.get(one.record.id).map_or_else(|| one.record.offers.clone(), |session| session.offers());
-    let status = match (one.online, one.standing.hindrance(approval)) {
-        (true, Some(("not_approved", _))) => Badge::new("online, waits for approval", Tone::Warn),
-        (true, Some(_)) => Badge::new("online, suspended", Tone::Warn),
-        (true, None) if offers.is_empty() => Badge::new("online, offers nothing", Tone::Warn),
-        (true, None) => Badge::new("online", Tone::Good),
-        (false, Some(("suspended", _))) => Badge::new("offline, suspended", Tone::Plain),
-        (false, _) => Badge::new("offline", Tone::Plain),
+    let standing = one.standing;
+    let status = match one.online {
+        _ if standing.operator_suspended => Badge::new("suspended by the operator", Tone::Bad),
+        _ if standing.owner_suspended => Badge::new("suspended", Tone::Warn),
+        true if standing.hindrance(app.config.islands.approval).is_some() => {
+            Badge::new("waits for approval", Tone::Warn)
+        }
+        true if offers.is_empty() => Badge::new("online, offers nothing", Tone::Warn),
+        true => Badge::new("online", Tone::Good),
+        false => Badge::new("offline", Tone::Plain),
     };
     let karma = &one.karma;
     IslandRow {
@@ -156,7 +125,7 @@ pub(super) fn island_row(app: &App, one: &IslandOverview) -> IslandRow {
         karma_parts: format!("success {}, speed {}, uptime {}", karma.success, karma.latency, karma.uptime),
         success: one.success_percent.map(|percent| format!("{percent}%")),
         today: one.today.earned.display_grouped(),
-        suspended: one.standing.owner_suspended,
+        suspended: standing.owner_suspended,
     }
 }
 

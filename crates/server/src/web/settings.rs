@@ -21,6 +21,7 @@ use crate::accounts::{self, MAX_NAME};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::identity::{self, Verification};
+use crate::islands::alerts;
 
 /// `GET /settings`.
 ///
@@ -98,6 +99,18 @@ pub async fn revoke_key(
     Ok(Redirect::to("/settings?done=key_revoked"))
 }
 
+/// `POST /settings/islands`: whether the user wants letters about their Islands.
+///
+/// # Errors
+/// 401, 403, 415, 429, 500, 503.
+pub async fn island_letters(
+    State(app): State<Arc<App>>,
+    Posted { session, form }: Posted,
+) -> Result<Redirect, ApiError> {
+    alerts::want(&app, session.user.id, form.ticked("island_letters")).await?;
+    Ok(Redirect::to("/settings?done=letters_saved"))
+}
+
 /// `POST /settings/sessions/end`: signs out everywhere, here too.
 ///
 /// # Errors
@@ -138,6 +151,7 @@ async fn page(app: &App, session: &Session, shown: Shown) -> Result<Page<Setting
         keys: api_keys::list(app, user).await?.iter().map(keys::row).collect(),
         new_key: shown.new_key,
         draft: shown.draft,
+        island_letters: alerts::wanted(app, user.id).await?,
     }))
 }
 

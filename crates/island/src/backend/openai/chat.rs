@@ -175,8 +175,7 @@ impl Answer {
                 Err(Failure::retryable("The Island's backend reported an error within its answer.").into())
             }
             Some(Problem::Reported { input_fault: Some(message) }) => {
-                Err(Failure::input(format!("The backend refused the input: {}", backend.redact(message)))
-                    .into())
+                Err(backend.refused_input(Some(message)).into())
             }
         }
     }

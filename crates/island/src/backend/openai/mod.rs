@@ -15,6 +15,7 @@ use crate::reporter::Reporter;
 
 mod chat;
 mod images;
+mod models;
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,6 +36,7 @@ pub(crate) struct OpenAi {
     authorization: Option<HeaderValue>,
     chat_url: Url,
     images_url: Url,
+    models_url: Url,
     /// Texts that must not be passed on, whatever the server says.
     secrets: Vec<Secret>,
 }
@@ -73,8 +75,22 @@ impl OpenAi {
             authorization: authorization(&format!("{key}.api_key"), api_key.as_ref())?,
             chat_url: join("/chat/completions"),
             images_url: join("/images/generations"),
+            models_url: join("/models"),
             secrets,
         })
+    }
+
+    /// Its address without secrets.
+    pub(super) fn label(&self) -> String {
+        let mut url = self.models_url.clone();
+        // Neither can fail for an address that has a host.
+        let _ = url.set_password(None).and_then(|()| url.set_username(""));
+        url.as_str().trim_end_matches("/models").to_owned()
+    }
+
+    /// Whether it answers, and the models it lists.
+    pub(super) async fn probe(&self) -> Result<Option<Vec<String>>, String> {
+        models::probe(self).await
     }
 
     /// Answers with text.
@@ -109,8 +125,7 @@ impl OpenAi {
         let status_text = status.as_u16();
         let cause = match status_text {
             400 | 413 | 422 => {
-                let message = message.unwrap_or_else(|| "no reason given".to_owned());
-                return Failure::input(format!("The backend refused the input: {}", self.redact(message)));
+                return self.refused_input(message);
             }
             401 | 403 => "did not accept the Island's credentials",
             404 => "does not have this model",
@@ -122,12 +137,32 @@ impl OpenAi {
         Failure::retryable(format!("The Island's backend {cause} (HTTP {status_text})."))
     }
 
+    /// What it means that the server refuses an input, with its own words.
+    fn refused_input(&self, message: Option<String>) -> Failure {
+        let message = self.redact(message.unwrap_or_else(|| "no reason given".to_owned()));
+        if is_about_context(&message) {
+            // How long a context is differs from Island to Island.
+            return Failure::too_much_here(format!(
+                "The input is too long for this Island's model: {message}"
+            ));
+        }
+        Failure::input(format!("The backend refused the input: {message}"))
+    }
+
     fn redact(&self, message: String) -> String {
         self.secrets.iter().fold(message, |message, secret| match secret.reveal() {
             "" => message,
             secret => message.replace(secret, "…"),
         })
     }
+}
+
+/// Whether a refusal speaks of the length of the model's context, in the words of common servers.
+fn is_about_context(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    ["context size", "context length", "context window", "context_length", "maximum context"]
+        .iter()
+        .any(|words| message.contains(words))
 }
 
 fn read_base_url(key: &str, text: &str) -> Result<Url, ConfigError> {
@@ -150,7 +185,7 @@ fn authorization(key: &str, api_key: Option<&Secret>) -> Result<Option<HeaderVal
     Ok(Some(value))
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     url.host_str().is_some_and(|host| {
         let address = host.trim_start_matches('[').trim_end_matches(']');
         host == "localhost" || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
@@ -169,7 +204,7 @@ fn unreachable(error: &reqwest::Error) -> Failure {
 }
 
 /// An error with its causes and without the address, which may hold a password.
-fn error_chain(error: &reqwest::Error) -> String {
+pub(crate) fn error_chain(error: &reqwest::Error) -> String {
     let mut text = String::new();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
@@ -181,7 +216,7 @@ fn error_chain(error: &reqwest::Error) -> String {
 }
 
 /// Reads a body that must not be longer than `limit`.
-async fn read_limited(mut response: Response, limit: usize) -> Result<Vec<u8>, Failure> {
+pub(crate) async fn read_limited(mut response: Response, limit: usize) -> Result<Vec<u8>, Failure> {
     let too_large = || Failure::retryable("The Island's backend answered with more than an answer can be.");
     if response
         .content_length()
@@ -277,6 +312,21 @@ mod tests {
             let failure = backend.refusal(StatusCode::from_u16(status).unwrap(), body);
             assert!(!failure.retryable, "{status}");
             assert_eq!(failure.sentence, "The backend refused the input: too long for … and …");
+        }
+    }
+
+    #[test]
+    fn a_context_that_is_too_short_here_may_be_longer_elsewhere() {
+        let backend = backend("http://h/v1").unwrap();
+        // llama.cpp, vLLM, and what many others say.
+        for message in [
+            "request (4003 tokens) exceeds the available context size (256 tokens), try increasing it",
+            "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens.",
+            "context_length_exceeded",
+        ] {
+            let body = format!(r#"{{"error":{{"code":400,"message":"{message}"}}}}"#);
+            let failure = backend.refusal(StatusCode::BAD_REQUEST, body.as_bytes());
+            assert!(failure.retryable && failure.backend_is_well, "{message}");
         }
     }
 

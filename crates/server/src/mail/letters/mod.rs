@@ -3,6 +3,7 @@
 
 mod account;
 mod earnings;
+mod islands;
 mod payments;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use askama::Template;
 
 pub use account::{AccountFrozen, BalanceExhausted, IdentityNeedsInput, LowBalance, SignIn};
 pub use earnings::{EarningsStatement, PayoutFailed, PayoutSent};
+pub use islands::{IslandBack, IslandGone};
 pub use payments::{
     Debt, DisputeDecided, DisputeOpened, DisputeOutcome, PaymentFailed, Receipt, RefundMade, TopUpDeclined,
     TopUpDone, TopUpNeedsConfirmation, TopUpPaused,
@@ -78,6 +80,10 @@ kinds! {
     PayoutFailed "payout_failed",
     /// What was earned in a month.
     EarningsStatement "earnings_statement",
+    /// An Island is gone.
+    IslandGone "island_gone",
+    /// It is back.
+    IslandBack "island_back",
     /// The check of the identity cannot go on.
     IdentityNeedsInput "identity_needs_input",
 }

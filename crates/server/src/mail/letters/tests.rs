@@ -37,6 +37,14 @@ fn sample(kind: Kind, text: &str) -> (Box<dyn Letter>, Vec<&'static str>) {
                 PayoutSent { site, amount: cents, destination: line, arrives: Line::from("2026-11-26") };
             (Box::new(letter), vec!["$1,234.99", "2026-11-26", "https://islands.example/islands"])
         }
+        Kind::IslandGone => {
+            let letter = IslandGone { site, island: line, last_seen: Line::from("2026-11-22 12:00 UTC") };
+            (Box::new(letter), vec!["2026-11-22 12:00 UTC", "https://islands.example/islands"])
+        }
+        Kind::IslandBack => {
+            let letter = IslandBack { site, island: line, since: Line::from("2026-11-22 12:00 UTC") };
+            (Box::new(letter), vec!["2026-11-22 12:00 UTC", "https://islands.example/islands"])
+        }
         Kind::PayoutFailed => (
             Box::new(PayoutFailed { site, amount: cents, reason: line }),
             vec!["$1,234.99", "Nothing is lost"],
@@ -104,7 +112,9 @@ fn payment_sample(
         | Kind::PayoutSent
         | Kind::PayoutFailed
         | Kind::EarningsStatement
-        | Kind::IdentityNeedsInput => panic!("{kind:?} has a sample elsewhere"),
+        | Kind::IdentityNeedsInput
+        | Kind::IslandGone
+        | Kind::IslandBack => panic!("{kind:?} has a sample elsewhere"),
     };
     (letter, vec!["$1,234.99"])
 }

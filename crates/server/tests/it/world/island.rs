@@ -1,5 +1,6 @@
 //! An Island under the test's control: it says what the test wants, when the test wants.
 
+use base64::Engine as _;
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -14,6 +15,25 @@ use super::PATIENCE;
 
 pub struct FakeIsland {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// The name of its session, in version 2.
+    pub session: Option<String>,
+}
+
+/// A hello with one offer, of the newest version.
+pub fn hello(ask: &str, slots: u32) -> FromIsland {
+    hello_again(ask, slots, None, Vec::new())
+}
+
+/// The same of an Island that wants its session to go on.
+pub fn hello_again(ask: &str, slots: u32, session: Option<String>, running: Vec<AttemptId>) -> FromIsland {
+    FromIsland::Hello {
+        protocol: PROTOCOL_VERSION,
+        agent_version: "test".to_owned(),
+        capabilities: Capabilities::default(),
+        offers: vec![offer(ask, slots)],
+        session,
+        running,
+    }
 }
 
 /// An assignment: what it was and what the owner would earn.
@@ -30,22 +50,33 @@ impl FakeIsland {
 
     /// Connects with any offer.
     pub async fn offering(url: &str, token: &str, offer: Offer) -> Self {
-        let mut island = Self { socket: dial(url, token).await };
-        island
-            .say(&FromIsland::Hello {
-                protocol: PROTOCOL_VERSION,
-                agent_version: "test".to_owned(),
-                capabilities: Capabilities::default(),
-                offers: vec![offer],
-                session: None,
-                running: Vec::new(),
-            })
-            .await;
-        match island.hear().await {
+        let mut hello = hello("0", 1);
+        if let FromIsland::Hello { offers, .. } = &mut hello {
+            *offers = vec![offer];
+        }
+        let (island, answer) = Self::greet(url, token, &hello).await;
+        match answer {
             Some(ToIsland::Welcome { refused_offers, .. }) => assert_eq!(refused_offers, []),
             other => panic!("not welcome: {other:?}"),
         }
         island
+    }
+
+    /// Connects, says this, and hears the answer.
+    pub async fn greet(url: &str, token: &str, hello: &FromIsland) -> (Self, Option<ToIsland>) {
+        let mut island = Self { socket: dial(url, token).await, session: None };
+        island.say(hello).await;
+        let answer = island.hear().await;
+        if let Some(ToIsland::Welcome { session, .. }) = &answer {
+            island.session.clone_from(session);
+        }
+        (island, answer)
+    }
+
+    /// Says something that may not arrive any more.
+    pub async fn try_say(&mut self, message: &FromIsland) {
+        let text = serde_json::to_string(message).unwrap();
+        drop(self.socket.send(Message::text(text)).await);
     }
 
     pub async fn say(&mut self, message: &FromIsland) {
@@ -107,6 +138,18 @@ impl FakeIsland {
 
     pub async fn output(&mut self, attempt: AttemptId, seq: u64, text: &str) {
         self.say(&FromIsland::Output { attempt_id: attempt, seq, chunk: text.to_owned() }).await;
+    }
+
+    /// The beginning of a PNG of this size, which is all anybody looks at.
+    pub async fn image(&mut self, attempt: AttemptId, width: u32, height: u32) {
+        let mut file = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
+        file.extend(width.to_be_bytes());
+        file.extend(height.to_be_bytes());
+        file.extend([8, 2, 0, 0, 0]);
+        let image_data = base64::engine::general_purpose::STANDARD.encode(file);
+        let format = "png".to_owned();
+        self.say(&FromIsland::Image { attempt_id: attempt, image_data, format, width, height, seed: None })
+            .await;
     }
 
     pub async fn done(&mut self, attempt: AttemptId) {

@@ -3,26 +3,32 @@
 //! Guarantees: a [`Config`] read from text has no unknown keys, and one that passes [`Config::check`] makes
 //! offers the coordinator can read. Every error names the key that is wrong. Secrets do not show in `Debug`.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::Deserialize;
-use types::island_protocol::{Capabilities, MAX_OFFERS, MAX_SLOTS, Offer};
+use types::island_protocol::{Capabilities, MAX_MODELS, MAX_OFFERS, MAX_SLOTS};
 use types::money::MicroCredits;
 
+pub use crate::cost::{Cost, Unit};
 use crate::machine;
+pub use crate::schedule::{Schedule, Zone};
+pub use watch::{ConfigFile, ConfigFileError};
 
-/// The commented example that `island example-config` prints.
-pub const EXAMPLE: &str = include_str!("../island.example.toml");
+mod file;
+mod watch;
+
+/// The commented example that `island config --default` prints.
+pub const EXAMPLE: &str = include_str!("../../island.example.toml");
 
 /// How long a backend may take for one answer when the configuration does not say.
 const REQUEST_TIMEOUT_SECS: u64 = 600;
 /// The demo backend's pause between pieces when the configuration does not say.
 const DEMO_DELAY_MS: u64 = 30;
 /// The model named to a backend when the configuration does not say.
-const MODEL: &str = "default";
+pub(crate) const DEFAULT_MODEL: &str = "default";
 /// The longest slug and model name, in bytes.
-const MAX_NAME_BYTES: usize = 200;
+pub(crate) const MAX_NAME_BYTES: usize = 200;
 
 /// Everything an agent needs to know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +45,12 @@ pub struct Config {
     pub gpu_vram_mb: Option<u32>,
     /// What does the work, and what is offered of it.
     pub backends: Vec<BackendConfig>,
+    /// When anything is offered; always if nothing is said.
+    pub schedule: Option<Schedule>,
+    /// Whose time of day schedules speak of.
+    pub timezone: Zone,
+    /// What running costs; the asks do not go below it.
+    pub cost: Option<Cost>,
 }
 
 /// Something that does work, and the Cargos offered on it.
@@ -78,30 +90,44 @@ pub struct OfferConfig {
     pub ask: String,
     /// How many attempts run at once.
     pub slots: u32,
-    /// The model, as the backend calls it.
-    pub model: String,
+    /// The models, as the backend calls them.
+    pub models: Models,
     /// Which of the backend's endpoints serves it.
     pub endpoint: Endpoint,
+    /// What the ask is for, so that a cost can be compared with it.
+    pub unit: Unit,
+    /// When it is offered, if not when everything is.
+    pub schedule: Option<Schedule>,
+}
+
+/// Which models serve a Cargo.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Models {
+    /// These, the usual one first. None: whatever the backend has, as its only one.
+    Named(Vec<String>),
+    /// Those that the backend lists and that fit this pattern, in which `*` stands for anything.
+    Discover(String),
 }
 
 impl OfferConfig {
     /// An offer of chat answers by the backend's default model.
     #[must_use]
     pub fn chat(workload: &str, ask: &str, slots: u32) -> Self {
-        let (workload, ask, model) = (workload.to_owned(), ask.to_owned(), MODEL.to_owned());
-        Self { workload, ask, slots, model, endpoint: Endpoint::Chat }
+        Self {
+            workload: workload.to_owned(),
+            ask: ask.to_owned(),
+            slots,
+            models: Models::Named(Vec::new()),
+            endpoint: Endpoint::Chat,
+            unit: Unit::Request,
+            schedule: None,
+        }
     }
 
     /// An offer of images by the backend's default model.
     #[must_use]
     pub fn images(workload: &str, ask: &str, slots: u32) -> Self {
         Self { endpoint: Endpoint::Images, ..Self::chat(workload, ask, slots) }
-    }
-
-    /// As the coordinator hears it.
-    pub(crate) fn to_offer(&self) -> Offer {
-        let models = (self.model != MODEL).then(|| self.model.clone()).into_iter().collect();
-        Offer { workload: self.workload.clone(), ask: self.ask.clone(), slots: self.slots, models }
     }
 }
 
@@ -164,7 +190,7 @@ pub enum ConfigError {
     /// There is nothing to serve.
     #[error(
         "no backend is configured, so there is nothing to serve. Write a configuration with a [[backend]] in it \
-         (`island example-config` prints one with comments), save it as island.toml and start with \
+         (`island config --default` prints one with comments), save it as island.toml and start with \
          `--config island.toml`; or start with `--demo` to answer without a model"
     )]
     NoBackend,
@@ -191,19 +217,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] names the key that is unknown or wrong.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        let file: File = toml::from_str(text)?;
-        let mut backends = Vec::with_capacity(file.backend.len());
-        for (number, backend) in file.backend.into_iter().enumerate() {
-            backends.push(backend.into_config(number)?);
-        }
-        let config = Self {
-            coordinator: file.coordinator.unwrap_or_default(),
-            token: file.token.unwrap_or_default(),
-            region: file.region,
-            gpu_model: file.gpu_model,
-            gpu_vram_mb: file.gpu_vram_mb,
-            backends,
-        };
+        let config = file::read(text)?;
         check_backends(&config.backends)?;
         Ok(config)
     }
@@ -226,7 +240,10 @@ impl Config {
             return Err(ConfigError::value("coordinator", "is missing: the address of the coordinator"));
         }
         if self.token.reveal().is_empty() {
-            return Err(ConfigError::value("token", "is missing: the Island's token, from its page"));
+            return Err(ConfigError::value(
+                "token",
+                "is missing: the Island's token, from its page; or pair this Island with `island pair --coordinator URL`",
+            ));
         }
         if self.token.reveal().bytes().any(|byte| !byte.is_ascii_graphic()) {
             return Err(ConfigError::value("token", "has characters that no token has"));
@@ -250,14 +267,25 @@ impl Config {
 }
 
 fn check_backends(backends: &[BackendConfig]) -> Result<(), ConfigError> {
-    let mut seen = HashSet::new();
+    let mut seen: HashMap<&str, (usize, &OfferConfig)> = HashMap::new();
     for (number, backend) in backends.iter().enumerate() {
         for (position, offer) in backend.offers.iter().enumerate() {
             let prefix = format!("backend[{number}].offer[{position}]");
             check_offer(&prefix, offer)?;
-            if !seen.insert(&offer.workload) {
-                let problem = format!("offers {:?} a second time", offer.workload);
-                return Err(ConfigError::value(format!("{prefix}.workload"), problem));
+            let Some((elsewhere, first)) = seen.insert(&offer.workload, (number, offer)) else { continue };
+            let wrong = |key: &str, problem: &str| {
+                let problem = format!("{problem} {:?} on backend[{elsewhere}]", offer.workload);
+                Err(ConfigError::value(format!("{prefix}.{key}"), problem))
+            };
+            if elsewhere == number {
+                return wrong("workload", "is there twice; write one offer with more slots for");
+            }
+            let same_ask = MicroCredits::parse_decimal(&offer.ask) == MicroCredits::parse_decimal(&first.ask);
+            if !same_ask {
+                return wrong("ask", "must be the same as for");
+            }
+            if (offer.endpoint, offer.unit) != (first.endpoint, first.unit) {
+                return wrong("endpoint", "and unit must be the same as for");
             }
         }
     }
@@ -280,91 +308,20 @@ fn check_offer(prefix: &str, offer: &OfferConfig) -> Result<(), ConfigError> {
     if offer.slots == 0 || offer.slots > MAX_SLOTS {
         return wrong("slots", format!("must be between 1 and {MAX_SLOTS}"));
     }
-    if offer.model.is_empty() || offer.model.len() > MAX_NAME_BYTES {
-        return wrong("model", "must be a name the backend knows".to_owned());
+    let names = match &offer.models {
+        Models::Named(names) => names.as_slice(),
+        Models::Discover(pattern) => std::slice::from_ref(pattern),
+    };
+    if names.len() > MAX_MODELS {
+        return wrong("models", format!("must not be more than {MAX_MODELS}"));
+    }
+    if names
+        .iter()
+        .any(|name| name.is_empty() || name.len() > MAX_NAME_BYTES || name.contains(char::is_control))
+    {
+        return wrong("models", "must be names the backend knows".to_owned());
     }
     Ok(())
-}
-
-/// The file as written. Flat, so that an unknown key is reported with its line.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    coordinator: Option<String>,
-    token: Option<Secret>,
-    region: Option<String>,
-    gpu_model: Option<String>,
-    gpu_vram_mb: Option<u32>,
-    #[serde(default)]
-    backend: Vec<FileBackend>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileBackend {
-    kind: FileKind,
-    base_url: Option<String>,
-    api_key: Option<Secret>,
-    request_timeout_secs: Option<u64>,
-    delay_ms: Option<u64>,
-    #[serde(default)]
-    offer: Vec<FileOffer>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum FileKind {
-    OpenAi,
-    Demo,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileOffer {
-    workload: String,
-    ask: String,
-    slots: u32,
-    model: Option<String>,
-    #[serde(default)]
-    endpoint: Endpoint,
-}
-
-impl FileBackend {
-    fn into_config(self, number: usize) -> Result<BackendConfig, ConfigError> {
-        let key = |name: &str| format!("backend[{number}].{name}");
-        let foreign = match self.kind {
-            FileKind::OpenAi => [("delay_ms", self.delay_ms.is_some()), ("", false), ("", false)],
-            FileKind::Demo => [
-                ("base_url", self.base_url.is_some()),
-                ("api_key", self.api_key.is_some()),
-                ("request_timeout_secs", self.request_timeout_secs.is_some()),
-            ],
-        };
-        if let Some((name, _)) = foreign.into_iter().find(|(_, present)| *present) {
-            return Err(ConfigError::value(key(name), "does not belong to this kind of backend"));
-        }
-        let kind = match self.kind {
-            FileKind::OpenAi => BackendKind::OpenAi {
-                base_url: self.base_url.ok_or_else(|| {
-                    ConfigError::value(key("base_url"), "is missing: the backend's address")
-                })?,
-                api_key: self.api_key,
-                request_timeout_secs: self.request_timeout_secs.unwrap_or(REQUEST_TIMEOUT_SECS),
-            },
-            FileKind::Demo => BackendKind::Demo { delay_ms: self.delay_ms.unwrap_or(DEMO_DELAY_MS) },
-        };
-        if self.offer.is_empty() {
-            return Err(ConfigError::value(key("offer"), "is missing: what this backend serves"));
-        }
-        Ok(BackendConfig { kind, offers: self.offer.into_iter().map(FileOffer::into_config).collect() })
-    }
-}
-
-impl FileOffer {
-    fn into_config(self) -> OfferConfig {
-        let Self { workload, ask, slots, model, endpoint } = self;
-        OfferConfig { workload, ask, slots, model: model.unwrap_or_else(|| MODEL.to_owned()), endpoint }
-    }
 }
 
 #[cfg(test)]
@@ -378,6 +335,16 @@ mod tests {
         assert_eq!(config.backends.len(), 2);
         assert_eq!(config.backends[0].offers[0].workload, "llm-chat");
         assert!(matches!(config.backends[1].kind, BackendKind::Demo { delay_ms: 30 }));
+    }
+
+    #[test]
+    fn cost_is_read_exactly() {
+        for text in ["0.30", "\"0.3\""] {
+            let text = format!("[cost]\nelectricity_per_kwh = {text}\nwatts = 350\nmargin_percent = 20");
+            let cost = Config::from_toml(&text).unwrap().cost.unwrap();
+            // Thirty cents are thirty credits.
+            assert_eq!(cost, Cost { per_kwh: MicroCredits::new(30_000_000), watts: 350, margin_percent: 20 });
+        }
     }
 
     #[test]
@@ -414,14 +381,41 @@ mod tests {
                 "`backend[0].offer[0].slots` must be",
             ),
             (format!("{demo}{}", offer.replace("\"a\"", "\"\"")), "`backend[0].offer[0].workload` must be"),
-            (format!("{demo}{offer}model = \"\""), "`backend[0].offer[0].model` must be"),
+            (format!("{demo}{offer}model = \"\""), "`backend[0].offer[0].models` must be"),
+            (format!("{demo}{offer}models = []"), "`backend[0].offer[0].models` is empty"),
+            (format!("{demo}{offer}models = [\"a\", \"\"]"), "`backend[0].offer[0].models` must be"),
+            (
+                format!("{demo}{offer}models = [{}]", "\"a\",".repeat(9)),
+                "`backend[0].offer[0].models` must not be more",
+            ),
+            (format!("{demo}{offer}models = \"llama\""), "`backend[0].offer[0].models` must be a list"),
+            (
+                format!("{demo}{offer}models = \"discover\""),
+                "`backend[0].offer[0].models` cannot be discovered",
+            ),
+            (
+                format!("{demo}{offer}model = \"a\"\nmodels = [\"b\"]"),
+                "`backend[0].offer[0].model` and `models`",
+            ),
+            (format!("{demo}{offer}unit = \"kilo\""), "unknown variant `kilo`"),
+            (format!("{demo}{offer}schedule = [\"night\"]"), "`backend[0].offer[0].schedule` has \"night\""),
+            (format!("schedule = []\n{demo}{offer}"), "`schedule` must have"),
+            (format!("timezone = \"Mars\"\n{demo}{offer}"), "`timezone` is \"Mars\""),
+            ("[cost]\nwatts = 300".to_owned(), "missing field `electricity_per_kwh`"),
+            ("[cost]\nelectricity_per_kwh = 0.3\nwatts = 0".to_owned(), "`cost.watts` must be"),
+            (
+                "[cost]\nelectricity_per_kwh = \"dear\"\nwatts = 1".to_owned(),
+                "`cost.electricity_per_kwh` must be",
+            ),
+            ("[cost]\nelectricity_per_kwh = -1\nwatts = 1".to_owned(), "`cost.electricity_per_kwh` must be"),
             (format!("{demo}{offer}endpoint = \"audio\""), "unknown variant `audio`"),
             (
-                format!("{demo}{offer}{demo}{offer}"),
-                "`backend[1].offer[0].workload` offers \"a\" a second time",
+                format!("{demo}{offer}{demo}{}", offer.replace("\"1\"", "\"2\"")),
+                "`backend[1].offer[0].ask` must be the same as for \"a\" on backend[0]",
             ),
         ];
-        for (text, expected) in cases {
+        let twice = (format!("{demo}{offer}{offer}"), "`backend[0].offer[1].workload` is there twice");
+        for (text, expected) in cases.into_iter().chain([twice]) {
             let error = Config::from_toml(&text).unwrap_err().to_string();
             assert!(error.contains(expected), "{text}\n→ {error}");
         }

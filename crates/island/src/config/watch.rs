@@ -7,8 +7,8 @@ use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::{Config, ConfigError};
 use crate::agent::Updater;
-use crate::config::{Config, ConfigError};
 
 /// How often the file is looked at.
 const POLL: Duration = Duration::from_secs(2);
@@ -58,6 +58,12 @@ impl ConfigFile {
         // Looked at before it is read: a change in between is then seen as one.
         let stamp = stamp(path);
         Ok(Self { path: path.to_owned(), stamp, last: read(path)? })
+    }
+
+    /// Which file it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// What it says.
