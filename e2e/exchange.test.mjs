@@ -35,6 +35,7 @@ the.test("a market from nothing", async ({ server, context, person }, t) => {
   const [page, chat] = [await browser.newPage(), await browser.newPage()];
   await server.createUser(OWNER);
   const islands = [];
+  let owner;
   const start = async (name, ask) => {
     const { token } = await server.admin("island-token", "create", "--email", OWNER, "--name", name);
     islands.push(await Island.start({ coordinator: server.url, token, upstream: upstream.url, offers: [offer(ask)] }));
@@ -136,7 +137,7 @@ the.test("a market from nothing", async ({ server, context, person }, t) => {
       },
 
       "the owner sees earnings, rank and advice, and sets an ask that stands": async () => {
-        const owner = await (await person(OWNER)).newPage();
+        owner = await (await person(OWNER)).newPage();
         await owner.goto("/islands");
         const asks = owner.getByRole("region", { name: "What they ask" });
         const mine = asks.getByRole("listitem").filter({ hasText: "on Naxos" });
@@ -162,7 +163,6 @@ the.test("a market from nothing", async ({ server, context, person }, t) => {
       },
 
       "a price ten times off is confirmed first": async () => {
-        const owner = await (await person(OWNER)).newPage();
         await owner.goto("/islands");
         const mine = owner.getByRole("region", { name: "What they ask" }).getByRole("listitem").filter({ hasText: "on Naxos" });
         await mine.getByRole("textbox").fill("175");
@@ -179,7 +179,6 @@ the.test("a market from nothing", async ({ server, context, person }, t) => {
       },
 
       "a suspended Island gets no job until it is resumed": async () => {
-        const owner = await (await person(OWNER)).newPage();
         await owner.goto("/islands");
         await owner.getByRole("button", { name: "Suspend Palma" }).click();
         await sees(owner.getByRole("row").filter({ hasText: "Palma" }), /suspended/);
