@@ -71,7 +71,8 @@ the.test("an Island serves, its owner earns", async ({ server, context, person }
       "the owner sees Island and earnings, less the fee": async () => {
         await owner.reload();
         await sees(mine, /online/);
-        await sees(mine, /LLM Chat \(standard\)\s+2\.50\s+per request/);
+        const asks = owner.getByRole("region", { name: "What they ask" }).getByRole("listitem");
+        await sees(asks.filter({ hasText: "LLM Chat (standard)" }), /on Palma\s+2\.50 credits per request/);
         await sees(earnings.getByRole("strong"), "2.25");
         await sees(earnings.getByText(/^≈/), "≈ $0.02");
       },
@@ -95,7 +96,9 @@ the.test("an Island serves, its owner earns", async ({ server, context, person }
         await agree(server, CONSUMER, { page, credits }, "91.75");
         await stayed(page);
         await page.goto("/exchange");
-        await sees(page.getByRole("row").filter({ hasText: "LLM Chat (standard)" }), /3\.25\s+3\.25\s+2\.50–3\.25/);
+        const row = page.getByRole("row").filter({ hasText: "LLM Chat (standard)" });
+        await sees(row, /3\.25\s+3\.25\s+2\.75\s+(n\/a|[+±]\d+\.\d %)\s+3\s+1\s+0/);
+        await row.getByRole("img", { name: "24 hours: from 2.50 to 3.25, on average 2.75" }).waitFor();
       },
 
       "images come through too": async () => {

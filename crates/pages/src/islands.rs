@@ -2,6 +2,8 @@
 
 use askama::Template;
 
+use crate::chart::Plot;
+use crate::exchange::WindowLink;
 use crate::layout::{Badge, Layout, When};
 
 /// The user's Islands.
@@ -26,6 +28,81 @@ pub struct Islands {
     pub new_token: Option<NewToken>,
     /// Fee of the network: `10`.
     pub fee_percent: String,
+    /// What was earned over time; nothing before there was an Island.
+    pub work: Option<Work>,
+    /// What the Islands ask.
+    pub asks: Vec<AskRow>,
+    /// A change that has to be confirmed.
+    pub confirm: Option<ConfirmAsk>,
+    /// The command that pairs a machine.
+    pub pair_command: String,
+}
+
+/// What was done and earned in a window.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// How far back to look.
+    pub windows: Vec<WindowLink>,
+    /// The chosen one: `24 hours`.
+    pub window: String,
+    /// Earnings over time, if there were any.
+    pub chart: Option<Plot>,
+    /// `37.80`
+    pub earned: String,
+    /// Jobs that were completed.
+    pub jobs: String,
+    /// Of those that ended: `98.5 %`.
+    pub success: Option<String>,
+    /// Of the time of all Islands: `99.1 %`.
+    pub online: Option<String>,
+}
+
+/// An Island's ask for a Cargo, where its owner changes it.
+#[derive(Clone, Debug)]
+pub struct AskRow {
+    /// Tells the fields of the page apart.
+    pub key: String,
+    /// Where its form leads: `/islands/isl_1/asks/llm-chat`.
+    pub action: String,
+    /// Name of the Cargo.
+    pub cargo: String,
+    /// Its page.
+    pub slug: String,
+    /// Name of the Island.
+    pub island: String,
+    /// What is in force: `2.00`.
+    pub price: String,
+    /// The same for the field: `2`.
+    pub value: String,
+    /// `request`
+    pub unit: String,
+    /// What the agent says, if the owner set another here.
+    pub agent: Option<String>,
+    /// Its place in the book, as a sentence.
+    pub rank: String,
+    /// What went unserved, as a sentence.
+    pub unserved: Option<String>,
+    /// What to ask, and why.
+    pub suggested: Option<(String, String)>,
+}
+
+/// A change of an ask by more than a factor of ten.
+#[derive(Clone, Debug)]
+pub struct ConfirmAsk {
+    /// Where its form leads.
+    pub action: String,
+    /// Name of the Cargo.
+    pub cargo: String,
+    /// Name of the Island.
+    pub island: String,
+    /// `1.50`
+    pub old: String,
+    /// `150.00`
+    pub new: String,
+    /// For the field.
+    pub value: String,
+    /// `request`
+    pub unit: String,
 }
 
 /// What can be paid out, where to, and what was.
@@ -114,21 +191,18 @@ pub struct IslandRow {
     pub name: String,
     /// `online`, `offline`, …
     pub status: Badge,
-    /// What it asks for each Cargo.
-    pub asks: Vec<AskView>,
     /// Jobs it runs now.
     pub running: String,
-}
-
-/// An Island's price for a Cargo.
-#[derive(Clone, Debug)]
-pub struct AskView {
-    /// Name of the Cargo.
-    pub cargo: String,
-    /// `2.00`
-    pub price: String,
-    /// `request`
-    pub unit: String,
+    /// Since when it is on or off line.
+    pub since: Option<When>,
+    /// `82`
+    pub karma: String,
+    /// What that is made of.
+    pub karma_parts: String,
+    /// Of its last attempts: `97 %`.
+    pub success: Option<String>,
+    /// What it earned today: `3.40`.
+    pub today: String,
 }
 
 /// A token that Islands connect with.

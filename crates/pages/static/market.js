@@ -5,7 +5,8 @@ import { enliven, isRead } from "./plot.js";
 
 const cargo = one("[data-cargo]")?.dataset.cargo;
 // A table of all Cargos has its numbers from the stream; only its small lines are read again.
-const PAUSE = cargo ? 3_000 : 60_000;
+const wish = Number(one("[data-refresh]")?.dataset.refresh);
+const PAUSE = cargo ? 3_000 : wish || 60_000;
 // Who is not signed in has no stream.
 const LOOK = 20_000;
 
@@ -22,7 +23,8 @@ async function refresh() {
     for (const part of all("[data-part]")) {
       const now = one(`[data-part="${CSS.escape(part.dataset.part)}"]`, fresh);
       // Nobody is interrupted in reading, typing or choosing.
-      if (!now || now.innerHTML === part.dataset.was || isRead(part) || part.contains(document.activeElement)) continue;
+      const busy = isRead(part) || part.contains(document.activeElement) || all("input", part).some((input) => input.value !== input.defaultValue);
+      if (!now || busy || now.innerHTML === part.dataset.was) continue;
       part.dataset.was = now.innerHTML;
       part.replaceChildren(...now.childNodes);
       enliven(part);

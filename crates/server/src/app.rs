@@ -97,8 +97,6 @@ pub struct App {
     pub audit: crate::audit::Watch,
     /// What `/metrics` shows.
     pub metrics: Metrics,
-    /// Told when something is to be sent to pages that watch the market.
-    pub market_changed: Notify,
     /// Told when a sandbox provider has something to deliver.
     pub sandbox_due: Notify,
     /// Told when balances may have changed without their pages being told.
@@ -305,7 +303,6 @@ impl App {
             keys: KeyCache::default(),
             audit: crate::audit::Watch::default(),
             metrics,
-            market_changed: Notify::new(),
             sandbox_due: Notify::new(),
             balances_stale: Notify::new(),
             replaced: AtomicBool::new(false),
@@ -318,7 +315,7 @@ impl App {
 
     /// Something about the market is worth telling the pages.
     pub fn market_moved(&self) {
-        self.market_changed.notify_one();
+        self.market.moved.notify_one();
     }
 
     /// Begins to stop: streams end, tasks end.

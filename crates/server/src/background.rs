@@ -223,12 +223,15 @@ async fn resume(app: Arc<App>, jobs: Vec<Job>) {
 /// Tells pages when the market has moved, at most once a second.
 async fn tell_market(app: Arc<App>) {
     loop {
-        app.market_changed.notified().await;
-        match marketplace::rates::all(&app).await {
-            Ok(rates) => {
-                app.live.tell_all(&Happening::Market(Arc::new(web::exchange::market_event(&rates))));
+        app.market.moved.notified().await;
+        // When nobody looks nothing is read: a busy market moves all the time.
+        if !app.live.users().is_empty() {
+            match marketplace::rates::all(&app).await {
+                Ok(rates) => {
+                    app.live.tell_all(&Happening::Market(Arc::new(web::exchange::market_event(&rates))));
+                }
+                Err(error) => tracing::error!(%error, "rates could not be read"),
             }
-            Err(error) => tracing::error!(%error, "rates could not be read"),
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }

@@ -5,7 +5,8 @@ use pages::exchange::{
     BidRow, Cargo, Exchange, ExchangeRow, LevelRow, PointRow, Stat, Suggestion, TradeRow, WindowLink,
 };
 use pages::islands::{
-    AskView, IslandRow, Islands, NewToken, PayoutAccount, PayoutRow, Payouts, ScheduleOption, TokenRow,
+    AskRow, ConfirmAsk, IslandRow, Islands, NewToken, PayoutAccount, PayoutRow, Payouts, ScheduleOption,
+    TokenRow, Work,
 };
 use pages::{Badge, Nav, Template, Tone};
 
@@ -188,18 +189,17 @@ fn payouts() -> Payouts {
 }
 
 fn islands(full: bool) -> Islands {
-    let ask = |cargo: &str, price: &str| AskView {
-        cargo: cargo.into(),
-        price: price.into(),
-        unit: "request".into(),
-    };
-    let island = |name: &str, status: Badge, asks: Vec<AskView>| IslandRow {
-        id: "isl_1".into(),
-        suspended: name.len() > 5,
+    let island = |name: &str, status: Badge| IslandRow {
         name: name.into(),
         status,
-        asks,
         running: "1".into(),
+        id: format!("isl_{}", name.len()),
+        since: Some(when("22 Nov 2026, 08:00 UTC")),
+        karma: "82".into(),
+        karma_parts: "success 90, speed 50, uptime 97".into(),
+        success: (name == "Palma").then(|| "97%".into()),
+        today: "3.40".into(),
+        suspended: name != "Palma",
     };
     let token = |name: &str, used: bool| TokenRow {
         id: "tok_1".into(),
@@ -212,12 +212,8 @@ fn islands(full: bool) -> Islands {
         layout: if full { member("Islands", Nav::Islands) } else { poor("Islands", Nav::Islands) },
         islands: if full {
             vec![
-                island(
-                    "Palma",
-                    Badge::new("online", Tone::Good),
-                    vec![ask("LLM Chat Standard", "1.50"), ask("LLM Chat High quality", "6.00")],
-                ),
-                island(HOSTILE, Badge::new("offline", Tone::Plain), Vec::new()),
+                island("Palma", Badge::new("online", Tone::Good)),
+                island(HOSTILE, Badge::new("offline", Tone::Plain)),
             ]
         } else {
             Vec::new()
@@ -235,7 +231,61 @@ fn islands(full: bool) -> Islands {
                     .into(),
         }),
         fee_percent: "10".into(),
+        work: full.then(work),
+        asks: if full { vec![ask_row("1", true), ask_row("2", false)] } else { Vec::new() },
+        confirm: None,
+        pair_command: "island pair --coordinator http://127.0.0.1:4000".into(),
     }
+}
+
+fn work() -> Work {
+    let bar = |index: i64| chart::Bar {
+        tick: (index % 6 == 0).then(|| format!("{index:02}:00")),
+        text: format!("22 Nov, {index:02}:00: 2.40 credits, 3 jobs"),
+        amount: if index % 5 == 3 { 0 } else { 1_000_000 + index * 37 % 11 * 400_000 },
+    };
+    let summary = "In the last 24 hours your Islands earned 37.80 credits with 42 jobs.";
+    let bars: Vec<chart::Bar> = (0..24).map(bar).collect();
+    Work {
+        windows: vec![WindowLink { href: "?window=24h#work".into(), label: "24 h".into(), current: true }],
+        window: "24 hours".into(),
+        chart: chart::bars("earned", "Earnings over time, credits".into(), summary.into(), "Earned", &bars),
+        earned: "37.80".into(),
+        jobs: "42".into(),
+        success: Some("97.6%".into()),
+        online: None,
+    }
+}
+
+fn ask_row(key: &str, set: bool) -> AskRow {
+    AskRow {
+        key: key.into(),
+        action: "/islands/isl_1/asks/llm-chat".into(),
+        cargo: "LLM Chat Standard".into(),
+        slug: "llm-chat".into(),
+        island: HOSTILE.into(),
+        price: "2.00".into(),
+        value: "2".into(),
+        unit: "request".into(),
+        agent: set.then(|| "1.50".into()),
+        rank: "3rd cheapest of 12; the next cheaper asks 1.80.".into(),
+        unserved: set.then(|| "37 jobs went unserved in the last 24 hours, bidding up to 3.20.".into()),
+        suggested: Some(("1.80".into(), "An Island is free at this ask.".into())),
+    }
+}
+
+/// A change that is to be confirmed.
+fn confirming() -> Islands {
+    let confirm = ConfirmAsk {
+        action: "/islands/isl_1/asks/llm-chat".into(),
+        cargo: "LLM Chat Standard".into(),
+        island: HOSTILE.into(),
+        old: "1.50".into(),
+        new: "150.00".into(),
+        value: "150".into(),
+        unit: "request".into(),
+    };
+    Islands { confirm: Some(confirm), new_token: None, payouts: None, ..islands(true) }
 }
 
 pub fn pages() -> askama::Result<Vec<Sample>> {
@@ -247,6 +297,7 @@ pub fn pages() -> askama::Result<Vec<Sample>> {
         ("cargo", cargo(true).render()?),
         ("cargo_empty", cargo(false).render()?),
         ("islands", islands(true).render()?),
+        ("islands_confirm", confirming().render()?),
         ("islands_empty", islands(false).render()?),
     ])
 }

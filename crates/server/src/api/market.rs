@@ -240,6 +240,7 @@ fn suggestions(row: &mut Value, detail: &Detail) {
     let bid = detail.suggested_bid.map(|(bid, why)| {
         let why = match why {
             BidReason::Plenty => "plenty_free",
+            BidReason::Few => "best_ask",
             BidReason::Recent => "nine_of_ten_cleared",
             BidReason::Busy => "lowest_busy_ask",
         };

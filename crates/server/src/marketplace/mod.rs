@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use market::{Ask, Book, Command, Event, Limits, Match, Order, Reservation};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use types::id::{IslandId, JobId};
 use types::money::MicroCredits;
 
@@ -60,6 +60,8 @@ pub struct Marketplace {
     by_id: HashMap<i64, usize>,
     /// Asks that owners set here.
     pub overrides: overrides::Overrides,
+    /// Told when anything has changed that pages show.
+    pub moved: Arc<Notify>,
 }
 
 /// One Cargo and its book.
@@ -70,6 +72,7 @@ pub struct Market {
     /// What its jobs lately took.
     pub recent: Recent,
     state: Mutex<State>,
+    moved: Arc<Notify>,
     this: Weak<Self>,
 }
 
@@ -133,16 +136,18 @@ impl Marketplace {
         let by_slug =
             workloads.iter().enumerate().map(|(index, workload)| (workload.slug.clone(), index)).collect();
         let by_id = workloads.iter().enumerate().map(|(index, workload)| (workload.id, index)).collect();
+        let moved = Arc::new(Notify::new());
         let market = |workload| {
             Arc::new_cyclic(|this: &Weak<Market>| Market {
                 workload: Arc::new(workload),
                 recent: Recent::default(),
                 state: Mutex::new(State { book: Book::new(Limits::default()), waiting: HashMap::new() }),
+                moved: Arc::clone(&moved),
                 this: Weak::clone(this),
             })
         };
         let markets = workloads.into_iter().map(market).collect();
-        Self { markets, by_slug, by_id, overrides: overrides::Overrides::default() }
+        Self { markets, by_slug, by_id, overrides: overrides::Overrides::default(), moved }
     }
 
     /// All markets, in the order of the configuration.
@@ -172,6 +177,7 @@ impl Market {
         let mut state = self.lock();
         let mut events = Vec::new();
         state.book.apply(Command::Submit(order), &mut events);
+        self.moved.notify_one();
         match events.pop() {
             Some(Event::Matched(matched)) => Placed::Matched(self.permit(matched)),
             Some(Event::Waiting { best_ask, .. }) => {
@@ -248,6 +254,7 @@ impl Market {
                 }
             }
         }
+        self.moved.notify_one();
         // Outside the lock: a permit nobody wants any more is dropped, which comes back here.
         for (sender, permit) in permits {
             if let Some(sender) = sender {

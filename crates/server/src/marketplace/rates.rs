@@ -242,6 +242,15 @@ pub struct Detail {
     pub suggested_ask: Option<(MicroCredits, AskReason)>,
 }
 
+impl Detail {
+    /// The shortest window from a day up in which anything cleared; an empty one if nothing did.
+    #[must_use]
+    pub fn recent(&self) -> &Window {
+        let recent = self.windows[1..].iter().find(|window| window.trades > 0);
+        recent.unwrap_or(&self.windows[1])
+    }
+}
+
 /// The rates of all Cargos, in the order of the configuration.
 ///
 /// # Errors
@@ -273,15 +282,10 @@ pub async fn detail(app: &App, market: &Market) -> Result<Detail, DbError> {
     let (cleared, windows, day, unserved) = read.await?;
     let rate = rate(market, cleared);
     let windows: [Window; 4] = windows.try_into().unwrap_or_default();
-    // The shortest window from a day up in which anything cleared.
-    let recent = windows.iter().skip(1).find(|window| window.trades > 0).copied().unwrap_or_default();
-    Ok(Detail {
-        suggested_bid: suggest::bid(&rate.book, &day),
-        suggested_ask: suggest::ask(&recent, &unserved, rate.book.best_ask),
-        rate,
-        windows,
-        unserved,
-    })
+    let suggested_bid = suggest::bid(&rate.book, &day);
+    let mut detail = Detail { rate, windows, unserved, suggested_bid, suggested_ask: None };
+    detail.suggested_ask = suggest::ask(detail.recent(), &detail.unserved, detail.rate.book.best_ask);
+    Ok(detail)
 }
 
 /// What cleared in a span, step by step, also the steps in which nothing did.

@@ -106,8 +106,10 @@ pub async fn cleared(tx: &mut Tx<'_>, workloads: &[i64], since: i64) -> Result<V
     let before =
         "SELECT last FROM market_minutes WHERE workload_id = $1 AND minute < $2 ORDER BY minute DESC LIMIT 1";
     let before = tx.query_many(before, workloads.iter().map(|&id| params![id, since])).await?;
-    let first =
-        "SELECT last FROM market_minutes WHERE workload_id = $1 AND minute >= $2 ORDER BY minute LIMIT 1";
+    // A single minute is nothing to compare with.
+    let first = "SELECT last FROM market_minutes AS m WHERE workload_id = $1 AND minute >= $2
+                   AND EXISTS (SELECT 1 FROM market_minutes AS n WHERE n.workload_id = $1 AND n.minute > m.minute)
+                 ORDER BY minute LIMIT 1";
     let first = tx.query_many(first, workloads.iter().map(|&id| params![id, since])).await?;
     let mut all = Vec::with_capacity(workloads.len());
     for (index, &workload) in workloads.iter().enumerate() {
@@ -188,7 +190,7 @@ pub async fn sales(tx: &mut Tx<'_>, workload: i64, limit: u32) -> Result<Vec<Sal
 pub async fn forget_trades(tx: &mut Tx<'_>, workload: i64, keep: i64) -> Result<(), DbError> {
     let sql = "DELETE FROM market_trades WHERE workload_id = $1 AND at <
                  (SELECT at FROM market_trades WHERE workload_id = $1 ORDER BY at DESC LIMIT 1 OFFSET $2)";
-    tx.execute(sql, &params![workload, keep]).await.map(drop)
+    tx.execute(sql, &params![workload, keep - 1]).await.map(drop)
 }
 
 /// Notes how the books stand, in place of what was noted in the same bucket before.

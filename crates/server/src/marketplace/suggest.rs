@@ -13,6 +13,8 @@ pub const PLENTY: u64 = 3;
 pub enum BidReason {
     /// There are free slots enough at the best ask.
     Plenty,
+    /// Few are free at it, and nothing was traded: the best ask.
+    Few,
     /// Nine of ten jobs of the last 24 hours cleared at or below it.
     Recent,
     /// Nothing is free and nothing was traded: the lowest ask there is.
@@ -33,17 +35,18 @@ pub enum AskReason {
 }
 
 /// What would be matched at once. With [`PLENTY`] of free slots at the best ask that is the best ask. With fewer it is the
-/// price at or below which nine of ten jobs of the last 24 hours cleared, and no less than the best ask. When nothing is free
-/// and nothing was traded, the lowest ask of those who are busy.
+/// price at or below which nine of ten jobs of the last 24 hours cleared, and no less than the best ask. When nothing
+/// was traded, the best ask; when nothing is free either, the lowest ask of those who are busy.
 #[must_use]
 pub fn bid(book: &Standing, day: &Spread) -> Option<(MicroCredits, BidReason)> {
     if let Some(best) = book.best_ask.filter(|_| book.free_at_best >= PLENTY) {
         return Some((best, BidReason::Plenty));
     }
-    let recent = day.at_most(90).max(book.best_ask);
+    let (recent, best, busy) = (day.at_most(90), book.best_ask, book.lowest_ask);
     recent
-        .map(|price| (price, BidReason::Recent))
-        .or_else(|| book.lowest_ask.map(|price| (price, BidReason::Busy)))
+        .map(|price| (best.map_or(price, |best| price.max(best)), BidReason::Recent))
+        .or_else(|| best.map(|price| (price, BidReason::Few)))
+        .or_else(|| busy.map(|price| (price, BidReason::Busy)))
 }
 
 /// What an Island would do well to ask. It begins with the median of what cleared in `recent`. If more than one job for ten
@@ -93,6 +96,7 @@ mod tests {
             (book(Some(2), 3, Some(2)), &day, Some((2, BidReason::Plenty))),
             (book(Some(2), 1, Some(2)), &day, Some((3, BidReason::Recent))),
             (book(Some(5), 1, Some(5)), &day, Some((5, BidReason::Recent))),
+            (book(Some(2), 1, Some(2)), &spread(&[]), Some((2, BidReason::Few))),
             (book(None, 0, Some(4)), &day, Some((3, BidReason::Recent))),
             (book(None, 0, Some(4)), &spread(&[]), Some((4, BidReason::Busy))),
             (book(None, 0, None), &spread(&[]), None),

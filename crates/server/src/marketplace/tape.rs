@@ -127,7 +127,7 @@ impl Tape {
     ///
     /// # Errors
     /// A [`DbError`].
-    pub async fn write(self, tx: &mut Tx<'_>) -> Result<(), DbError> {
+    pub async fn write(&self, tx: &mut Tx<'_>) -> Result<(), DbError> {
         if !self.minutes.is_empty() {
             let bucket = self.now.as_millis() / MINUTE_MS / BUCKET * BUCKET;
             store::add_minutes(tx, self.minutes.values()).await?;

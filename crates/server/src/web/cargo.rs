@@ -144,6 +144,7 @@ fn bid_words(why: BidReason) -> &'static str {
         BidReason::Plenty => {
             "Several Islands' slots are free at this ask: a job with this bid starts at once."
         }
+        BidReason::Few => "Few slots are free at this ask, and nothing was traded lately to compare it with.",
         BidReason::Recent => "Nine of ten jobs of the last 24 hours cleared at or below this price.",
         BidReason::Busy => {
             "Every Island is busy and nothing was traded lately: this is the lowest ask there is, and a job waits its turn."
@@ -151,7 +152,7 @@ fn bid_words(why: BidReason) -> &'static str {
     }
 }
 
-fn ask_words(why: AskReason) -> &'static str {
+pub(super) fn ask_words(why: AskReason) -> &'static str {
     match why {
         AskReason::Median => "Half of the jobs cleared at or below this price.",
         AskReason::Undercut => {

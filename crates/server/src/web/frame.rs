@@ -128,11 +128,13 @@ fn flash(query: &str) -> Option<Flash> {
         "nothing_to_move" => {
             (Info, "There are no earnings to move yet. They appear as soon as an Island has done a job.")
         }
-        "token_revoked" => (Good, "The token was revoked. An Island that used it has been disconnected."),
+        "ask_set" => (Good, "The ask was set. It is in the book now."),
+        "ask_reset" => (Good, "The ask is the agent’s again."),
         "island_suspended" => {
             (Good, "The Island is suspended. It gets no new jobs; those it runs are finished.")
         }
         "island_resumed" => (Good, "The Island gets jobs again."),
+        "token_revoked" => (Good, "The token was revoked. An Island that used it has been disconnected."),
         "pairing_refused" => (Good, "The machine was turned away. Its code is worth nothing any more."),
         "key_revoked" => (Good, "The key was revoked. Programs that use it are refused from now on."),
         "bid_raised" => (Good, "The bid was raised."),

@@ -1,39 +1,45 @@
 //! `/islands`: the user's own machines, their tokens, and what they earned.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use pages::islands::{AskView, IslandRow, Islands, NewToken, TokenRow};
-use pages::{Badge, Flash, FlashKind, Nav, Tone};
+use pages::islands::{ConfirmAsk, Islands, NewToken, TokenRow};
+use pages::{Flash, FlashKind, Nav};
 use types::id::IslandId;
-use types::island_protocol::Offer;
-use types::money::MicroCredits;
 
 use super::error::capitalised;
 use super::forms::Posted;
-use super::frame::{Said, frame, unit, when};
+use super::frame::{Said, frame, when};
 use super::session::{Named, SignedIn};
-use super::{Page, to_the_end};
+use super::{Page, owner, to_the_end};
 use crate::accounts::sessions::Session;
 use crate::app::App;
 use crate::credits::{self, MoveError};
 use crate::error::ApiError;
-use crate::islands::session::Session as Connected;
 use crate::islands::standing::{self, Change};
 use crate::islands::{self, IslandError, IslandRecord};
+use crate::marketplace::rates::Span;
 
-/// `GET /islands`.
+/// `GET /islands?window=24h|7d|30d`.
 ///
 /// # Errors
-/// 500, 503.
+/// 422, 500, 503.
 pub async fn show(
     State(app): State<Arc<App>>,
     SignedIn(session): SignedIn,
+    Query(query): Query<HashMap<String, String>>,
     Said(flash): Said,
 ) -> Result<Page<Islands>, ApiError> {
-    page(&app, &session, None, flash).await
+    let span = match query.get("window") {
+        None => Span::default(),
+        Some(name) => Span::from_name(name)
+            .filter(|span| *span != Span::Hour)
+            .ok_or_else(|| ApiError::invalid("window", "must be 24h, 7d or 30d"))?,
+    };
+    full(&app, &session, span, (None, None), flash).await
 }
 
 /// `POST /islands/tokens`: makes a token and shows it, this once.
@@ -148,55 +154,41 @@ pub(super) async fn page(
     new_token: Option<NewToken>,
     flash: Option<Flash>,
 ) -> Result<Page<Islands>, ApiError> {
+    full(app, session, Span::default(), (new_token, None), flash).await
+}
+
+/// The page with all that can be on it.
+pub(super) async fn full(
+    app: &App,
+    session: &Session,
+    span: Span,
+    (new_token, confirm): (Option<NewToken>, Option<ConfirmAsk>),
+    flash: Option<Flash>,
+) -> Result<Page<Islands>, ApiError> {
     let mut layout = frame(app, Some(session), "Islands", Nav::Islands).await?;
     layout.flash = flash;
     let earnings = credits::balance(app, session.user.earnings).await?.available();
-    let mine = islands::mine(app, &session.user).await?;
-    let seen =
-        mine.iter().filter(|(record, connection)| connection.is_some() || record.last_seen_at.is_some());
+    let mine = islands::owner::overview(app, session.user.id).await?;
+    let seen: Vec<_> = mine.iter().filter(|one| one.online || one.record.last_seen_at.is_some()).collect();
     Ok(Page(Islands {
         layout,
-        islands: seen.map(|(record, connection)| island_row(app, record, connection.as_deref())).collect(),
-        tokens: mine.iter().map(|(record, _)| token_row(record)).collect(),
+        islands: seen.iter().map(|one| owner::island_row(app, one)).collect(),
+        tokens: mine.iter().map(|one| token_row(&one.record)).collect(),
         earnings: earnings.display_grouped(),
         earnings_usd: format!("≈ {}", earnings.approximate_usd()),
         can_move: earnings.is_positive(),
         payouts: super::payouts::view(app, &session.user).await?,
         new_token,
         fee_percent: app.config.market.fee_percent.to_string(),
+        work: if seen.is_empty() {
+            None
+        } else {
+            Some(owner::work(app, &session.user, seen.len(), span).await?)
+        },
+        asks: owner::asks(app, &seen).await?,
+        confirm,
+        pair_command: format!("island pair --coordinator {}", app.config.public_url()),
     }))
-}
-
-fn island_row(app: &App, record: &IslandRecord, connection: Option<&Connected>) -> IslandRow {
-    let offers = connection.map_or_else(|| record.offers.clone(), Connected::offers);
-    let standing = record.standing;
-    let status = match connection {
-        _ if standing.operator_suspended => Badge::new("suspended by the operator", Tone::Bad),
-        _ if standing.owner_suspended => Badge::new("suspended", Tone::Warn),
-        Some(_) if standing.hindrance(app.config.islands.approval).is_some() => {
-            Badge::new("waits for approval", Tone::Warn)
-        }
-        Some(_) if offers.is_empty() => Badge::new("online, offers nothing", Tone::Warn),
-        Some(_) => Badge::new("online", Tone::Good),
-        None => Badge::new("offline", Tone::Plain),
-    };
-    IslandRow {
-        id: record.id.to_string(),
-        suspended: standing.owner_suspended,
-        name: record.name.clone(),
-        status,
-        asks: offers.iter().map(|offer| ask(app, offer)).collect(),
-        running: connection.map_or(0, Connected::running).to_string(),
-    }
-}
-
-fn ask(app: &App, offer: &Offer) -> AskView {
-    let workload = app.market.get(&offer.workload).map(|market| &market.workload);
-    AskView {
-        cargo: workload.map_or_else(|| offer.workload.clone(), |workload| workload.name.clone()),
-        price: offer.ask.parse().map_or_else(|_| offer.ask.clone(), MicroCredits::display_grouped),
-        unit: workload.map_or("job", |workload| unit(workload)).to_owned(),
-    }
 }
 
 fn token_row(record: &IslandRecord) -> TokenRow {

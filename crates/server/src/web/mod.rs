@@ -20,6 +20,7 @@ pub mod job_page;
 pub mod jobs;
 pub mod keys;
 pub mod live;
+pub mod owner;
 pub mod pair;
 pub mod payouts;
 pub mod quotes;
@@ -95,6 +96,8 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/islands/{id}/suspend", post(islands::suspend))
         .route("/islands/{id}/resume", post(islands::resume))
         .route("/islands/earnings/move", post(islands::move_earnings))
+        .route("/islands/{id}/asks/{slug}", post(owner::set_ask))
+        .route("/islands/{id}/asks/{slug}/reset", post(owner::reset_ask))
         .route("/islands/payouts", post(payouts::ask))
         .route("/islands/payouts/setup", post(payouts::set_up))
         .route("/islands/payouts/schedule", post(payouts::schedule))

@@ -13,6 +13,7 @@ mod busy;
 mod coordinators;
 mod crash;
 mod doubt;
+mod exchange;
 mod idempotency;
 mod input;
 mod islands;

@@ -122,7 +122,12 @@ impl FakeIsland {
 
     /// Another ask.
     pub async fn ask(&mut self, ask: &str, slots: u32) {
-        self.say(&FromIsland::Offers { offers: vec![offer(ask, slots)] }).await;
+        self.offers(vec![offer(ask, slots)]).await;
+    }
+
+    /// Other offers.
+    pub async fn offers(&mut self, offers: Vec<Offer>) {
+        self.say(&FromIsland::Offers { offers }).await;
         loop {
             if let Some(ToIsland::OffersTaken { refused_offers }) = self.hear().await {
                 assert_eq!(refused_offers, []);
