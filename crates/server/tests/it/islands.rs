@@ -363,8 +363,7 @@ async fn incident_064_streams_have_ids_of_their_own() {
     let world = World::new().await;
     let island = world.island("palma", "1", 4).await.works_by_itself();
     let ana = world.user("ana", "100").await;
-    let chat =
-        json!({"model": "llm-chat", "stream": true, "messages": [{"role": "user", "content": "hi"}]});
+    let chat = json!({"model": "llm-chat", "stream": true, "messages": [{"role": "user", "content": "hi"}]});
     let mut ids = Vec::new();
     for _ in 0..3 {
         let mut stream = ana.chat_stream(&chat).await;
