@@ -15,6 +15,7 @@ mod crash;
 mod doubt;
 mod idempotency;
 mod input;
+mod island_owners;
 mod islands;
 mod islands_broken;
 mod limits;

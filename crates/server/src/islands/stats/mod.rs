@@ -9,6 +9,7 @@ use types::id::{AttemptId, Id, IslandId};
 use types::money::MicroCredits;
 use types::time::{DAY_MS, HOUR_MS, Timestamp};
 
+use crate::app::App;
 use crate::jobs::State;
 use crate::jobs::command::{Command, Finish};
 
@@ -17,10 +18,13 @@ pub const DAY_HOURS: i64 = DAY_MS / HOUR_MS;
 /// Hours older than this are summed into days.
 const HOURS_KEPT_MS: i64 = 90 * DAY_MS;
 
-/// The hour before which hours are summed into days. Days are kept for ever: they say how often an Island was paid.
-#[must_use]
-pub fn kept_since(now: Timestamp) -> i64 {
-    now.plus_millis(-HOURS_KEPT_MS).as_millis() / HOUR_MS
+/// Sums hours of long ago into days. Days are kept for ever: they say how often an Island was paid.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn thin_once(app: &App, now: Timestamp) -> Result<(), DbError> {
+    let before = now.plus_millis(-HOURS_KEPT_MS).as_millis() / HOUR_MS;
+    app.db.tx("thin_island_hours", async move |tx| store::thin(tx, before).await).await
 }
 
 /// What one Island did for one Cargo in one hour.

@@ -112,6 +112,8 @@ fn payment_sample(
         | Kind::PayoutSent
         | Kind::PayoutFailed
         | Kind::EarningsStatement
+        | Kind::IslandGone
+        | Kind::IslandBack
         | Kind::IdentityNeedsInput => panic!("{kind:?} has a sample elsewhere"),
     };
     (letter, vec!["$1,234.99"])
