@@ -71,6 +71,17 @@ the.test("pages for a newcomer", async ({ person }) => {
     "/image": () => page.goto("/image"),
     "/credits": () => page.goto("/credits"),
     "/islands": () => page.goto("/islands"),
+    "/pair": () => page.goto("/pair"),
+    "/pair, which machine": async () => {
+      const begun = await page.request.post("/api/v1/pairing", { data: { name: "box", agent_version: "1" } });
+      await page.getByLabel("Code").fill((await begun.json()).code);
+      await page.getByRole("button", { name: "Continue" }).click();
+      await heading(page, "Is this your machine?");
+    },
+    "/pair, done": async () => {
+      await page.getByRole("button", { name: "Yes, it is mine" }).click();
+      await heading(page, "box is yours");
+    },
     "/settings": () => page.goto("/settings"),
     "/verify": () => page.goto("/verify"),
     "the sandbox's identity check": async () => {

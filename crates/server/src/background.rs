@@ -57,7 +57,7 @@ pub fn start(app: &Arc<App>, router: &Router) {
     );
     every(app, "write down how Islands do", Duration::from_secs(60), |app| async move {
         islands::upkeep::once(&app).await?;
-        islands::alerts::once(&app).await
+        islands::alerts::once(&app, app.clock.now()).await
     });
     every(app, "audit", Duration::from_secs(2), |app| async move {
         app.audit.once(&app.db, app.clock.now()).await.map(drop)
@@ -136,10 +136,10 @@ async fn clean_up(app: &App) -> Result<(), DbError> {
     mail::outbox::erase_once(&app.db, now).await?;
     app.db
         .tx("clean_up", async move |tx| {
-            accounts::store::delete_stale(tx, now, now.plus_millis(-DAY_MS)).await?;
-            islands::stats::store::thin(tx, islands::stats::kept_since(now)).await
+            accounts::store::delete_stale(tx, now, now.plus_millis(-DAY_MS)).await
         })
-        .await
+        .await?;
+    islands::stats::thin_once(app, now).await
 }
 
 /// Others write to the same database, admin commands and coordinators: pages follow those changes too (I13), revoked keys are

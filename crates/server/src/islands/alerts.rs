@@ -8,7 +8,6 @@ use db::{DbError, Tx};
 use types::id::{IslandId, MailId, UserId};
 use types::time::{DAY_MS, MINUTE_MS, SECOND_MS, Timestamp};
 
-use super::session::Session;
 use super::store;
 use crate::app::App;
 use crate::mail::letters::{IslandBack, IslandGone, Line};
@@ -60,8 +59,7 @@ pub struct Watching(OnceLock<Timestamp>);
 ///
 /// # Errors
 /// A [`DbError`].
-pub async fn once(app: &App) -> Result<(), DbError> {
-    let now = app.clock.now();
+pub async fn once(app: &App, now: Timestamp) -> Result<(), DbError> {
     let patience = i64::from(app.config.islands.offline_alert_secs) * SECOND_MS;
     let since = *app.islands.watching.0.get_or_init(|| now);
     if patience == 0 || now.millis_since(since) < patience {
@@ -112,8 +110,8 @@ pub struct Back {
 
 /// An Island is back.
 #[must_use]
-pub fn back(app: &App, session: &Session, now: Timestamp) -> Back {
-    Back { island: session.island.id, mail: app.ids.next(now), site: app.config.public_url(), now }
+pub fn back(app: &App, island: IslandId, now: Timestamp) -> Back {
+    Back { island, mail: app.ids.next(now), site: app.config.public_url(), now }
 }
 
 impl Back {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use tokio::sync::oneshot;
-use types::id::{AttemptId, JobId};
+use types::id::AttemptId;
 use types::island_protocol::{ToIsland, Today};
 use types::money::MicroCredits;
 use types::time::Timestamp;
@@ -131,13 +131,14 @@ pub(super) struct State {
     pub received: u64,
     /// Of how many of them the Island was told.
     pub told: u64,
+    /// How often a link broke.
+    pub breaks: u64,
     /// Nothing more can be assigned, and nothing can go on.
     pub over: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Running {
-    pub job: JobId,
     /// Of which Cargo.
     pub workload: Arc<Workload>,
     /// Where output goes; nowhere once the Island was told to stop, because the job may be another's by then.

@@ -26,6 +26,8 @@ use crate::secrets;
 const HELLO: Duration = Duration::from_secs(10);
 /// How long a message may take to be sent before the Island counts as gone.
 const SEND: Duration = Duration::from_secs(30);
+/// How long a session outlives the leases of its attempts.
+const MOMENT: Duration = Duration::from_secs(1);
 /// Longest name of a region, in characters.
 const MAX_REGION: usize = 64;
 /// Most attempts of an interrupted session that are looked at.
@@ -71,16 +73,16 @@ pub async fn serve(app: Arc<App>, island: Island, socket: WebSocket) {
     Reader::new(&app, &session, &link, hello.about).run(&mut source).await;
 
     let went = app.islands.broke(&session, &link, || offers::leave_the_book(&app, id));
-    if went && !(session.can_resume() && !app.is_stopping()) {
+    if went && (app.is_stopping() || !session.can_resume()) {
         session.end();
         app.islands.remove(&session, || {});
     }
     link.closing.notify_one();
     if went {
+        wait_for_return(&app, &session);
         app.market_moved();
         app.islands.went(id, app.clock.now());
         upkeep::note_gone(&app, &session).await;
-        wait_for_return(&app, session);
     }
     drop(writer.await);
     tracing::info!(island = %id, "Island {name} disconnected");
@@ -165,7 +167,7 @@ async fn begin(app: &Arc<App>, island: Island, link: &Arc<Link>, hello: &Hello) 
         let terms =
             Terms { lease_secs: app.config.islands.lease_secs, output_bytes: app.config.jobs.output_bytes };
         let region = hello.about.capabilities.region.clone();
-        let session = Session::new(island, profile, (name, region), (link, now), terms);
+        let session = Session::new(island, profile, (name, region), link, terms);
         if let Some(replaced) = app.islands.insert(&session, || offers::leave_the_book(app, id)) {
             replaced.dismiss("replaced", "Another agent connected with the token of this Island.");
         }
@@ -178,15 +180,16 @@ async fn begin(app: &Arc<App>, island: Island, link: &Arc<Link>, hello: &Hello) 
     Some(session)
 }
 
-/// A session that nobody comes back to is over when the leases of what runs in it are.
-fn wait_for_return(app: &Arc<App>, session: Arc<Session>) {
+/// A session that nobody comes back to is over when the leases of what runs in it are, and a moment later, so that those who wait
+/// for these find them run out.
+fn wait_for_return(app: &Arc<App>, session: &Arc<Session>) {
     if !session.can_resume() {
         return;
     }
-    let app = Arc::clone(app);
+    let (app, session, breaks) = (Arc::clone(app), Arc::clone(session), session.breaks());
     tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(session.lease_ms().unsigned_abs())).await;
-        if session.end_if_broken() {
+        tokio::time::sleep(Duration::from_millis(session.lease_ms().unsigned_abs()) + MOMENT).await;
+        if session.end_if_broken_since(breaks) {
             app.islands.remove(&session, || {});
         }
     });

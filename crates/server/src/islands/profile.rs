@@ -191,6 +191,12 @@ impl Profile {
         std::mem::take(&mut known.unsaved).then(|| known.record.clone())
     }
 
+    /// Whether there is something to store.
+    #[must_use]
+    pub fn has_unsaved(&self) -> bool {
+        self.lock().unsaved
+    }
+
     /// It could not be stored after all.
     pub fn keep_unsaved(&self) {
         self.lock().unsaved = true;

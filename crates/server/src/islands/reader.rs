@@ -46,6 +46,12 @@ pub(super) struct Reader<'a> {
     later: Option<(Instant, Vec<Offer>)>,
 }
 
+/// A message, told apart.
+enum Message {
+    Numbered(AttemptId, Said),
+    Other(FromIsland),
+}
+
 /// What to do after a message.
 enum Next {
     Read,
@@ -119,8 +125,8 @@ impl<'a> Reader<'a> {
     async fn take(&mut self, message: FromIsland, bytes: usize) -> Next {
         let now = self.app.clock.now();
         let pause = self.bytes.spend(u32::try_from(bytes).unwrap_or(u32::MAX), now);
-        let heard = match said(self.session, message) {
-            Ok((attempt, said)) => {
+        let pause = match sort(self.session, message) {
+            Message::Numbered(attempt, said) => {
                 let pause = pause.max(self.numbered.spend(1, now));
                 match self.session.hear(self.link, attempt, said, now) {
                     Heard::Fine => {}
@@ -136,7 +142,7 @@ impl<'a> Reader<'a> {
                 }
                 pause
             }
-            Err(other) => {
+            Message::Other(other) => {
                 if !self.unnumbered.take(1, now) {
                     return self.close("too_many_messages", "Too many messages; please wait a minute.");
                 }
@@ -144,7 +150,7 @@ impl<'a> Reader<'a> {
                 pause
             }
         };
-        heard.map_or(Next::Read, |pause| Next::Pause(Duration::from_millis(pause)))
+        pause.map_or(Next::Read, |pause| Next::Pause(Duration::from_millis(pause)))
     }
 
     async fn take_unnumbered(&mut self, message: FromIsland, now: Timestamp) {
@@ -179,16 +185,16 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What is said about an attempt, or the message if it is about none.
-fn said(session: &Session, message: FromIsland) -> Result<(AttemptId, Said), FromIsland> {
-    Ok(match message {
+/// Tells messages about attempts from others.
+fn sort(session: &Session, message: FromIsland) -> Message {
+    let (attempt, said) = match message {
         FromIsland::Output { attempt_id, seq, chunk } => (attempt_id, Said::Output { seq, text: chunk }),
         FromIsland::Progress { attempt_id, step, total } => (attempt_id, Said::Progress { step, total }),
         FromIsland::Image { attempt_id, image_data, format, width, height, seed } => {
             // Looked at only where one is waited for, so that nobody is kept busy by others.
             let wanted = session.wants_image(attempt_id);
             if wanted && image_data.len() > session.output_bytes() {
-                return Ok((attempt_id, Said::Ended(End::TooMuch)));
+                return Message::Numbered(attempt_id, Said::Ended(End::TooMuch));
             }
             let image = wanted.then(|| check_image(image_data, &format, (width, height), seed)).flatten();
             (attempt_id, Said::Image(image))
@@ -207,8 +213,9 @@ fn said(session: &Session, message: FromIsland) -> Result<(AttemptId, Said), Fro
             (attempt_id, Said::Ended(End::Failed { error: shorten(&error, MAX_TEXT), retryable }))
         }
         FromIsland::Rejected { attempt_id, .. } => (attempt_id, Said::Ended(End::Rejected)),
-        other => return Err(other),
-    })
+        other => return Message::Other(other),
+    };
+    Message::Numbered(attempt, said)
 }
 
 /// A picture that pages may show: of a known kind, of a possible size, in base64.

@@ -12,6 +12,9 @@ use super::profile::Profile;
 use super::session::{Link, Session};
 use super::stats::Hour;
 
+/// With this many, full buckets are forgotten.
+const MOST: usize = 10_000;
+
 /// All Islands of this coordinator.
 #[derive(Debug, Default)]
 pub struct Registry {
@@ -131,7 +134,10 @@ impl Registry {
     pub fn forget_profile(&self, id: IslandId) {
         let sessions = lock(&self.sessions);
         if !sessions.contains_key(&id) {
-            lock(&self.profiles).remove(&id);
+            let mut profiles = lock(&self.profiles);
+            if profiles.get(&id).is_some_and(|profile| !profile.has_unsaved()) {
+                profiles.remove(&id);
+            }
         }
     }
 
@@ -148,7 +154,9 @@ impl Registry {
     #[must_use]
     pub fn may_connect(&self, id: IslandId, per_minute: u32, now: Timestamp) -> bool {
         let mut connects = lock(&self.connects);
-        connects.retain(|_, bucket| !bucket.is_full(now));
+        if connects.len() >= MOST {
+            connects.retain(|_, bucket| !bucket.is_full(now));
+        }
         connects.entry(id).or_insert_with(|| Bucket::per_minute(per_minute, per_minute, now)).take(1, now)
     }
 

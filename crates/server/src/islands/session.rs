@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
-use types::id::{AttemptId, JobId};
+use types::id::AttemptId;
 use types::island_protocol::{Offer, RECEIVED_EVERY, ToIsland};
 use types::time::{SECOND_MS, Timestamp};
 
@@ -31,8 +31,6 @@ pub struct Session {
     pub profile: Arc<Profile>,
     /// Where it stands.
     pub region: Option<String>,
-    /// Since when.
-    pub began: Timestamp,
     /// What it must be called by to go on after a break. Nothing in version 1, where it ends with its connection.
     name: Option<String>,
     offered: Mutex<Vec<Checked>>,
@@ -61,14 +59,13 @@ impl Session {
         island: Island,
         profile: Arc<Profile>,
         (name, region): (Option<String>, Option<String>),
-        (link, now): (&Arc<Link>, Timestamp),
+        link: &Arc<Link>,
         terms: Terms,
     ) -> Arc<Self> {
         Arc::new(Self {
             island,
             profile,
             region,
-            began: now,
             name,
             offered: Mutex::default(),
             state: Mutex::new(State { link: Some(Arc::clone(link)), ..State::default() }),
@@ -135,9 +132,16 @@ impl Session {
         let current = state.is_current(link);
         if current {
             state.link = None;
+            state.breaks += 1;
             state.leave_the_book(None);
         }
         current
+    }
+
+    /// How often its link broke.
+    #[must_use]
+    pub fn breaks(&self) -> u64 {
+        lock(&self.state).breaks
     }
 
     /// Whether there is a link, and the session is not over.
@@ -163,13 +167,16 @@ impl Session {
         }
     }
 
-    /// The same when nobody has come back since the link was lost.
-    pub fn end_if_broken(&self) -> bool {
-        let broken = !self.is_connected();
-        if broken {
+    /// The same if nobody has come back since its link broke for the so-manieth time.
+    pub fn end_if_broken_since(&self, breaks: u64) -> bool {
+        let waiting = {
+            let state = lock(&self.state);
+            state.link.is_none() && state.breaks == breaks
+        };
+        if waiting {
             self.end();
         }
-        broken
+        waiting
     }
 
     /// Ends the session and closes the connection with a reason.
@@ -210,7 +217,6 @@ impl Session {
         };
         let (end, ended) = oneshot::channel();
         let running = Running {
-            job: work.live.id,
             workload: Arc::clone(&work.live.workload),
             live: Some(work.live),
             lease: lease.clone(),
@@ -352,12 +358,6 @@ impl Session {
     #[must_use]
     pub fn running(&self) -> usize {
         lock(&self.state).running.len()
-    }
-
-    /// Which jobs they are of.
-    #[must_use]
-    pub fn running_jobs(&self) -> Vec<JobId> {
-        lock(&self.state).running.values().map(|one| one.job).collect()
     }
 
     /// How many slots of a Cargo are in use by attempts from before the Island last entered the book.

@@ -19,7 +19,7 @@ pub async fn note_seen(app: &App, session: &Session, about: &About, came: bool) 
         serde_json::to_string(&about.capabilities).unwrap_or_default(),
         serde_json::to_string(&session.offers()).unwrap_or_default(),
     );
-    let back = alerts::back(app, session, now);
+    let back = alerts::back(app, id, now);
     let noted = app
         .db
         .tx("island_seen", async move |tx| {

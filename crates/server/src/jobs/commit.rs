@@ -7,8 +7,8 @@
 //!
 //! A batch has a fixed number of statements, however many commands: up to 6 that look (is our number still ours, who is
 //! verified, which keys are revoked, which requests are repeated, which jobs are open, what the wallets of jobs that will wait
-//! have), those of `ledger::submit`, and up to 11 that write (jobs, requests, ends of attempts, attempts, three changes of jobs,
-//! outputs, trades, what Islands did).
+//! have), those of `ledger::submit`, and up to 10 that write (jobs, requests, ends of attempts, attempts, three changes of jobs,
+//! outputs, trades, what Islands did), and one more that looks when attempts failed before giving anything.
 //!
 //! When it is not known whether a transaction was kept, its commands are sent again as doubtful. The transaction that takes
 //! them comes after the one in doubt is over (writers run one after another) and looks for what they would have written

@@ -128,18 +128,9 @@ fn flash(query: &str) -> Option<Flash> {
         "nothing_to_move" => {
             (Info, "There are no earnings to move yet. They appear as soon as an Island has done a job.")
         }
-        "ask_set" => (Good, "The ask was set. It is in the book now."),
-        "ask_reset" => (Good, "The ask is the agent’s again."),
-        "island_suspended" => {
-            (Good, "The Island is suspended. It gets no new jobs; those it runs are finished.")
-        }
-        "island_resumed" => (Good, "The Island gets jobs again."),
         "token_revoked" => (Good, "The token was revoked. An Island that used it has been disconnected."),
-        "pairing_refused" => (Good, "The machine was turned away. Its code is worth nothing any more."),
         "key_revoked" => (Good, "The key was revoked. Programs that use it are refused from now on."),
-        "bid_raised" => (Good, "The bid was raised."),
         "key_saved" => (Good, "The key was saved. Its limits are in force from now on."),
-        "letters_saved" => (Good, "Your choice of letters was saved."),
         "profile_saved" => (Good, "Your name was saved."),
         "signed_out" => (Good, "You are signed out."),
         "signed_out_everywhere" => {
@@ -148,9 +139,24 @@ fn flash(query: &str) -> Option<Flash> {
         "verification_unavailable" => {
             (Bad, "The identity check could not be opened. Nothing was lost; please try again in a minute.")
         }
-        _ => return None,
+        _ => about_the_market(code)?,
     };
     Some(Flash { kind, text: text.to_owned() })
+}
+
+/// What went well with Islands, asks and bids.
+fn about_the_market(code: &str) -> Option<(FlashKind, &'static str)> {
+    let text = match code {
+        "island_suspended" => "The Island is suspended. It gets no new jobs; those it runs are finished.",
+        "island_resumed" => "The Island gets jobs again.",
+        "pairing_refused" => "The machine was turned away. Its code is worth nothing any more.",
+        "ask_set" => "The ask was set. It is in the book now.",
+        "ask_reset" => "The ask is the agent’s again.",
+        "bid_raised" => "The bid was raised.",
+        "letters_saved" => "Your choice of letters was saved.",
+        _ => return None,
+    };
+    Some((FlashKind::Good, text))
 }
 
 const MONTHS: [&str; 12] =

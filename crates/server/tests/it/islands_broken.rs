@@ -48,20 +48,20 @@ impl Agent {
         // Also those whose end may not have arrived.
         let listed = self.running.iter().copied().chain(ends).collect();
         let hello = hello_again(&self.ask, self.slots, self.session.clone(), listed);
-        let (island, answer) = FakeIsland::greet(&self.url, &self.token, &hello).await;
+        let (mut island, answer) = FakeIsland::greet(&self.url, &self.token, &hello).await;
         let Some(ToIsland::Welcome { session, resumed, received, .. }) = answer else {
             panic!("not welcome: {answer:?}");
         };
-        self.island = Some(island);
         if !resumed {
             self.said.clear();
             self.running.clear();
         }
         self.session = session;
         let arrived = usize::try_from(received).unwrap();
-        for message in self.said[arrived..].to_vec() {
-            self.island().say(&message).await;
+        for message in &self.said[arrived..] {
+            island.say(message).await;
         }
+        self.island = Some(island);
         resumed
     }
 

@@ -16,6 +16,7 @@ mod doubt;
 mod exchange;
 mod idempotency;
 mod input;
+mod island_owners;
 mod islands;
 mod islands_broken;
 mod limits;

@@ -5,10 +5,11 @@ pub(crate) mod store;
 use std::collections::BTreeMap;
 
 use db::{DbError, Tx};
-use types::id::{AttemptId, Id, IslandId};
+use types::id::{Id, IslandId};
 use types::money::MicroCredits;
 use types::time::{DAY_MS, HOUR_MS, Timestamp};
 
+use crate::app::App;
 use crate::jobs::State;
 use crate::jobs::command::{Command, Finish};
 
@@ -17,10 +18,13 @@ pub const DAY_HOURS: i64 = DAY_MS / HOUR_MS;
 /// Hours older than this are summed into days.
 const HOURS_KEPT_MS: i64 = 90 * DAY_MS;
 
-/// The hour before which hours are summed into days. Days are kept for ever: they say how often an Island was paid.
-#[must_use]
-pub fn kept_since(now: Timestamp) -> i64 {
-    now.plus_millis(-HOURS_KEPT_MS).as_millis() / HOUR_MS
+/// Sums hours of long ago into days. Days are kept for ever: they say how often an Island was paid.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn thin_once(app: &App, now: Timestamp) -> Result<(), DbError> {
+    let before = now.plus_millis(-HOURS_KEPT_MS).as_millis() / HOUR_MS;
+    app.db.tx("thin_island_hours", async move |tx| store::thin(tx, before).await).await
 }
 
 /// What one Island did for one Cargo in one hour.
@@ -57,58 +61,69 @@ pub struct Presence {
     pub online_secs: i64,
 }
 
-/// Writes what a batch adds; answers it without the attempts that failed before giving anything.
+/// Writes what a batch adds; answers it.
 ///
 /// # Errors
 /// A [`DbError`].
 pub async fn write(tx: &mut Tx<'_>, written: &[&Command], now: Timestamp) -> Result<Vec<Hour>, DbError> {
-    let (hours, failed) = aggregate(written, now);
+    let mut sums = Sums { hour: now.as_millis() / HOUR_MS, hours: BTreeMap::new() };
+    let mut failed = Vec::new();
+    for command in written {
+        match command {
+            Command::Finish(finish) => sums.add(finish, now),
+            // Only the database knows whose attempt it was.
+            Command::Suspend(suspend) => failed.push(suspend.attempt),
+            Command::Open(_) | Command::Begin(_) => {}
+        }
+    }
+    if !failed.is_empty() {
+        for (island, workload, since) in store::places(tx, &failed).await? {
+            let sum = sums.of(island, workload);
+            sum.failed += 1;
+            sum.busy_ms += busy_ms(since, now);
+        }
+    }
+    let hours: Vec<Hour> = sums.hours.into_values().collect();
     store::add(tx, &hours).await?;
-    store::add_failed(tx, &failed, now.as_millis() / HOUR_MS, now).await?;
     Ok(hours)
 }
 
-/// What a batch adds: its finished attempts by Island and Cargo, and the attempts that failed before giving anything, of
-/// which only the database knows whose they were.
-#[must_use]
-pub fn aggregate(written: &[&Command], now: Timestamp) -> (Vec<Hour>, Vec<AttemptId>) {
-    let hour = now.as_millis() / HOUR_MS;
-    let mut hours: BTreeMap<(IslandId, i64), Hour> = BTreeMap::new();
-    let mut failed = Vec::new();
-    for command in written {
-        let finish = match command {
-            Command::Suspend(suspend) => {
-                failed.push(suspend.attempt);
-                continue;
-            }
-            Command::Finish(finish) => finish,
-            Command::Open(_) | Command::Begin(_) => continue,
-        };
-        let Some(attempt) = &finish.attempt else { continue };
-        let none = Hour {
-            island: attempt.island,
-            workload: finish.workload,
-            hour,
+/// What Islands did for Cargos in an hour: a row for each two.
+struct Sums {
+    hour: i64,
+    hours: BTreeMap<(IslandId, i64), Hour>,
+}
+
+impl Sums {
+    fn of(&mut self, island: IslandId, workload: i64) -> &mut Hour {
+        self.hours.entry((island, workload)).or_insert(Hour {
+            island,
+            workload,
+            hour: self.hour,
             completed: 0,
             failed: 0,
             paid: 0,
             earned: MicroCredits::ZERO,
             units: 0,
             busy_ms: 0,
-        };
-        let sum = hours.entry((attempt.island, finish.workload)).or_insert(none);
+        })
+    }
+
+    fn add(&mut self, finish: &Finish, now: Timestamp) {
+        let Some(attempt) = &finish.attempt else { return };
+        let sum = self.of(attempt.island, finish.workload);
         sum.completed += i64::from(finish.state == State::Completed);
         sum.failed += i64::from(failed_by_island(finish));
-        sum.busy_ms += busy_ms(attempt.id, now);
+        // An attempt's id is made when it is matched.
+        sum.busy_ms += busy_ms(attempt.id.made_at(), now);
         let earned = finish.charge.minus(finish.fee).unwrap_or_default();
-        if earned.is_positive() {
+        if earned.is_positive() && !attempt.own {
             sum.paid += 1;
             // A statistic: at the edge of the range it stops growing rather than stopping the batch.
             sum.earned = sum.earned.plus(earned).unwrap_or(sum.earned);
             sum.units = sum.units.saturating_add(finish.units.parts());
         }
     }
-    (hours.into_values().collect(), failed)
 }
 
 /// Whether an attempt that ended like this is held against its Island.
@@ -122,7 +137,6 @@ fn failed_by_island(finish: &Finish) -> bool {
     is_failure(finish.state, finish.error.as_ref().map(|(code, _)| code.as_str()))
 }
 
-/// An attempt's id is made when it is matched.
-fn busy_ms(attempt: AttemptId, now: Timestamp) -> i64 {
-    now.millis_since(attempt.made_at()).clamp(0, DAY_MS)
+fn busy_ms(since: Timestamp, now: Timestamp) -> i64 {
+    now.millis_since(since).clamp(0, DAY_MS)
 }

@@ -37,20 +37,15 @@ pub async fn add(tx: &mut Tx<'_>, hours: &[Hour]) -> Result<(), DbError> {
     tx.execute_many(&sql, rows).await
 }
 
-/// Adds attempts that failed before giving anything.
-pub async fn add_failed(
+/// Where attempts ran, of which Cargo, and since when.
+pub async fn places(
     tx: &mut Tx<'_>,
     attempts: &[AttemptId],
-    hour: i64,
-    now: Timestamp,
-) -> Result<(), DbError> {
-    let sql = format!(
-        "INSERT INTO island_hours (island_id, hour, workload_id, completed, failed, paid, earned, units, busy_ms)
-         SELECT a.island_id, $2, j.workload_id, 0, 1, 0, 0, 0,
-           CASE WHEN a.started_at < $3 THEN $3 - a.started_at ELSE 0 END
-         FROM attempts a JOIN jobs j ON j.id = a.job_id WHERE a.id = $1 {UPSERT}"
-    );
-    tx.execute_many(&sql, attempts.iter().map(|&id| params![id, hour, now])).await
+) -> Result<Vec<(IslandId, i64, Timestamp)>, DbError> {
+    let sql = "SELECT a.island_id, j.workload_id, a.started_at FROM attempts a JOIN jobs j ON j.id = a.job_id
+               WHERE a.id = $1";
+    let rows = tx.query_many(sql, attempts.iter().map(|&id| params![id])).await?;
+    rows.iter().flatten().map(|row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).collect()
 }
 
 /// Adds the seconds that Islands were online.

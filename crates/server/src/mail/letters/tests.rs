@@ -112,9 +112,9 @@ fn payment_sample(
         | Kind::PayoutSent
         | Kind::PayoutFailed
         | Kind::EarningsStatement
-        | Kind::IdentityNeedsInput
         | Kind::IslandGone
-        | Kind::IslandBack => panic!("{kind:?} has a sample elsewhere"),
+        | Kind::IslandBack
+        | Kind::IdentityNeedsInput => panic!("{kind:?} has a sample elsewhere"),
     };
     (letter, vec!["$1,234.99"])
 }
