@@ -68,6 +68,10 @@ pub fn start(app: &Arc<App>, router: &Router) {
         Duration::from_secs(2),
         |app| async move { audit::fold_once(&app.db).await },
     );
+    every(app, "deadlines", Duration::from_millis(250), |app| async move {
+        app.market.all().iter().for_each(|market| market.expire(app.clock.now()));
+        Ok(())
+    });
     every(app, "clean up", Duration::from_secs(3600), |app| async move { clean_up(&app).await });
     every(app, "note the books", Duration::from_secs(300), |app| async move {
         marketplace::upkeep::snapshot_once(&app).await?;

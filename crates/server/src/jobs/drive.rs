@@ -178,15 +178,14 @@ impl Drive {
     }
 
     async fn wait(&self, mut queue: oneshot::Receiver<Permit>) -> Result<Permit, Verdict> {
-        let left = self.job.deadline.millis_since(self.app.clock.now()).max(0);
         let waited = tokio::select! {
             biased;
+            // Nothing comes once the deadline has passed and the book has let the job go.
             permit = &mut queue => permit.ok(),
             () = self.live.cancelled() => {
                 self.market.withdraw(self.job.id);
                 return Err(Verdict { state: State::Cancelled, ending: Ending::CancelledByConsumer, ..nothing() });
             }
-            () = tokio::time::sleep(millis(left)) => None,
         };
         self.market.withdraw(self.job.id);
         waited.ok_or_else(|| {

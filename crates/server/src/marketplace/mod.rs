@@ -195,6 +195,11 @@ impl Market {
         self.apply(Command::Withdraw { job });
     }
 
+    /// Jobs whose deadline has passed wait no longer: their channels are closed.
+    pub fn expire(&self, now: types::time::Timestamp) {
+        self.apply(Command::Expire { now });
+    }
+
     /// A waiting job pays up to this for each unit from now on.
     pub fn rebid(&self, job: JobId, bid: MicroCredits) {
         self.apply(Command::Rebid { job, bid });
@@ -250,7 +255,9 @@ impl Market {
                         permits.push((sender, self.permit(matched)));
                     }
                     Event::AskRefused { .. } | Event::Refused { .. } => taken = false,
-                    Event::Waiting { .. } | Event::Expired { .. } => {}
+                    // Whoever drives the job learns it by its channel being closed.
+                    Event::Expired { job } => drop(state.waiting.remove(&job)),
+                    Event::Waiting { .. } => {}
                 }
             }
         }
