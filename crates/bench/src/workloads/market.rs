@@ -327,14 +327,14 @@ impl Report<'_> {
             "{cores} cores, {memory_gib} GiB; one core used; median of {} runs; nanoseconds, p50 / p99",
             options.runs
         )];
-        let head = KINDS.iter().map(|(_, name)| format!("{name:>15}"));
+        let head = KINDS.iter().map(|(_, name)| format!("{name:>20}"));
         lines.push(row(&std::iter::once("asks".to_owned()).chain(head).collect::<Vec<_>>()));
         for &asks in &options.asks {
             let mut cells = vec![grouped(asks.into())];
             for (kind, _) in KINDS {
                 let timing = self.of(asks, kind);
                 let shown = timing.map(|one| format!("{} / {}", nanos(one.p50_ns), nanos(one.p99_ns)));
-                cells.push(format!("{:>15}", shown.unwrap_or_default()));
+                cells.push(format!("{:>20}", shown.unwrap_or_default()));
             }
             lines.push(row(&cells));
         }
