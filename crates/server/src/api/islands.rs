@@ -12,6 +12,9 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::islands::{self, connection};
 
+/// Every connected Island costs this much memory, in bytes; most of what they say is far shorter.
+const READ_BUFFER: usize = 8 * 1024;
+
 /// The handler.
 ///
 /// # Errors
@@ -32,6 +35,7 @@ pub async fn connect(
         ApiError::new(rejection.status(), "no_websocket", "Islands connect by WebSocket.")
     })?;
     Ok(upgrade
+        .read_buffer_size(READ_BUFFER)
         .max_message_size(MAX_FRAME_BYTES)
         .max_frame_size(MAX_FRAME_BYTES)
         .on_upgrade(move |socket| connection::serve(app, island, socket)))

@@ -237,7 +237,7 @@ impl Market {
     #[must_use]
     pub fn snapshot(&self) -> (Option<MicroCredits>, usize, usize) {
         let state = self.lock();
-        (state.book.lowest_ask(), state.book.asks().count(), state.book.waiting_count())
+        (state.book.lowest_ask(), state.book.ask_count(), state.book.waiting_count())
     }
 
     /// Applies a command and hands permits to the jobs that waited for them. Answers whether nothing was refused.
