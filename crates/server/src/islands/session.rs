@@ -377,3 +377,197 @@ impl Session {
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+    use types::id::{AccountId, Id, IslandId, JobId, UserId};
+    use types::money::MicroCredits;
+    use types::rng::{Random, SeededRandom};
+
+    use super::super::profile::Known;
+    use super::*;
+    use crate::config::Config;
+    use crate::jobs::live::LiveJob;
+    use crate::jobs::{BidSource, Job, Origin, State as JobState, Usage};
+    use crate::marketplace::Workload;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    fn session(name: Option<&str>) -> (Arc<Session>, Arc<Link>, mpsc::Receiver<ToIsland>) {
+        let island = Island {
+            id: IslandId::from_i64(1),
+            owner: UserId::from_i64(1),
+            earnings: AccountId::from_i64(1),
+            name: "palma".into(),
+            token_hash: "".into(),
+        };
+        let profile = Profile::new(island.id, NOW, Known::default());
+        let (link, outbox) = Link::new();
+        let terms = Terms { lease_secs: 30, output_bytes: 1_000_000 };
+        (Session::new(island, profile, (name.map(str::to_owned), None), &link, terms), link, outbox)
+    }
+
+    fn live(number: i64) -> Arc<LiveJob> {
+        let job = Job {
+            id: JobId::from_i64(number),
+            node: 0,
+            user: UserId::from_i64(2),
+            key: None,
+            workload: 1,
+            origin: Origin::Api,
+            state: JobState::Running,
+            input: Arc::from("{}"),
+            bid: MicroCredits::new(1),
+            bid_source: BidSource::Explicit,
+            region: None,
+            priority: 0,
+            created_at: NOW,
+            deadline: NOW,
+            started_at: None,
+            completed_at: None,
+            attempts: 0,
+            island: None,
+            charge: MicroCredits::ZERO,
+            usage: Usage::default(),
+            finish_reason: None,
+            error: None,
+        };
+        let config = Config::load(None, []).unwrap();
+        Arc::new(LiveJob::new(&job, Arc::new(Workload::new(1, &config.workloads[0]))))
+    }
+
+    fn assign(session: &Session, number: i64) -> (Arc<LiveJob>, oneshot::Receiver<End>, Lease) {
+        let live = live(number);
+        let work = Assignment {
+            attempt: AttemptId::from_i64(number),
+            live: Arc::clone(&live),
+            input: Arc::from("{}"),
+            earns: MicroCredits::ZERO,
+        };
+        let (end, lease) = session.assign(work, NOW).unwrap();
+        (live, end, lease)
+    }
+
+    fn said(seq: u64) -> Said {
+        Said::Output { seq, text: format!("{seq},") }
+    }
+
+    fn done() -> Said {
+        Said::Ended(End::Done { usage: Usage::default(), finish_reason: None })
+    }
+
+    fn welcome(received: u64) -> ToIsland {
+        ToIsland::Received { messages: received, today: None }
+    }
+
+    #[test]
+    fn only_the_newest_link_is_listened_to() {
+        let (session, old, _outbox) = session(Some("name"));
+        let (live, mut end, _) = assign(&session, 1);
+        let attempt = AttemptId::from_i64(1);
+        assert_eq!(session.hear(&old, attempt, said(1), NOW), Heard::Fine);
+        let (new, _newer) = Link::new();
+        assert!(session.resume(&new, &[attempt], NOW, welcome));
+        assert_eq!(session.hear(&old, attempt, said(2), NOW), Heard::Stale);
+        assert_eq!(session.hear(&old, attempt, done(), NOW), Heard::Stale);
+        session.heartbeat(&old, &[attempt], NOW.plus_millis(60_000));
+        assert!(!session.broke(&old) && session.is_connected(), "that the old one breaks is no news");
+        assert_eq!(session.hear(&new, attempt, said(2), NOW), Heard::Fine);
+        assert_eq!(session.hear(&new, attempt, done(), NOW), Heard::Fine);
+        assert!(matches!(end.try_recv(), Ok(End::Done { .. })));
+        assert_eq!(live.output().unwrap(), "1,2,");
+        // After the end, by whoever says it: an offence, and nothing else.
+        assert_eq!(session.hear(&new, attempt, said(3), NOW), Heard::Offence);
+        assert_eq!(session.hear(&new, AttemptId::from_i64(9), said(1), NOW), Heard::Offence);
+        assert_eq!(live.output().unwrap(), "1,2,");
+    }
+
+    #[test]
+    fn leases_are_renewed_by_the_island_that_has_them_and_not_while_it_is_away() {
+        let (session, link, _outbox) = session(Some("name"));
+        let (_live, _end, lease) = assign(&session, 1);
+        let attempt = AttemptId::from_i64(1);
+        let at = |seconds: i64| NOW.plus_millis(seconds * 1000);
+        assert_eq!(lease.until(), at(30));
+        session.heartbeat(&link, &[attempt], at(10));
+        assert_eq!(lease.until(), at(40));
+        assert!(session.broke(&link));
+        session.heartbeat(&link, &[attempt], at(20));
+        assert_eq!(lease.until(), at(40));
+        let (again, _outbox) = Link::new();
+        assert!(session.resume(&again, &[attempt], at(25), welcome));
+        assert_eq!(lease.until(), at(55));
+        // One that has run out is for whoever drives the job to judge.
+        assert!(session.broke(&again));
+        let (late, _outbox) = Link::new();
+        assert!(session.resume(&late, &[attempt], at(56), welcome));
+        assert_eq!(lease.until(), at(55));
+    }
+
+    #[test]
+    fn what_cannot_go_on_is_lost() {
+        let (nameless, link, _outbox) = session(None);
+        let (again, _again) = Link::new();
+        assert!(!nameless.resume(&again, &[], NOW, welcome) && !nameless.is_called(""));
+        let (session, first, _outbox) = session(Some("name"));
+        let (_live, mut end, _) = assign(&session, 1);
+        assert!(session.is_called("name") && !session.is_called("nam") && nameless.broke(&link));
+        assert!(session.broke(&first));
+        assert!(!session.end_if_broken_since(session.breaks() - 1), "it broke again since");
+        assert!(end.try_recv().is_err());
+        assert!(session.end_if_broken_since(session.breaks()));
+        assert_eq!(end.try_recv(), Ok(End::Lost));
+        assert!(!session.resume(&again, &[AttemptId::from_i64(1)], NOW, welcome));
+        assert_eq!(session.unreserved("llm-chat"), 0);
+    }
+
+    /// Random cuts and late connections: what an attempt gave is what was said of it, each word once, and each ends once.
+    #[test]
+    fn nothing_is_lost_or_taken_twice() {
+        for seed in 0..50 {
+            let random = SeededRandom::new(seed);
+            let one_in = |number: u8| {
+                let mut byte = [0];
+                random.fill(&mut byte);
+                byte[0] % number == 0
+            };
+            let (session, mut link, mut outbox) = session(Some("name"));
+            let mut jobs: Vec<_> = (1..=5).map(|number| assign(&session, number)).collect();
+            let (mut log, mut sent, mut seqs) = (Vec::new(), 0, [0_u64; 5]);
+            while seqs.iter().any(|&seq| seq < 20) || sent < log.len() {
+                let index = seqs.iter().position(|&seq| seq < 20 && one_in(2));
+                if let Some(index) = index {
+                    seqs[index] += 1;
+                    log.push((index, seqs[index]));
+                }
+                // The link carries some of what was said, and breaks.
+                while sent < log.len() && !one_in(4) {
+                    let (index, seq) = log[sent];
+                    let attempt = AttemptId::from_i64(i64::try_from(index).unwrap() + 1);
+                    let said = if seq == 20 { done() } else { said(seq) };
+                    assert_eq!(session.hear(&link, attempt, said, NOW), Heard::Fine);
+                    sent += 1;
+                }
+                if one_in(6) {
+                    if one_in(2) {
+                        assert!(session.broke(&link));
+                    }
+                    let old = link;
+                    (link, outbox) = Link::new();
+                    let all: Vec<AttemptId> = (1..=5).map(AttemptId::from_i64).collect();
+                    assert!(session.resume(&link, &all, NOW, welcome));
+                    let Ok(ToIsland::Received { messages, .. }) = outbox.try_recv() else { panic!() };
+                    assert_eq!(usize::try_from(messages).unwrap(), sent, "seed {seed}");
+                    assert_eq!(session.hear(&old, all[0], said(99), NOW), Heard::Stale);
+                }
+            }
+            let expected: String = (1..20).map(|seq| format!("{seq},")).collect();
+            for (live, end, _) in &mut jobs {
+                assert_eq!(live.output().unwrap(), expected, "seed {seed}");
+                assert!(matches!(end.try_recv(), Ok(End::Done { .. })));
+            }
+            assert_eq!((session.running(), outbox.is_closed()), (0, false));
+        }
+    }
+}
