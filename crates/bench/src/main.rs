@@ -1,7 +1,7 @@
 //! Measures Archipelago and checks the books afterwards.
 //!
 //! * `jobs` measures the built programs from outside: starts them as an operator would and puts load on them through real
-//!   sockets.
+//!   sockets; so does `islands`, with thousands of Islands connected.
 //! * `market` measures the book of one Cargo, as a library; `economy` lets agents trade on it and settle on the ledger.
 //! * `ledger` and `growth` measure the ledger as a library, on both databases, beside what others do.
 //!
@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::workloads::{economy, growth, jobs, ledger, market};
+use crate::workloads::{economy, growth, islands, jobs, ledger, market};
 
 /// What can go wrong ends the measurement with a sentence.
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -44,6 +44,8 @@ enum Command {
     /// Billed jobs per second and latencies, through HTTP and a real Island connection, beside the same load
     /// sent straight to the upstream.
     Jobs(jobs::Options),
+    /// What thousands of connected Islands cost the coordinator, and what a job takes among them.
+    Islands(islands::Options),
     /// Durable cycles of hold and settlement per second and their latencies, our ledger beside others.
     Ledger(ledger::Options),
     /// What a cycle of hold and settlement costs on an empty ledger and on one that has grown.
@@ -77,6 +79,7 @@ fn run(command: Command) -> Result<()> {
         match command {
             Command::Upstream => upstream::run().await,
             Command::Jobs(options) => unless_stopped(jobs::run(&options)).await,
+            Command::Islands(options) => unless_stopped(islands::run(&options)).await,
             Command::Growth(options) => unless_stopped(growth::run(&options)).await,
             Command::Economy(options) => unless_stopped(economy::run(&options)).await,
             Command::Market(options) => market::run(&options),

@@ -120,6 +120,16 @@ impl Network {
         ])
     }
 
+    /// The number of the coordinator's process.
+    pub fn coordinator_id(&self) -> u32 {
+        self.coordinator_process.id()
+    }
+
+    /// Where the coordinator keeps its data.
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
     /// That everything still runs.
     pub fn check(&mut self) -> Result<()> {
         self.islands.iter_mut().try_for_each(Process::check)?;
@@ -138,6 +148,13 @@ impl Network {
         self.audit().await?;
         self.coordinator_process.stop().await?;
         Ok(charged)
+    }
+
+    /// Has the coordinator audit itself, and stops it.
+    pub async fn audit_and_stop(mut self) -> Result<()> {
+        self.check()?;
+        self.audit().await?;
+        self.coordinator_process.stop().await
     }
 
     async fn make_consumer(&self, number: usize) -> Result<String> {

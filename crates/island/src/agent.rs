@@ -25,7 +25,7 @@ use crate::state::State;
 use crate::tally::Tally;
 
 /// A connection that lasted this long was a good one.
-const HEALTHY: Duration = Duration::from_secs(60);
+const HEALTHY: Duration = Duration::from_secs(20);
 /// How long the first look at the backends may take; those that take longer are offered later.
 const FIRST_LOOK: Duration = Duration::from_secs(3);
 /// How long to wait at most before connecting again while there is work that waits for it.

@@ -89,7 +89,11 @@ impl Sites {
             };
             let site = match previous.list.iter().find(same) {
                 Some((site, _)) => Arc::clone(site),
-                None => Arc::new(Site::new(number, &backend.kind, slots, alarm)?),
+                None => {
+                    let known = previous.list.iter().find(|(site, _)| site.kind == backend.kind);
+                    let known = known.map(|(site, _)| &**site);
+                    Arc::new(Site::new(number, &backend.kind, slots, alarm)?.knowing(known))
+                }
             };
             list.push((site, slots));
         }

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 use types::id::{AttemptId, Id};
 use types::island_protocol::FromIsland;
-use types::time::Clock;
+use types::time::{Clock, Timestamp};
 
 use crate::backend::{Finished, Stopped, Work};
 use crate::catalog::{Catalog, Sites, describe, floor};
@@ -69,7 +69,7 @@ pub async fn check(
     for (backend, site) in config.backends.iter().zip(sites.iter()) {
         try_backend(backend, site, &tally, &mut tell).await;
     }
-    offers(config, &Catalog::build(config, &sites, &tally, clock.now()), &tally, &mut tell);
+    offers(config, &sites, &tally, clock.now(), &mut tell);
     bad == 0
 }
 
@@ -134,7 +134,7 @@ async fn coordinator(config: &Config, tell: &mut Tell<'_>) {
                 .to_owned(),
         ),
         Ok(404) => {
-            tell(Finding::Bad, "This address has no door for Islands: is it a coordinator?".to_owned())
+            tell(Finding::Bad, "This address has no door for Islands: is it a coordinator?".to_owned());
         }
         Ok(_) => tell(Finding::Good, "The coordinator takes the token.".to_owned()),
         Err(_) => tell(Finding::Note, "Whether the token is taken could not be asked.".to_owned()),
@@ -280,14 +280,16 @@ impl Told {
 }
 
 /// What would be offered at this moment, and for how much.
-fn offers(config: &Config, catalog: &Catalog, tally: &Tally, tell: &mut Tell<'_>) {
-    let configured = |workload: &str| {
-        config.backends.iter().flat_map(|backend| &backend.offers).find(|offer| offer.workload == workload)
-    };
+fn offers(config: &Config, sites: &Sites, tally: &Tally, now: Timestamp, tell: &mut Tell<'_>) {
+    let catalog = Catalog::build(config, sites, tally, now);
+    let of_offers = config.backends.iter().flat_map(|backend| &backend.offers);
+    if config.schedule.is_some() || of_offers.clone().any(|offer| offer.schedule.is_some()) {
+        tell(Finding::Good, format!("The schedule's clock shows {}.", config.timezone.clock(now)));
+    }
     for offer in catalog.offers() {
         let mut text = format!("Would be offered: {}, {}", offer.workload, describe(offer));
-        if let Some(known) = configured(&offer.workload) {
-            text.push_str(&floor_in_words(config, known, catalog, tally));
+        if let Some(known) = of_offers.clone().find(|known| known.workload == offer.workload) {
+            text.push_str(&floor_in_words(config, known, &catalog, tally));
         }
         tell(Finding::Good, text);
     }

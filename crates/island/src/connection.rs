@@ -211,12 +211,14 @@ fn read_answer(text: &str) -> Result<Option<Welcome>, Lost> {
             if session.as_ref().is_some_and(|session| session.len() > MAX_SESSION_BYTES) {
                 return Err(Lost::Broken("the coordinator's name for the session is too long".to_owned()));
             }
-            let heartbeat_secs = heartbeat_secs.clamp(1, MAX_HEARTBEAT_SECS);
+            let lease_secs = lease_secs.clamp(1, MAX_LEASE_SECS);
+            // Whatever it asks for: a lease that is not renewed in time is work lost.
+            let heartbeat_secs = heartbeat_secs.min(lease_secs / 2).clamp(1, MAX_HEARTBEAT_SECS);
             Ok(Some(Welcome {
                 island_id,
                 name: plain(&name),
                 heartbeat: Duration::from_secs(heartbeat_secs.into()),
-                lease: Duration::from_secs(lease_secs.clamp(1, MAX_LEASE_SECS).into()),
+                lease: Duration::from_secs(lease_secs.into()),
                 refused_offers,
                 session: session.filter(|session| protocol > OLDEST_PROTOCOL && !session.is_empty()),
                 resumed,
@@ -306,6 +308,8 @@ mod tests {
         assert_eq!(fine.session.as_deref(), Some("s"));
         // Twice the same key: the message is not understood, and passed over.
         assert!(welcome(r#","heartbeat_secs":4294967296"#).unwrap().is_none());
+        let hasty = r#"{"welcome":{"protocol":1,"island_id":"isl_0000000000001","name":"P","heartbeat_secs":60,"lease_secs":20}}"#;
+        assert_eq!(read_answer(hasty).unwrap().unwrap().heartbeat.as_secs(), 10);
         let long = format!(
             r#"{{"welcome":{{"protocol":2,"island_id":"isl_0000000000001","name":"P","heartbeat_secs":9,
             "lease_secs":9,"session":"{}"}}}}"#,

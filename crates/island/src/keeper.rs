@@ -28,9 +28,13 @@ pub(crate) async fn keep(updater: &Updater) -> Infallible {
         let next = updater.sites().iter().filter_map(|site| site.look_at()).min();
         let latest = Instant::now() + REFRESH_EVERY;
         let next = next.map_or(latest, |next| next.clamp(Instant::now() + SHORTEST_WAIT, latest));
-        let alarm = updater.alarm();
+        let looked = Instant::now();
         tokio::select! {
-            () = alarm.notified() => tokio::time::sleep(SHORTEST_WAIT).await,
+            // At once, but not all the time.
+            () = updater.alarm().notified() => {
+                updater.refresh();
+                sleep_until(looked + SHORTEST_WAIT).await;
+            }
             () = sleep_until(next) => {}
         }
     }

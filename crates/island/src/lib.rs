@@ -28,7 +28,6 @@ mod check;
 mod config;
 mod connection;
 mod cost;
-mod image_header;
 mod keeper;
 mod link;
 mod machine;

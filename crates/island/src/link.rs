@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::tungstenite::{Bytes, Error as SocketError, Message};
-use types::island_protocol::{FromIsland, RefusedOffer, ToIsland};
+use types::island_protocol::{FromIsland, MAX_OFFERS, RefusedOffer, ToIsland};
 
 use crate::catalog::{Catalog, describe};
 use crate::connection::{Lost, Socket, Welcome, closed};
@@ -109,6 +109,8 @@ struct Link<'a> {
     silent_beats: u32,
     /// Messages since the last heartbeat that were not understood.
     strange: u32,
+    /// Offers that the coordinator has not answered yet.
+    unanswered_offers: u32,
 }
 
 impl<'a> Link<'a> {
@@ -120,7 +122,19 @@ impl<'a> Link<'a> {
     ) -> (Self, Writer) {
         let (control, control_queue) = mpsc::channel(CONTROL_QUEUED);
         let writer = Writer(tokio::spawn(write(sink, control_queue, Arc::clone(&session.outbox))));
-        (Self { session, tally, catalog, control, draining: false, silent_beats: 0, strange: 0 }, writer)
+        (
+            Self {
+                session,
+                tally,
+                catalog,
+                control,
+                draining: false,
+                silent_beats: 0,
+                strange: 0,
+                unanswered_offers: 0,
+            },
+            writer,
+        )
     }
 
     fn announce(&self, welcome: &Welcome, draining: bool) {
@@ -173,7 +187,7 @@ impl<'a> Link<'a> {
         }
     }
 
-    fn obey(&self, message: ToIsland) -> Result<(), End> {
+    fn obey(&mut self, message: ToIsland) -> Result<(), End> {
         match message {
             ToIsland::Assign { attempt_id, workload, input, earns, model, .. } => {
                 self.assign(&workload, Order { attempt_id, input, model, earns })
@@ -182,7 +196,10 @@ impl<'a> Link<'a> {
                 self.session.running.cancel(attempt_id);
                 Ok(())
             }
+            // What was not asked for is not worth a line in the log.
+            ToIsland::OffersTaken { .. } if self.unanswered_offers == 0 => Ok(()),
             ToIsland::OffersTaken { refused_offers } => {
+                self.unanswered_offers -= 1;
                 tracing::info!("The coordinator has taken the new offers.");
                 self.tally.offered(self.catalog.offers().len().saturating_sub(refused_offers.len()));
                 warn_of_refused(&refused_offers);
@@ -257,6 +274,7 @@ impl<'a> Link<'a> {
         if !changed || self.draining {
             return Ok(());
         }
+        self.unanswered_offers = self.unanswered_offers.saturating_add(1);
         self.say(&FromIsland::Offers { offers: self.catalog.offers().to_vec() })
     }
 
@@ -358,7 +376,7 @@ fn not_written(written: Result<Result<(), SocketError>, tokio::task::JoinError>)
 }
 
 fn warn_of_refused(offers: &[RefusedOffer]) {
-    for RefusedOffer { workload, reason } in offers {
+    for RefusedOffer { workload, reason } in offers.iter().take(MAX_OFFERS) {
         let (workload, reason) = (plain(workload), plain(reason));
         tracing::warn!(workload, "Not offered: {workload}. The coordinator says: {reason}");
     }

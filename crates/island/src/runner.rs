@@ -26,6 +26,10 @@ use crate::tally::{Ended, Started, Tally};
 /// The most input of attempts in work, in bytes: slots alone do not bound memory.
 const MAX_INPUT_BYTES: usize = 64 * 1024 * 1024;
 
+/// The most attempts that have ended without the outbox having had room for their end. A coordinator that assigns and
+/// cancels without listening gets no further than this.
+const MAX_UNTOLD: usize = 1024;
+
 /// The attempts in work of one session.
 #[derive(Debug)]
 pub(crate) struct Running {
@@ -63,7 +67,8 @@ impl Running {
         Self { table: Mutex::default(), empty: Notify::new(), tally }
     }
 
-    /// Takes a slot for an attempt, on the backend that has the largest part of its slots free.
+    /// Takes a slot for an attempt: on the backend that failed least of late, and among equals on the one that has the
+    /// largest part of its slots free.
     ///
     /// # Errors
     /// Why it cannot be begun.
@@ -73,15 +78,26 @@ impl Running {
         if able().next().is_none() {
             return Err("This Island does not offer this model.");
         }
+        // What is down may not have left the book yet; and one that fails fast would look like the emptiest.
+        let mut up = able().filter_map(|lane| Some((lane.site.failures_if_up()?, lane))).peekable();
+        if up.peek().is_none() {
+            return Err("This Island's backend is down.");
+        }
         let mut table = self.lock();
+        let with_slot: u64 = table.busy.values().map(|&busy| u64::from(busy)).sum();
+        let with_slot = usize::try_from(with_slot).unwrap_or(usize::MAX);
+        if table.attempts.len().saturating_sub(with_slot) >= MAX_UNTOLD {
+            return Err("This Island has too much to tell before it can begin more.");
+        }
         let busy = |lane: &Lane| table.busy.get(&lane.key).copied().unwrap_or(0);
-        // Compared as fractions without dividing.
-        let free = able().filter(|lane| busy(lane) < lane.slots);
-        let lane = free.reduce(|best, lane| {
-            let load = |one: &Lane, other: &Lane| u64::from(busy(one)) * u64::from(other.slots);
-            if load(lane, best) < load(best, lane) { lane } else { best }
+        let free = up.filter(|(_, lane)| busy(lane) < lane.slots);
+        let best = free.min_by(|(failures, lane), (other_failures, other)| {
+            // Compared as fractions without dividing.
+            let load = u64::from(busy(lane)) * u64::from(other.slots);
+            let other_load = u64::from(busy(other)) * u64::from(lane.slots);
+            failures.cmp(other_failures).then(load.cmp(&other_load))
         });
-        let lane = lane.ok_or("All slots of this Island are in use.")?.clone();
+        let lane = best.ok_or("All slots of this Island are in use.")?.1.clone();
         let input_bytes = order.input.get().len();
         if table.input_bytes.saturating_add(input_bytes) > MAX_INPUT_BYTES {
             return Err("This Island has as much input in work as it can hold.");
@@ -358,6 +374,20 @@ mod tests {
         let widths: Vec<u32> = begun.iter().map(|begun| begun.place.lane.slots).collect();
         assert_eq!(widths, [1, 3, 3, 3]);
         assert!(running.begin(order(5), &served).is_err());
+    }
+
+    #[tokio::test]
+    async fn ends_that_cannot_be_told_are_bounded() {
+        let (running, served) = (running(), served(&[1]));
+        let mut untold = Vec::new();
+        for number in 1.. {
+            let Ok(mut begun) = running.begin(order(number), &served) else { break };
+            begun.place.free_slot();
+            untold.push(begun);
+        }
+        assert_eq!(untold.len(), MAX_UNTOLD);
+        untold.pop();
+        assert!(running.begin(order(0), &served).is_ok());
     }
 
     #[tokio::test]

@@ -156,12 +156,22 @@ impl Zone {
         Offset::from_seconds(seconds).map(|offset| Self::Of(TimeZone::fixed(offset))).map_err(|_| wrong())
     }
 
-    fn minute_of_week(&self, now: Timestamp) -> u32 {
+    /// What its clocks show: `Mon 22:14 (+01:00)`.
+    #[must_use]
+    pub fn clock(&self, now: Timestamp) -> String {
+        self.moment(now).strftime("%a %H:%M (%:z)").to_string()
+    }
+
+    fn moment(&self, now: Timestamp) -> jiff::Zoned {
         let zone = match self {
             Self::Local => TimeZone::try_system().unwrap_or(TimeZone::UTC),
             Self::Of(zone) => zone.clone(),
         };
-        let moment = jiff::Timestamp::from_millisecond(now.as_millis()).unwrap_or_default().to_zoned(zone);
+        jiff::Timestamp::from_millisecond(now.as_millis()).unwrap_or_default().to_zoned(zone)
+    }
+
+    fn minute_of_week(&self, now: Timestamp) -> u32 {
+        let moment = self.moment(now);
         let part = |number: i8| u32::try_from(number).unwrap_or(0);
         let day = part(moment.weekday().to_monday_zero_offset());
         day * DAY_MINUTES + part(moment.hour()) * 60 + part(moment.minute())
@@ -221,6 +231,7 @@ mod tests {
             assert!(Zone::parse(wrong).unwrap_err().contains("not known"), "{wrong}");
         }
         assert_eq!(Zone::parse("local"), Ok(Zone::Local));
+        assert_eq!(Zone::parse("+02:00").unwrap().clock(now), "Wed 22:30 (+02:00)");
     }
 
     #[test]

@@ -79,8 +79,25 @@ impl Site {
         Ok(Self { kind: kind.clone(), backend, label, health: Mutex::new(health), alarm: Arc::clone(alarm) })
     }
 
+    /// With what is known of another site at the same server, so that a change of its width is no break.
+    pub(crate) fn knowing(self, other: Option<&Self>) -> Self {
+        if let Some(other) = other {
+            let known = other.lock();
+            let mut health = self.lock();
+            health.state = known.state.clone();
+            health.models.clone_from(&known.models);
+        }
+        self
+    }
+
     pub(crate) fn state(&self) -> State {
         self.lock().state.clone()
+    }
+
+    /// Whether a job may be begun on it at this moment, and how many jobs failed on it since the last that did not.
+    pub(crate) fn failures_if_up(&self) -> Option<u32> {
+        let health = self.lock();
+        (health.state == State::Up).then_some(health.failures)
     }
 
     /// The models it lists, if it lists any.

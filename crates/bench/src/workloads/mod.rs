@@ -2,6 +2,7 @@
 
 pub mod economy;
 pub mod growth;
+pub mod islands;
 pub mod jobs;
 pub mod ledger;
 pub mod market;

@@ -83,7 +83,7 @@ impl Wave {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image_header::{self, ImageHeader};
+    use types::image_header::{self, ImageHeader};
 
     fn decode(file: &[u8]) -> (u32, u32, Vec<u8>) {
         let mut reader = png::Decoder::new(std::io::Cursor::new(file)).read_info().unwrap();

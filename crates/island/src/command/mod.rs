@@ -45,7 +45,7 @@ impl Common {
             config.coordinator.clone_from(coordinator);
         }
         let token = self.token.clone().or_else(|| std::env::var("ISLAND_TOKEN").ok());
-        if let Some(token) = token {
+        if let Some(token) = token.filter(|token| !token.trim().is_empty()) {
             config.token = token.trim().into();
         }
         if config.token.reveal().is_empty()

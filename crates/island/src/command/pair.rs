@@ -21,8 +21,10 @@ pub(crate) fn run(common: &Common, name: Option<&str>, force: bool) -> CommandRe
     let runtime = runtime()?;
     let paired = runtime.block_on(async {
         tokio::select! {
-            paired = pair(&pairing, name, &config) => paired.map(Some),
+            // First, so that it is heard from the beginning.
+            biased;
             _ = tokio::signal::ctrl_c() => Ok(None),
+            paired = pair(&pairing, name, &config) => paired.map(Some),
         }
     });
     // A question that still waits for its answer must not keep the program.

@@ -330,11 +330,31 @@ mod tests {
 
     #[test]
     fn the_example_is_a_whole_configuration() {
-        let config = Config::from_toml(EXAMPLE).unwrap();
+        let mut config = Config::from_toml(EXAMPLE).unwrap();
+        // After a pairing these two must not be in its way.
+        assert_eq!((config.coordinator.as_str(), config.token.reveal()), ("", ""));
+        (config.coordinator, config.token) = ("http://h".to_owned(), "t".into());
         config.check().unwrap();
         assert_eq!(config.backends.len(), 2);
         assert_eq!(config.backends[0].offers[0].workload, "llm-chat");
         assert!(matches!(config.backends[1].kind, BackendKind::Demo { delay_ms: 30 }));
+    }
+
+    #[test]
+    fn what_is_commented_out_in_the_example_is_right_too() {
+        let whole: String = EXAMPLE
+            .lines()
+            .map(|line| match line.strip_prefix('#') {
+                // Keys and tables have no space behind the mark, sentences have.
+                Some(key) if !key.starts_with(' ') => format!("{key}\n"),
+                _ => format!("{line}\n"),
+            })
+            .collect();
+        let config = Config::from_toml(&whole).unwrap();
+        assert_eq!(config.coordinator, "https://archipelago.example");
+        assert!(config.schedule.is_some() && config.cost.is_some(), "{config:?}");
+        assert!(config.backends[0].offers[0].schedule.is_some());
+        assert!(matches!(&config.backends[0].kind, BackendKind::OpenAi { api_key: Some(_), .. }));
     }
 
     #[test]

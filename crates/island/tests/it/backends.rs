@@ -258,6 +258,25 @@ async fn connections_to_the_backend_are_used_again() {
     assert!(connections <= 10, "{connections} connections for 50 jobs");
 }
 
+/// Servers that allow only so many requests on a connection close it in the moment it is used again.
+#[tokio::test]
+async fn a_request_on_a_connection_that_just_closed_is_sent_again() {
+    let coordinator = Coordinator::start().await;
+    let (base_url, connections) = Upstream::serve_once_each(
+        b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: [DONE]\n\n",
+    )
+    .await;
+    let _island = Island::start(config(&coordinator, openai(&base_url)));
+    let (mut visit, _) = coordinator.welcome().await;
+    for number in 1..=20 {
+        visit.assign(number, "llm-chat", &json!({"prompt": "Hi"})).await;
+        let outcome = visit.outcome(number).await;
+        assert!(matches!(outcome.last, FromIsland::Done { .. }), "{number}: {:?}", outcome.last);
+        assert_eq!(outcome.text(), "a");
+    }
+    assert!(connections.load(Ordering::Relaxed) >= 20);
+}
+
 /// The header of a WebP of 640 by 480 pixels, and some bytes.
 const WEBP: &[u8] = b"RIFF\0\0\0\0WEBPVP8X\0\0\0\0\0\0\0\0\x7f\x02\0\xdf\x01\0 and so on";
 

@@ -36,7 +36,7 @@ async fn work(upstream: &Upstream) {
 
 fn config(upstream: &Upstream, coordinator: &str) -> String {
     format!(
-        "coordinator = \"{coordinator}\"\ntoken = \"it_token\"\n[cost]\nelectricity_per_kwh = 0.3\nwatts = 360\n\
+        "coordinator = \"{coordinator}\"\ntoken = \"it_token\"\nschedule = [\"Mon-Sun\"]\ntimezone = \"+01:00\"\n[cost]\nelectricity_per_kwh = 0.3\nwatts = 360\n\
          [[backend]]\nkind = \"openai\"\nbase_url = \"{}\"\n\
          [[backend.offer]]\nworkload = \"llm-chat\"\nask = \"0.001\"\nslots = 2\nmodels = [\"small\"]\n\
          [[backend.offer]]\nworkload = \"sdxl\"\nask = \"5\"\nslots = 1\nendpoint = \"images\"\n",
@@ -58,6 +58,8 @@ async fn what_is_well_is_said_with_its_speed_and_floor() {
     for expected in [
         "answers (",
         "takes the token",
+        "The schedule's clock shows",
+        "(+01:00)",
         "has: small, large",
         "llm-chat with small: first words after",
         "(2 tokens)",

@@ -216,6 +216,19 @@ impl Visit {
         }
     }
 
+    /// The next end of an attempt, whatever is said before.
+    pub async fn hear_end(&mut self) -> FromIsland {
+        loop {
+            let message = self.hear().await;
+            if matches!(
+                message,
+                FromIsland::Done { .. } | FromIsland::Failed { .. } | FromIsland::Rejected { .. }
+            ) {
+                return message;
+            }
+        }
+    }
+
     /// Listens until an attempt has ended, and checks the order of what is said about it.
     pub async fn outcome(&mut self, number: i64) -> Outcome {
         let (mut chunks, mut others) = (Vec::new(), Vec::new());

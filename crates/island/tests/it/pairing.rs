@@ -139,7 +139,8 @@ async fn a_pairing_can_be_left() {
     let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
     while !soon("the code", said.next_line()).await.unwrap().unwrap().contains("Waiting for you") {}
     signal(&child, "INT").await;
-    assert_eq!(soon("the end", child.wait()).await.unwrap().code(), Some(130));
+    let status = soon("the end", child.wait()).await.unwrap();
+    assert_eq!(status.code(), Some(130), "{status}");
     assert_eq!(State::at(state).identity().unwrap(), None);
 }
 

@@ -131,7 +131,7 @@ async fn nothing_is_lost_and_nothing_comes_twice() {
         assert_eq!(texts, expected, "seed {seed}");
         assert_eq!(ledger.images, 12);
     }
-    assert!(cuts > 60, "{cuts} cuts are not enough");
+    assert!(cuts > 30, "{cuts} cuts are not enough");
 }
 
 /// Assigns and listens until the dice say that the connection breaks.

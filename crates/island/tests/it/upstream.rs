@@ -104,6 +104,15 @@ async fn accept(
 impl Upstream {
     /// Answers everything with these events, on connections that stay open, and counts the connections.
     pub async fn serve(events: &'static [u8]) -> (String, Arc<AtomicUsize>) {
+        Self::serve_so_many(events, usize::MAX).await
+    }
+
+    /// The same, but each connection is closed without a word when a second request comes on it.
+    pub async fn serve_once_each(events: &'static [u8]) -> (String, Arc<AtomicUsize>) {
+        Self::serve_so_many(events, 1).await
+    }
+
+    async fn serve_so_many(events: &'static [u8], most: usize) -> (String, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
         let count = Arc::new(AtomicUsize::new(0));
@@ -116,7 +125,12 @@ impl Upstream {
                 counter.fetch_add(1, Ordering::Relaxed);
                 tokio::spawn(async move {
                     let mut stream = BufReader::new(stream);
+                    let mut answered = 0;
                     while !stream.fill_buf().await.unwrap_or_default().is_empty() {
+                        if answered == most {
+                            return;
+                        }
+                        answered += 1;
                         let mut call = Call::read(stream).await;
                         if call.head.starts_with("GET ") {
                             call.answer("404 Not Found", "text/plain", b"").await;

@@ -125,7 +125,7 @@ async fn introduce(app: &App, island: &Island, source: &mut Source) -> Result<He
 async fn begin(app: &Arc<App>, island: Island, link: &Arc<Link>, hello: &Hello) -> Option<Arc<Session>> {
     let id = island.id;
     let profile = standing::profile(app, id).await.ok()?;
-    let (taken, mut refused) = offers::check(app, hello.offers.clone());
+    let (taken, mut refused) = offers::check(app, &hello.about.capabilities, hello.offers.clone());
     if let Some((_, reason)) = profile.standing().hindrance(app.config.islands.approval) {
         let refuse =
             |offer: &Offer| RefusedOffer { workload: offer.workload.clone(), reason: reason.to_owned() };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use market::Ask;
 use types::id::IslandId;
-use types::island_protocol::{MAX_MODELS, MAX_OFFERS, MAX_SLOTS, Offer, RefusedOffer};
+use types::island_protocol::{Capabilities, MAX_MODELS, MAX_OFFERS, MAX_SLOTS, Offer, RefusedOffer};
 use types::money::MicroCredits;
 
 use super::session::Session;
@@ -29,7 +29,7 @@ pub struct Checked {
 
 /// Sorts an Island's offers into those that can be taken and those that cannot, and why.
 #[must_use]
-pub fn check(app: &App, offers: Vec<Offer>) -> (Vec<Checked>, Vec<RefusedOffer>) {
+pub fn check(app: &App, machine: &Capabilities, offers: Vec<Offer>) -> (Vec<Checked>, Vec<RefusedOffer>) {
     let mut refused = Vec::new();
     let mut taken: Vec<Checked> = Vec::new();
     for (index, offer) in offers.into_iter().enumerate() {
@@ -38,7 +38,7 @@ pub fn check(app: &App, offers: Vec<Offer>) -> (Vec<Checked>, Vec<RefusedOffer>)
         } else if taken.iter().any(|other| other.offer.workload == offer.workload) {
             Err("it was offered twice".to_owned())
         } else {
-            check_one(app, &offer)
+            check_one(app, machine, &offer)
         };
         match checked {
             Ok((market, ask)) => taken.push(Checked { offer, market, ask }),
@@ -55,7 +55,11 @@ pub fn check(app: &App, offers: Vec<Offer>) -> (Vec<Checked>, Vec<RefusedOffer>)
     (taken, refused)
 }
 
-fn check_one(app: &App, offer: &Offer) -> Result<(Arc<Market>, MicroCredits), String> {
+fn check_one(
+    app: &App,
+    machine: &Capabilities,
+    offer: &Offer,
+) -> Result<(Arc<Market>, MicroCredits), String> {
     let market = app.market.get(&offer.workload).ok_or("this network has no such Cargo")?;
     let ask: MicroCredits = offer.ask.parse().map_err(|error| format!("ask {error}"))?;
     if ask < MicroCredits::ZERO {
@@ -67,6 +71,15 @@ fn check_one(app: &App, offer: &Offer) -> Result<(Arc<Market>, MicroCredits), St
     let fine = |model: &String| (1..=MAX_MODEL).contains(&model.chars().count()) && !model.contains('\0');
     if offer.models.len() > MAX_MODELS || !offer.models.iter().all(fine) {
         return Err(format!("models must be at most {MAX_MODELS} names of 1 to {MAX_MODEL} characters"));
+    }
+    // What a machine does not say of itself is not held against it: its attempts will tell. Its plain memory says nothing,
+    // because the model may run on another machine behind it.
+    if let (Some(has), Some(needs)) = (machine.gpu_vram_mb, market.workload.required_vram_mb)
+        && has < needs
+    {
+        return Err(format!(
+            "this Cargo needs {needs} MiB of graphics memory, this machine says it has {has}"
+        ));
     }
     Ok((Arc::clone(market), ask))
 }

@@ -170,7 +170,7 @@ impl<'a> Reader<'a> {
     }
 
     async fn take_offers(&mut self, offers: Vec<Offer>) {
-        let (taken, mut refused_offers) = offers::check(self.app, offers);
+        let (taken, mut refused_offers) = offers::check(self.app, &self.about.capabilities, offers);
         self.session.set_offered(taken);
         offers::put_in_book(self.app, self.session);
         refused_offers.extend(offers::hindered(self.app, self.session));
@@ -215,14 +215,12 @@ fn said(session: &Session, message: FromIsland) -> Result<(AttemptId, Said), Fro
 fn check_image(data: String, format: &str, (width, height): (u32, u32), seed: Option<u64>) -> Option<Image> {
     use base64::Engine as _;
     let decoded = base64::engine::general_purpose::STANDARD.decode(&data).ok()?;
-    let begins = |magic: &[u8]| decoded.starts_with(magic);
-    let genuine = match format {
-        "png" => begins(b"\x89PNG\r\n\x1a\n"),
-        "jpeg" => begins(b"\xff\xd8\xff"),
-        "webp" => begins(b"RIFF") && decoded.get(8..12) == Some(b"WEBP"),
-        _ => false,
-    };
+    // The size that is paid for is the one in the file, and no other may be claimed.
+    let header = types::image_header::read(&decoded)?;
     let size = 1..=16_384;
-    let fine = genuine && size.contains(&width) && size.contains(&height);
+    let fine = header.format == format
+        && (header.width, header.height) == (width, height)
+        && size.contains(&width)
+        && size.contains(&height);
     fine.then(|| Image { data, format: format.to_owned(), width, height, seed })
 }

@@ -31,6 +31,7 @@ mod purchases;
 mod receipts;
 mod start;
 mod statements;
+mod storm;
 mod stripe;
 mod stripe_incidents;
 mod tidy;

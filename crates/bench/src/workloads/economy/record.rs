@@ -38,6 +38,8 @@ pub struct Record {
     pub waited: u64,
     /// Attempts that Islands spoilt, or left.
     pub failed: u64,
+    /// Jobs not done that bid less than anybody asked when their time was over.
+    pub too_dear: u64,
     /// Jobs that were not even submitted, because the day's budget was spent.
     pub out_of_budget: u64,
     /// Jobs that had an Island, but whose consumer had no credits left.

@@ -44,9 +44,11 @@ impl Report {
         let charged = MicroCredits::new(charged).display_grouped();
         let checks = vec![
             format!(
-                "jobs: {} done, {} not in time; {} attempts spoilt, {} more wishes were beyond the day's budget",
+                "jobs: {} done, {} not in time, of which {} bid less than anybody asked; {} attempts spoilt; {} more wishes were \
+                 beyond the day's budget",
                 grouped(served),
                 grouped(unserved),
+                grouped(record.too_dear),
                 grouped(record.failed),
                 grouped(record.out_of_budget)
             ),

@@ -116,20 +116,21 @@ impl Picture {
         self.add(&format!("<circle class=\"dot {class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius:.1}\"/>"));
     }
 
-    /// What the colours mean: (class, words), from the right end of the title's line leftwards.
+    /// What the colours mean: (class, words), in the line of the title, to the right.
     pub fn legend(&mut self, plot: &Plot, entries: &[(&str, &str)]) {
         let [left, _, width, _] = plot.inside();
-        let mut x = left + width;
-        for (class, words) in entries.iter().rev() {
-            let y = plot.place[1] + 20.0;
-            let letters = u16::try_from(words.chars().count()).unwrap_or(u16::MAX);
-            self.text(x, y, "end", "", words);
-            x -= f64::from(letters) * 6.4 + 16.0;
+        // As wide as most letters are; nobody says here how wide they will be.
+        let wide =
+            |words: &str| f64::from(u16::try_from(words.chars().count()).unwrap_or(u16::MAX)) * 6.3 + 34.0;
+        let mut x = left + width - entries.iter().map(|(_, words)| wide(words)).sum::<f64>() + 18.0;
+        let y = plot.place[1] + 20.0;
+        for (class, words) in entries {
+            let top = y - 9.0;
             self.add(&format!(
-                "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{:.1}\" width=\"10\" height=\"10\"/>",
-                y - 9.0
+                "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{top:.1}\" width=\"10\" height=\"10\"/>"
             ));
-            x -= 14.0;
+            self.text(x + 15.0, y, "start", "", words);
+            x += wide(words);
         }
     }
 

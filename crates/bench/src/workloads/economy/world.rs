@@ -315,6 +315,8 @@ impl World {
                 Event::Waiting { .. } => self.record.waited += 1,
                 Event::Expired { job } | Event::Refused { job, .. } => {
                     let job = self.jobs.remove(&job).ok_or("an unknown job waited")?;
+                    let lowest = self.books[cargo].lowest_ask();
+                    self.record.too_dear += u64::from(lowest.is_none_or(|lowest| job.order.bid < lowest));
                     self.consumers[job.consumer].disappointed();
                     self.record.unserved(self.tick, cargo);
                 }

@@ -10,8 +10,8 @@ use types::island_protocol::FromIsland;
 use super::super::input::ImageInput;
 use super::super::{Failure, Finished, Stopped, Work};
 use super::{OpenAi, read_limited, unreachable};
-use crate::image_header;
 use crate::reporter::Reporter;
+use types::image_header;
 
 /// The largest image file, in bytes: as base64 it still fits a frame.
 const MAX_IMAGE_BYTES: usize = 12_000_000;

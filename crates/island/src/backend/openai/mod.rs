@@ -8,6 +8,8 @@ use std::time::Duration;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::Deserialize;
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Bytes;
 
 use super::{Failure, Finished, Stopped, Work};
 use crate::config::{BackendKind, ConfigError, Secret};
@@ -22,6 +24,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an unused connection is kept: shorter than common servers keep theirs (five seconds), or a request
 /// could go out on one that is just being closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// A request that fails sooner than this was sent on a connection that was already closed.
+const STALE_WITHIN: Duration = Duration::from_secs(1);
 /// How much of an error's body is read, in bytes.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
 /// How much of a server's own error message is passed on, in characters.
@@ -32,6 +36,8 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 #[derive(Debug)]
 pub(crate) struct OpenAi {
     client: Client,
+    /// Never on a connection that was used before.
+    fresh: Client,
     /// The key as a header. Not a default of the client, because not every request may carry it.
     authorization: Option<HeaderValue>,
     chat_url: Url,
@@ -48,21 +54,12 @@ impl OpenAi {
             return Err(ConfigError::value(format!("{key}.kind"), "must be \"openai\""));
         };
         let url = read_base_url(&format!("{key}.base_url"), base_url)?;
-        let mut builder = Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(Duration::from_secs((*request_timeout_secs).max(1)))
-            .pool_max_idle_per_host(slots)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .tcp_nodelay(true)
-            // A redirect would carry the consumer's words, and perhaps the key, to somebody else.
-            .redirect(reqwest::redirect::Policy::none());
-        if is_loopback(&url) {
-            // A proxy set for the outside world does not know this machine.
-            builder = builder.no_proxy();
-        }
-        let client = builder
-            .build()
-            .map_err(|source| ConfigError::Client { key: format!("{key}.base_url"), source })?;
+        let timeout = Duration::from_secs((*request_timeout_secs).max(1));
+        let client = |idle| {
+            client(&url, timeout, idle)
+                .map_err(|source| ConfigError::Client { key: format!("{key}.base_url"), source })
+        };
+        let (client, fresh) = (client(slots)?, client(0)?);
         let mut secrets: Vec<Secret> = api_key.iter().cloned().collect();
         secrets.extend(url.password().map(Secret::from));
         let join = |path: &str| {
@@ -72,6 +69,7 @@ impl OpenAi {
         };
         Ok(Self {
             client,
+            fresh,
             authorization: authorization(&format!("{key}.api_key"), api_key.as_ref())?,
             chat_url: join("/chat/completions"),
             images_url: join("/images/generations"),
@@ -105,11 +103,26 @@ impl OpenAi {
 
     /// Posts a JSON body; an answer that is not a success is a failure.
     async fn post(&self, url: &Url, body: Vec<u8>) -> Result<Response, Failure> {
-        let mut request = self.client.post(url.clone()).header(CONTENT_TYPE, JSON).body(body);
-        if let Some(authorization) = &self.authorization {
-            request = request.header(AUTHORIZATION, authorization.clone());
-        }
-        let response = request.send().await.map_err(|error| unreachable(&error))?;
+        // Counted, not copied.
+        let body = Bytes::from(body);
+        let send = |client: &Client| {
+            let mut request = client.post(url.clone()).header(CONTENT_TYPE, JSON).body(body.clone());
+            if let Some(authorization) = &self.authorization {
+                request = request.header(AUTHORIZATION, authorization.clone());
+            }
+            request.send()
+        };
+        let begun = Instant::now();
+        let response = match send(&self.client).await {
+            // The server closed an idle connection in the very moment it was used again, as servers do that allow
+            // only so many requests on one. Nothing has been answered, so it can be asked again.
+            Err(error) if !error.is_timeout() && !error.is_connect() && begun.elapsed() < STALE_WITHIN => {
+                tracing::debug!(error = %error_chain(&error), "The request is sent again on a new connection.");
+                send(&self.fresh).await
+            }
+            sent => sent,
+        };
+        let response = response.map_err(|error| unreachable(&error))?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -163,6 +176,22 @@ fn is_about_context(message: &str) -> bool {
     ["context size", "context length", "context window", "context_length", "maximum context"]
         .iter()
         .any(|words| message.contains(words))
+}
+
+fn client(url: &Url, timeout: Duration, idle_connections: usize) -> reqwest::Result<Client> {
+    let mut builder = Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(timeout)
+        .pool_max_idle_per_host(idle_connections)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .tcp_nodelay(true)
+        // A redirect would carry the consumer's words, and perhaps the key, to somebody else.
+        .redirect(reqwest::redirect::Policy::none());
+    if is_loopback(url) {
+        // A proxy set for the outside world does not know this machine.
+        builder = builder.no_proxy();
+    }
+    builder.build()
 }
 
 fn read_base_url(key: &str, text: &str) -> Result<Url, ConfigError> {

@@ -5,17 +5,18 @@
 
 /// Format and size of an image file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ImageHeader {
+pub struct ImageHeader {
     /// `png`, `jpeg` or `webp`.
-    pub(crate) format: &'static str,
+    pub format: &'static str,
     /// Pixels across.
-    pub(crate) width: u32,
+    pub width: u32,
     /// Pixels down.
-    pub(crate) height: u32,
+    pub height: u32,
 }
 
 /// Reads the header; `None` if this is no image, or one without extent.
-pub(crate) fn read(file: &[u8]) -> Option<ImageHeader> {
+#[must_use]
+pub fn read(file: &[u8]) -> Option<ImageHeader> {
     let (format, (width, height)) = if file.starts_with(b"\x89PNG\r\n\x1a\n") {
         ("png", png(file)?)
     } else if file.starts_with(&[0xff, 0xd8, 0xff]) {
