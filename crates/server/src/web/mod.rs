@@ -86,6 +86,23 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/verify/return", get(verify::back))
         .route("/exchange", get(exchange::show))
         .route("/exchange/{slug}", get(cargo::show))
+        .route("/sandbox/payouts/{id}", get(sandbox::payouts).post(sandbox::onboard))
+        .route("/settings", get(settings::show))
+        .route("/settings/profile", post(settings::rename))
+        .route("/settings/keys", post(settings::create_key))
+        .route("/settings/keys/{id}", get(keys::show).post(keys::change))
+        .route("/settings/keys/{id}/revoke", post(settings::revoke_key))
+        .route("/settings/islands", post(settings::island_letters))
+        .route("/settings/sessions/end", post(settings::end_sessions))
+        .route("/docs", get(docs::show))
+        .route("/live", get(live::stream))
+        .route("/static/{*name}", get(assets::serve))
+        .merge(of_owners())
+}
+
+/// The addresses of owners of Islands.
+fn of_owners() -> Router<Arc<App>> {
+    Router::new()
         .route("/islands", get(islands::show))
         .route("/pair", get(pair::show).post(pair::look))
         .route("/pair/confirm", post(pair::confirm))
@@ -104,17 +121,6 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/islands/payouts/return", get(payouts::back))
         .route("/islands/payouts/{id}", get(payouts::statement))
         .route("/islands/payouts/{id}/cancel", post(payouts::cancel))
-        .route("/sandbox/payouts/{id}", get(sandbox::payouts).post(sandbox::onboard))
-        .route("/settings", get(settings::show))
-        .route("/settings/profile", post(settings::rename))
-        .route("/settings/keys", post(settings::create_key))
-        .route("/settings/keys/{id}", get(keys::show).post(keys::change))
-        .route("/settings/keys/{id}/revoke", post(settings::revoke_key))
-        .route("/settings/islands", post(settings::island_letters))
-        .route("/settings/sessions/end", post(settings::end_sessions))
-        .route("/docs", get(docs::show))
-        .route("/live", get(live::stream))
-        .route("/static/{*name}", get(assets::serve))
 }
 
 /// A page, ready to be sent. It is about one person at one moment, so nobody keeps a copy.
