@@ -34,7 +34,7 @@ pub fn bars(
     }
     let spots = values.iter().enumerate().map(|(index, bar)| Spot {
         x: percent(middle(index, count)),
-        y: Some(percent(scale.from_top(bar.amount))),
+        y: Some(percent(scale.down_to(bar.amount))),
         text: bar.text.clone(),
     });
     let words = values.iter().enumerate();

@@ -42,14 +42,14 @@ pub fn depth(id: &'static str, label: String, summary: String, asks: &[Ask], bid
     let rising = |heights: &[i64]| {
         let mut path = format!("M{} {BOX}", asks.first().map_or(0, |ask| across.place(ask.price)));
         for (ask, &height) in asks.iter().zip(heights) {
-            path.push_str(&format!("H{}V{}", across.place(ask.price), up.from_top(height)));
+            path.push_str(&format!("H{}V{}", across.place(ask.price), up.down_to(height)));
         }
         path.push_str(&format!("H{BOX}V{BOX}Z"));
         path
     };
     let mut falling = format!("M{} {BOX}", bids.first().map_or(0, |bid| across.place(bid.price)));
     for (bid, &height) in bids.iter().zip(&wanted) {
-        falling.push_str(&format!("H{}V{}", across.place(bid.price), up.from_top(height)));
+        falling.push_str(&format!("H{}V{}", across.place(bid.price), up.down_to(height)));
     }
     falling.push_str(&format!("H0V{BOX}Z"));
     let mut shapes = Vec::new();
@@ -95,7 +95,7 @@ fn spots(
     all.into_iter()
         .map(|(price, height, text)| Spot {
             x: percent(across.place(price)),
-            y: Some(percent(up.from_top(height))),
+            y: Some(percent(up.down_to(height))),
             text,
         })
         .collect()

@@ -38,7 +38,7 @@ pub fn history(id: &'static str, label: String, summary: String, moments: &[Mome
     let high = prices().map(|prices| prices.high).max()?;
     let scale = Scale::around(low, high, 4);
     let count = moments.len();
-    let place = |index: usize, value: i64| (middle(index, count), scale.from_top(value));
+    let place = |index: usize, value: i64| (middle(index, count), scale.down_to(value));
     let half = (BOX / i64::try_from(2 * count.max(1)).unwrap_or(BOX)).max(1);
     let (mut band, mut mean, mut last) = (String::new(), String::new(), String::new());
     for run in runs(moments.iter().map(|moment| moment.prices)) {
@@ -60,7 +60,7 @@ pub fn history(id: &'static str, label: String, summary: String, moments: &[Mome
     }
     let spots = moments.iter().enumerate().map(|(index, one)| Spot {
         x: percent(middle(index, count)),
-        y: one.prices.map(|prices| percent(scale.from_top(prices.mean))),
+        y: one.prices.map(|prices| percent(scale.down_to(prices.mean))),
         text: one.text.clone(),
     });
     let words = moments.iter().enumerate();

@@ -35,7 +35,7 @@ impl Scale {
     }
 
     /// Where a value stands from the top.
-    pub fn from_top(&self, value: i64) -> i64 {
+    pub fn down_to(&self, value: i64) -> i64 {
         BOX - self.place(value)
     }
 
@@ -69,7 +69,7 @@ impl Scale {
     }
 
     fn levels(&self, write: impl Fn(i64) -> String) -> Vec<Tick> {
-        let tick = |value| Tick { at: percent(self.from_top(value)), text: write(value), anchor: "start" };
+        let tick = |value| Tick { at: percent(self.down_to(value)), text: write(value), anchor: "start" };
         self.rounds().map(tick).collect()
     }
 }
@@ -121,6 +121,6 @@ mod tests {
             (scale.place(10), scale.place(15), scale.place(20), scale.place(99)),
             (0, 500, 1000, 1000)
         );
-        assert_eq!(scale.from_top(20), 0);
+        assert_eq!(scale.down_to(20), 0);
     }
 }

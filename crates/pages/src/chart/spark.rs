@@ -24,7 +24,7 @@ pub fn spark(prices: &[Option<i64>], label: String) -> Spark {
     for run in runs(prices.iter().copied()) {
         // A tenth above and below, so that no line lies on the edge.
         let place = |&(index, price): &(usize, i64)| {
-            (middle(index, prices.len()), BOX / 10 + scale.from_top(price) * 8 / 10)
+            (middle(index, prices.len()), BOX / 10 + scale.down_to(price) * 8 / 10)
         };
         path.push_str(&line(&run.iter().map(place).collect::<Vec<_>>()));
     }

@@ -419,8 +419,11 @@ mod tests {
             state: JobState::Running,
             input: Arc::from("{}"),
             bid: MicroCredits::new(1),
+            unit_bid: MicroCredits::ZERO,
             bid_source: BidSource::Explicit,
             region: None,
+            model: None,
+            min_trust: 0,
             priority: 0,
             created_at: NOW,
             deadline: NOW,
@@ -429,18 +432,24 @@ mod tests {
             attempts: 0,
             island: None,
             charge: MicroCredits::ZERO,
+            units: types::units::Units::ZERO,
             usage: Usage::default(),
             finish_reason: None,
             error: None,
         };
         let config = Config::load(None, []).unwrap();
-        Arc::new(LiveJob::new(&job, Arc::new(Workload::new(1, &config.workloads[0]))))
+        Arc::new(LiveJob::new(
+            &job,
+            Arc::new(Workload::new(1, &config.workloads[0])),
+            crate::marketplace::measure::Request::default(),
+        ))
     }
 
     fn assign(session: &Session, number: i64) -> (Arc<LiveJob>, oneshot::Receiver<End>, Lease) {
         let live = live(number);
         let work = Assignment {
             attempt: AttemptId::from_i64(number),
+            model: None,
             live: Arc::clone(&live),
             input: Arc::from("{}"),
             earns: MicroCredits::ZERO,

@@ -186,7 +186,7 @@ fn price(market: &Market, points: &[Point], span: Span) -> Option<Plot> {
     let traded = || points.iter().filter(|point| point.window.trades > 0);
     let low = traded().filter_map(|point| point.window.lowest).min()?.display_grouped();
     let high = traded().filter_map(|point| point.window.highest).max()?.display_grouped();
-    let last = traded().last().and_then(|point| point.last).unwrap_or_default().display_grouped();
+    let last = traded().next_back().and_then(|point| point.last).unwrap_or_default().display_grouped();
     let label = format!("Price of {}, credits per {}", market.workload.name, unit(&market.workload));
     let summary = if low == high {
         format!("In the last {} every job cleared at {low}.", words(span))

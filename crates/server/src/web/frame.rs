@@ -115,7 +115,6 @@ fn flash(query: &str) -> Option<Flash> {
         "code_too_many" => (Bad, "Too many wrong codes. Please wait an hour and try again."),
         "code_unknown" => (Bad, "There is no such code. Check how it is written."),
         "conversation_deleted" => (Good, "The conversation was deleted."),
-        "earnings_moved" => (Good, "Your earnings are in your wallet and can be spent at once."),
         "payout_asked" => (Good, "Your payout is on its way. The list below says how far it is."),
         "payout_cancelled" => (Good, "The payout was called off. The credits are back in your earnings."),
         "payouts_ready" => (Good, "Payouts are set up."),
@@ -125,10 +124,6 @@ fn flash(query: &str) -> Option<Flash> {
             "The payout provider could not be reached. Nothing was changed; please try again in a minute.",
         ),
         "schedule_saved" => (Good, "Your payout schedule was saved."),
-        "nothing_to_move" => {
-            (Info, "There are no earnings to move yet. They appear as soon as an Island has done a job.")
-        }
-        "token_revoked" => (Good, "The token was revoked. An Island that used it has been disconnected."),
         "key_revoked" => (Good, "The key was revoked. Programs that use it are refused from now on."),
         "key_saved" => (Good, "The key was saved. Its limits are in force from now on."),
         "profile_saved" => (Good, "Your name was saved."),
@@ -139,24 +134,31 @@ fn flash(query: &str) -> Option<Flash> {
         "verification_unavailable" => {
             (Bad, "The identity check could not be opened. Nothing was lost; please try again in a minute.")
         }
-        _ => about_the_market(code)?,
+        code => of_owners(code)?,
     };
     Some(Flash { kind, text: text.to_owned() })
 }
 
-/// What went well with Islands, asks and bids.
-fn about_the_market(code: &str) -> Option<(FlashKind, &'static str)> {
-    let text = match code {
-        "island_suspended" => "The Island is suspended. It gets no new jobs; those it runs are finished.",
-        "island_resumed" => "The Island gets jobs again.",
-        "pairing_refused" => "The machine was turned away. Its code is worth nothing any more.",
-        "ask_set" => "The ask was set. It is in the book now.",
-        "ask_reset" => "The ask is the agent’s again.",
-        "bid_raised" => "The bid was raised.",
-        "letters_saved" => "Your choice of letters was saved.",
+/// What owners of Islands are told.
+fn of_owners(code: &str) -> Option<(FlashKind, &'static str)> {
+    use FlashKind::{Good, Info};
+    Some(match code {
+        "earnings_moved" => (Good, "Your earnings are in your wallet and can be spent at once."),
+        "nothing_to_move" => {
+            (Info, "There are no earnings to move yet. They appear as soon as an Island has done a job.")
+        }
+        "ask_set" => (Good, "The ask was set. It is in the book now."),
+        "bid_raised" => (Good, "The bid was raised."),
+        "letters_saved" => (Good, "Your choice of letters was saved."),
+        "ask_reset" => (Good, "The ask is the agent’s again."),
+        "island_suspended" => {
+            (Good, "The Island is suspended. It gets no new jobs; those it runs are finished.")
+        }
+        "island_resumed" => (Good, "The Island gets jobs again."),
+        "token_revoked" => (Good, "The token was revoked. An Island that used it has been disconnected."),
+        "pairing_refused" => (Good, "The machine was turned away. Its code is worth nothing any more."),
         _ => return None,
-    };
-    Some((FlashKind::Good, text))
+    })
 }
 
 const MONTHS: [&str; 12] =

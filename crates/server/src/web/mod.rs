@@ -84,7 +84,9 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/verify", get(verify::show))
         .route("/verify/start", post(verify::start))
         .route("/verify/return", get(verify::back))
-        .merge(market_routes())
+        .route("/exchange", get(exchange::show))
+        .route("/exchange/{slug}", get(cargo::show))
+        .merge(of_owners())
         .route("/sandbox/payouts/{id}", get(sandbox::payouts).post(sandbox::onboard))
         .route("/settings", get(settings::show))
         .route("/settings/profile", post(settings::rename))
@@ -98,11 +100,9 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/static/{*name}", get(assets::serve))
 }
 
-/// The Exchange, and what owners of Islands do.
-fn market_routes() -> Router<Arc<App>> {
+/// The addresses of owners of Islands.
+fn of_owners() -> Router<Arc<App>> {
     Router::new()
-        .route("/exchange", get(exchange::show))
-        .route("/exchange/{slug}", get(cargo::show))
         .route("/islands", get(islands::show))
         .route("/pair", get(pair::show).post(pair::look))
         .route("/pair/confirm", post(pair::confirm))
