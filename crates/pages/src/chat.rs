@@ -112,6 +112,8 @@ pub struct CargoOption {
     pub slug: String,
     /// As shown.
     pub name: String,
+    /// What an ask is the price of, when that is not a request: `1,000 tokens`.
+    pub unit: Option<String>,
     /// Lowest ask, if any Island is online: `2`.
     pub best_ask: Option<String>,
     /// The user's own max price for it, for each unit.
@@ -132,7 +134,10 @@ impl Receipt {
 impl CargoOption {
     pub(crate) fn label(&self) -> String {
         match &self.best_ask {
-            Some(ask) => format!("{} · from {ask} {}", self.name, credits(ask)),
+            Some(ask) => {
+                let per = self.unit.as_ref().map(|unit| format!(" per {unit}")).unwrap_or_default();
+                format!("{} · from {ask} {}{per}", self.name, credits(ask))
+            }
             None => format!("{} · no Island online", self.name),
         }
     }

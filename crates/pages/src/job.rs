@@ -36,6 +36,8 @@ pub struct JobPage {
 pub struct Waiting {
     /// Its place in the queue: 1 is next.
     pub place: Option<usize>,
+    /// What asks and bids are for: `request`, `1,000 tokens`.
+    pub unit: String,
     /// What it pays at most, for each unit.
     pub unit_bid: String,
     /// The lowest ask of an Island that could run it, for each unit.

@@ -26,6 +26,25 @@ pub struct Settings {
     pub draft: KeyDraft,
     /// Letters about Islands are wanted.
     pub island_letters: bool,
+    /// What is paid at most for each Cargo.
+    pub bids: Vec<BidField>,
+}
+
+/// What is paid at most for one unit of a Cargo.
+#[derive(Clone, Debug)]
+pub struct BidField {
+    /// Slug of the Cargo.
+    pub slug: String,
+    /// Its name.
+    pub name: String,
+    /// What a unit of it is: `1,000 tokens`.
+    pub unit: String,
+    /// What holds when nothing is entered.
+    pub ceiling: String,
+    /// As in the field: the user's own, or what they typed.
+    pub bid: String,
+    /// What is wrong with that.
+    pub error: Option<String>,
 }
 
 /// `/settings/keys/{id}`: name and limits of one key.

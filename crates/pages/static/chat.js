@@ -243,7 +243,10 @@ const chosen = () => form.elements.workload.selectedOptions[0];
 
 /** What holds when the field is left empty. */
 function showOwnBid() {
-  form.elements.bid_price.placeholder = chosen()?.dataset.ownBid || "usual";
+  const { ownBid, unit } = chosen()?.dataset ?? {};
+  // What is kept is for each unit; where that is not a request, this field means something else: see the settings.
+  form.elements.bid_price.placeholder = (!unit && ownBid) || "usual";
+  show(one("[data-keep-bid]", form), !unit);
 }
 
 field.addEventListener("input", fit);

@@ -96,7 +96,10 @@ function market(data) {
     }
     if (!("best_ask" in row)) continue;
     const option = one(`option[data-name][value="${slug}"]`);
-    if (option) setText(option, `${option.dataset.name} · ${offer(row.best_ask)}`);
+    if (option) {
+      const per = row.best_ask != null && option.dataset.unit ? ` per ${option.dataset.unit}` : "";
+      setText(option, `${option.dataset.name} · ${offer(row.best_ask)}${per}`);
+    }
     const ask = one(`[data-image-ask="${slug}"]`);
     if (ask) {
       const words = row.best_ask == null

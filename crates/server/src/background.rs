@@ -55,10 +55,6 @@ pub fn start(app: &Arc<App>, router: &Router) {
         Duration::from_secs(20),
         |app| async move { note_use(&app).await },
     );
-    every(app, "write down how Islands do", Duration::from_secs(60), |app| async move {
-        islands::upkeep::once(&app).await?;
-        islands::alerts::once(&app, app.clock.now()).await
-    });
     every(app, "audit", Duration::from_secs(2), |app| async move {
         app.audit.once(&app.db, app.clock.now()).await.map(drop)
     });
@@ -68,11 +64,31 @@ pub fn start(app: &Arc<App>, router: &Router) {
         Duration::from_secs(2),
         |app| async move { audit::fold_once(&app.db).await },
     );
+    every(app, "clean up", Duration::from_secs(3600), |app| async move { clean_up(&app).await });
+    every(app, "metrics upkeep", Duration::from_secs(5), |app| async move {
+        app.metrics.upkeep();
+        islands::offers::gauge(&app);
+        metrics::gauge!("archipelago_jobs_live").set(u32::try_from(app.jobs.count()).unwrap_or(u32::MAX));
+        Ok(())
+    });
+    keep_market(app);
+    tokio::spawn(mail::check_once(Arc::clone(app)));
+    tokio::spawn(mail::outbox::run(Arc::clone(app)));
+    tokio::spawn(until_stopped(Arc::clone(app), follow_other_writers(Arc::clone(app))));
+    tokio::spawn(until_stopped(Arc::clone(app), tell_market(Arc::clone(app))));
+    tokio::spawn(until_stopped(Arc::clone(app), deliver_sandbox_webhooks(Arc::clone(app), router.clone())));
+}
+
+/// What belongs to the Exchange and the Islands.
+fn keep_market(app: &Arc<App>) {
+    every(app, "write down how Islands do", Duration::from_secs(60), |app| async move {
+        islands::upkeep::once(&app).await?;
+        islands::alerts::once(&app, app.clock.now()).await
+    });
     every(app, "deadlines", Duration::from_millis(250), |app| async move {
         app.market.all().iter().for_each(|market| market.expire(app.clock.now()));
         Ok(())
     });
-    every(app, "clean up", Duration::from_secs(3600), |app| async move { clean_up(&app).await });
     every(app, "note the books", Duration::from_secs(300), |app| async move {
         marketplace::upkeep::snapshot_once(&app).await?;
         marketplace::upkeep::thin_once(&app).await
@@ -80,17 +96,6 @@ pub fn start(app: &Arc<App>, router: &Router) {
     every(app, "forget trades", Duration::from_secs(15), |app| async move {
         marketplace::upkeep::forget_once(&app).await
     });
-    every(app, "metrics upkeep", Duration::from_secs(5), |app| async move {
-        app.metrics.upkeep();
-        islands::offers::gauge(&app);
-        metrics::gauge!("archipelago_jobs_live").set(u32::try_from(app.jobs.count()).unwrap_or(u32::MAX));
-        Ok(())
-    });
-    tokio::spawn(mail::check_once(Arc::clone(app)));
-    tokio::spawn(mail::outbox::run(Arc::clone(app)));
-    tokio::spawn(until_stopped(Arc::clone(app), follow_other_writers(Arc::clone(app))));
-    tokio::spawn(until_stopped(Arc::clone(app), tell_market(Arc::clone(app))));
-    tokio::spawn(until_stopped(Arc::clone(app), deliver_sandbox_webhooks(Arc::clone(app), router.clone())));
 }
 
 fn every<F, R>(app: &Arc<App>, name: &'static str, period: Duration, round: F)

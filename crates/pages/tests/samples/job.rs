@@ -57,6 +57,7 @@ fn attempt(number: i64, island: &str, settled: bool) -> Attempt {
 pub fn pages() -> askama::Result<Vec<Sample>> {
     let waiting = Waiting {
         place: Some(3),
+        unit: "1,000 tokens".into(),
         unit_bid: "1.00".into(),
         best_ask: Some("1.50".into()),
         gap: Some("0.50".into()),

@@ -5,7 +5,7 @@ use pages::credits::{
     ReturnState, StatementFilter,
 };
 use pages::sandbox::{CheckoutState, SandboxCheckout, SandboxIdentity};
-use pages::settings::{Key, KeyDraft, KeyRow, LimitField, LimitUse, NewKey, Settings};
+use pages::settings::{BidField, Key, KeyDraft, KeyRow, LimitField, LimitUse, NewKey, Settings};
 use pages::{Badge, Flash, Nav, Template, Tone};
 
 use super::{HOSTILE, Sample, member, poor, when};
@@ -164,6 +164,24 @@ fn settings(full: bool) -> Settings {
         new_key: full
             .then(|| NewKey { name: "laptop".into(), key: "ak_1a2b3c4d5e6f7g8h9i0jklmnopqrstuv".into() }),
         island_letters: true,
+        bids: vec![
+            BidField {
+                slug: "llm-chat".into(),
+                name: "LLM Chat Standard".into(),
+                unit: "1,000 tokens".into(),
+                ceiling: "5.00".into(),
+                bid: if full { "2.5".into() } else { HOSTILE.into() },
+                error: (!full).then(|| "Must be a number of credits.".into()),
+            },
+            BidField {
+                slug: "sdxl".into(),
+                name: "Image generation".into(),
+                unit: "image".into(),
+                ceiling: "50.00".into(),
+                bid: String::new(),
+                error: None,
+            },
+        ],
         draft: KeyDraft {
             name: String::new(),
             name_error: None,

@@ -39,13 +39,27 @@ impl Bids {
 /// # Errors
 /// A [`DbError`].
 pub async fn set(app: &App, user: &User, workload: i64, bid: Option<MicroCredits>) -> Result<(), DbError> {
+    set_all(app, user, vec![(workload, bid)]).await
+}
+
+/// The same for several Cargos at once.
+///
+/// # Errors
+/// A [`DbError`].
+pub async fn set_all(
+    app: &App,
+    user: &User,
+    wanted: Vec<(i64, Option<MicroCredits>)>,
+) -> Result<(), DbError> {
     let id = user.id;
     app.db
-        .tx("set_bid", async move |tx| {
+        .tx("set_bids", async move |tx| {
             let mut bids = store::bids_of(tx, id).await?;
-            match bid {
-                Some(bid) => drop(bids.0.insert(workload, bid)),
-                None => drop(bids.0.remove(&workload)),
+            for &(workload, bid) in &wanted {
+                match bid {
+                    Some(bid) => drop(bids.0.insert(workload, bid)),
+                    None => drop(bids.0.remove(&workload)),
+                }
             }
             store::set_bids(tx, id, &bids).await
         })

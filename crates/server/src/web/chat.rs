@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use types::id::{ConversationId, MessageId};
 
 use super::forms::{Posted, Pressed};
-use super::frame::{Said, frame, shown};
+use super::frame::{Said, frame, shown, unit};
 use super::jobs::{problem, seconds};
 use super::session::{Named, SignedIn};
 use super::{Page, to_the_end};
@@ -20,7 +20,7 @@ use crate::api::extract::{Fields, id};
 use crate::api::jobs::parse_bid;
 use crate::app::App;
 use crate::chat::{self, Message, Question};
-use crate::config::WorkloadKind;
+use crate::config::{Unit, WorkloadKind};
 use crate::error::ApiError;
 use crate::jobs::{JobError, State as JobState};
 
@@ -146,6 +146,7 @@ fn cargos(app: &App, session: &Session, chosen: Option<&str>) -> Vec<CargoOption
             slug: market.workload.slug.clone(),
             name: market.workload.name.clone(),
             best_ask: shown(market.lowest_ask()),
+            unit: (market.workload.unit != Unit::Request).then(|| unit(&market.workload).to_owned()),
             own_bid: session.user.bids.get(market.workload.id).map(|bid| bid.to_string()),
             selected: chosen == Some(market.workload.slug.as_str()),
         })

@@ -148,6 +148,7 @@ fn of_owners(code: &str) -> Option<(FlashKind, &'static str)> {
             (Info, "There are no earnings to move yet. They appear as soon as an Island has done a job.")
         }
         "ask_set" => (Good, "The ask was set. It is in the book now."),
+        "bids_saved" => (Good, "Your max prices were saved. They hold from the next job on."),
         "bid_raised" => (Good, "The bid was raised."),
         "letters_saved" => (Good, "Your choice of letters was saved."),
         "ask_reset" => (Good, "The ask is the agent’s again."),

@@ -161,6 +161,7 @@ fn waiting(app: &App, job: &Job, error: Option<String>) -> Waiting {
     let needed = best_ask.filter(|_| gap.is_some()).and_then(|ask| live.and_then(|live| live.most.cost(ask)));
     Waiting {
         place: market.and_then(|market| market.place_in_queue(job.id)),
+        unit: market.map_or("request", |market| unit(&market.workload)).to_owned(),
         unit_bid: job.unit_bid.display_grouped(),
         best_ask: shown(best_ask),
         gap: shown(gap),

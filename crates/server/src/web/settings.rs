@@ -5,23 +5,27 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
-use pages::settings::{KeyDraft, NewKey, Settings};
+use pages::settings::{BidField, KeyDraft, NewKey, Settings};
 use pages::{Badge, Flash, Nav, Tone};
+use serde_json::value::RawValue;
 use types::id::ApiKeyId;
+use types::money::MicroCredits;
 
 use super::Page;
 use super::error::capitalised;
 use super::forms::Posted;
-use super::frame::{Said, frame};
+use super::frame::{Said, frame, unit};
 use super::keys;
 use super::session::{self, Named, SignedIn};
 use crate::accounts::api_keys::{self, KeyError, KeyRequest, Scopes};
 use crate::accounts::sessions::{self, Session};
-use crate::accounts::{self, MAX_NAME};
+use crate::accounts::{self, MAX_NAME, bids};
+use crate::api::jobs::parse_bid;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::identity::{self, Verification};
 use crate::islands::alerts;
+use crate::marketplace::Workload;
 
 /// `GET /settings`.
 ///
@@ -111,6 +115,53 @@ pub async fn island_letters(
     Ok(Redirect::to("/settings?done=letters_saved"))
 }
 
+/// `POST /settings/bids`: what the user's jobs pay at most for each Cargo; an empty field sets none.
+///
+/// # Errors
+/// 401, 403, 415, 422, 429, 500, 503.
+pub async fn save_bids(
+    State(app): State<Arc<App>>,
+    Posted { session, form }: Posted,
+) -> Result<Response, ApiError> {
+    let mut fields = bid_fields(&app, &session);
+    let mut wanted = Vec::new();
+    for (market, field) in app.market.all().iter().zip(&mut fields) {
+        field.bid = form.get(&market.workload.slug).trim().to_owned();
+        match read_bid(&field.bid) {
+            Ok(bid) => wanted.push((market.workload.id, bid)),
+            Err(error) => field.error = Some(capitalised(&error.message)),
+        }
+    }
+    if fields.iter().any(|field| field.error.is_some()) {
+        let flash =
+            Flash::bad("Nothing was changed. See what is wrong with your max prices below.".to_owned());
+        let shown = Shown { bids: Some(fields), ..Shown::new(Some(flash)) };
+        return Ok((StatusCode::UNPROCESSABLE_ENTITY, page(&app, &session, shown).await?).into_response());
+    }
+    bids::set_all(&app, &session.user, wanted).await?;
+    Ok(Redirect::to("/settings?done=bids_saved").into_response())
+}
+
+fn read_bid(typed: &str) -> Result<Option<MicroCredits>, ApiError> {
+    if typed.is_empty() {
+        return Ok(None);
+    }
+    let raw = RawValue::from_string(format!("\"{}\"", typed.replace(['"', '\\'], "?")));
+    parse_bid(&raw.map_err(|_| ApiError::invalid("bid_price", "must be a number of credits"))?).map(Some)
+}
+
+fn bid_fields(app: &App, session: &Session) -> Vec<BidField> {
+    let field = |workload: &Workload| BidField {
+        slug: workload.slug.clone(),
+        name: workload.name.clone(),
+        unit: unit(workload).to_owned(),
+        ceiling: workload.ceiling.display_grouped(),
+        bid: session.user.bids.get(workload.id).map(|bid| bid.to_string()).unwrap_or_default(),
+        error: None,
+    };
+    app.market.all().iter().map(|market| field(&market.workload)).collect()
+}
+
 /// `POST /settings/sessions/end`: signs out everywhere, here too.
 ///
 /// # Errors
@@ -129,11 +180,12 @@ struct Shown {
     flash: Option<Flash>,
     new_key: Option<NewKey>,
     draft: KeyDraft,
+    bids: Option<Vec<BidField>>,
 }
 
 impl Shown {
     fn new(flash: Option<Flash>) -> Self {
-        Self { flash, new_key: None, draft: keys::empty_draft() }
+        Self { flash, new_key: None, draft: keys::empty_draft(), bids: None }
     }
 }
 
@@ -152,6 +204,7 @@ async fn page(app: &App, session: &Session, shown: Shown) -> Result<Page<Setting
         new_key: shown.new_key,
         draft: shown.draft,
         island_letters: alerts::wanted(app, user.id).await?,
+        bids: shown.bids.unwrap_or_else(|| bid_fields(app, session)),
     }))
 }
 

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use types::island_protocol::{FromIsland, Offer, ReportedUsage};
 
+use crate::world::browser::Browser;
 use crate::world::{FakeIsland, User, World};
 
 /// A chat Cargo by tokens: four bytes are one, a prompt token a quarter, 100 tokens unless said otherwise; and one by images.
@@ -424,5 +425,26 @@ async fn a_receipt_shows_the_match_and_can_be_checked_by_anybody() {
     cheap.output(busy.attempt, 1, "x").await;
     done_with(&mut cheap, &busy, None).await;
     ana.ended(&first).await;
+    world.finish().await;
+}
+
+/// The same by hand: each Cargo has a field in the settings, and what is wrong is said beside it.
+#[tokio::test]
+async fn max_prices_are_kept_in_the_settings() {
+    let world = World::with(&format!("{METERED}\n[mail]\ntransport = \"file\"")).await;
+    let ana = world.user("ana", "0").await;
+    let mut browser = Browser::new(&world.url);
+    browser.sign_in(&ana.email, world.folder.path()).await;
+    let wrong = browser.send("/settings", "/settings/bids", &[("llm-chat", "12"), ("sdxl", "much")]).await;
+    assert!(
+        wrong.status == 422
+            && wrong.text.contains("Nothing was changed")
+            && wrong.text.contains("value=\"much\"")
+    );
+    let saved = browser.send("/settings", "/settings/bids", &[("llm-chat", "12"), ("sdxl", "")]).await;
+    assert_eq!((saved.status, saved.location.as_str()), (303, "/settings?done=bids_saved"));
+    let (_, body) = ana.get("/api/v1/market/bids").await;
+    let kept: Vec<&Value> = body["data"].as_array().unwrap().iter().map(|row| &row["bid_price"]).collect();
+    assert_eq!(kept, [&json!(12), &json!(null)]);
     world.finish().await;
 }
