@@ -217,7 +217,7 @@ fn cross_origin(mut response: Response, asked: Option<&HeaderValue>) -> Response
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.cloned().unwrap_or(usual));
     for (name, value) in [
         ("access-control-allow-origin", "*"),
-        ("access-control-allow-methods", "GET, POST, PATCH, DELETE"),
+        ("access-control-allow-methods", "GET, POST, PUT, PATCH, DELETE"),
         (
             "access-control-expose-headers",
             "x-request-id, x-job-id, x-credits-used, retry-after, idempotent-replayed",

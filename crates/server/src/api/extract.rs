@@ -27,24 +27,39 @@ impl FromRequestParts<Arc<App>> for ApiUser {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let secret = bearer(&parts.headers).ok_or_else(|| {
-            ApiError::unauthenticated("An API key is needed: send the header \"Authorization: Bearer ak_…\".")
-        })?;
-        let caller = app.keys.find(app, secret).await?;
-        let caller = caller.ok_or_else(|| {
-            ApiError::unauthenticated("This API key is not valid. It may have been revoked.")
-        })?;
         let reads = matches!(parts.method, Method::GET | Method::HEAD);
-        let scopes = caller.key.scopes;
-        if (reads && !scopes.read) || (!reads && !scopes.write) {
-            let scope = if reads { "read" } else { "write" };
-            let text = format!("This API key lacks the scope \"{scope}\".");
-            return Err(ApiError::forbidden("missing_scope", &text).with("scope", scope));
-        }
-        let kind = if reads { Kind::Read } else { Kind::Write };
-        app.limiter.take(caller.key.id.get(), kind, app.clock.now()).map_err(too_often)?;
-        Ok(Self(caller))
+        caller(parts, app, reads).await.map(Self)
     }
+}
+
+/// Who asks something that changes nothing, whatever the method: the scope `read` is enough.
+#[derive(Clone, Debug)]
+pub struct Asks(pub Caller);
+
+impl FromRequestParts<Arc<App>> for Asks {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        caller(parts, app, true).await.map(Self)
+    }
+}
+
+async fn caller(parts: &Parts, app: &Arc<App>, reads: bool) -> Result<Caller, ApiError> {
+    let secret = bearer(&parts.headers).ok_or_else(|| {
+        ApiError::unauthenticated("An API key is needed: send the header \"Authorization: Bearer ak_…\".")
+    })?;
+    let caller = app.keys.find(app, secret).await?;
+    let caller = caller
+        .ok_or_else(|| ApiError::unauthenticated("This API key is not valid. It may have been revoked."))?;
+    let scopes = caller.key.scopes;
+    if (reads && !scopes.read) || (!reads && !scopes.write) {
+        let scope = if reads { "read" } else { "write" };
+        let text = format!("This API key lacks the scope \"{scope}\".");
+        return Err(ApiError::forbidden("missing_scope", &text).with("scope", scope));
+    }
+    let kind = if reads { Kind::Read } else { Kind::Write };
+    app.limiter.take(caller.key.id.get(), kind, app.clock.now()).map_err(too_often)?;
+    Ok(caller)
 }
 
 /// Where a connection comes from, as whoever accepts connections notes it with each request.

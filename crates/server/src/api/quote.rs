@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::extract::{ApiUser, Fields};
+use super::extract::{Asks, Fields};
 use super::jobs::{amount, min_trust, model, parse_bid, region, units};
 use crate::app::App;
 use crate::config::WorkloadKind;
@@ -22,7 +22,7 @@ use crate::marketplace::{Market, Workload};
 /// 401, 403, 404 (Cargo), 422, 429.
 pub async fn quote(
     State(app): State<Arc<App>>,
-    ApiUser(caller): ApiUser,
+    Asks(caller): Asks,
     fields: Fields,
 ) -> Result<Json<Value>, ApiError> {
     let slug = fields.need_text("workload")?;

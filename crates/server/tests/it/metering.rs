@@ -317,6 +317,9 @@ async fn a_quote_says_what_a_job_would_cost_and_whether_it_would_wait() {
         (&low["price"], &low["bid_needed"], &low["worst_case"]),
         (&json!(null), &json!(1.025), &json!(1))
     );
+    // Who may only look may ask.
+    let looks = world.key_for(&ana.email, &["--scopes", "read"]).await;
+    assert_eq!(looks.post("/api/v1/market/quote", &json!({"workload": "llm-chat"})).await.0, 200);
     // It holds nothing and starts nothing.
     assert_eq!(ana.credits().await, ("99.925".to_owned(), "0".to_owned()));
     // While the only Island is busy it says how long a job would wait.
