@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use serde_json::{Value, json};
 use types::id::IslandId;
+use types::island_protocol::Offer;
 
 use super::extract::{ApiUser, Fields, id};
 use crate::app::App;
@@ -116,8 +117,14 @@ async fn shown(app: &App, records: Vec<IslandRecord>) -> Result<Vec<Value>, ApiE
 fn host_json(app: &App, overview: &IslandOverview) -> Value {
     let record = &overview.record;
     let offers = app.islands.get(record.id).map(|session| session.offers()).unwrap_or_default();
-    let asks: BTreeMap<&str, &str> =
-        offers.iter().map(|offer| (offer.workload.as_str(), offer.ask.as_str())).collect();
+    // What is in force: what the owner set here stands in place of what the agent says.
+    let in_force = |slug: &str| {
+        let market = app.market.get(slug)?;
+        app.market.overrides.get(record.id, market.workload.id).map(|(ask, _)| ask.to_string())
+    };
+    let ask = |offer: &Offer| in_force(&offer.workload).unwrap_or_else(|| offer.ask.clone());
+    let asks: BTreeMap<&str, String> =
+        offers.iter().map(|offer| (offer.workload.as_str(), ask(offer))).collect();
     let standing = overview.standing;
     // A suspended one says so; otherwise whether it is there is what existing clients show.
     let suspended = standing.owner_suspended || standing.operator_suspended;

@@ -90,6 +90,11 @@ pub async fn find(app: &App, user: UserId, id: JobId) -> Result<JobReceipt, JobE
             return Err(JobError::NotFound);
         }
     }
+    // A job that ended before receipts were kept: what each attempt cost is not stored.
+    let told: i64 = attempts.iter().map(|attempt| attempt.charge.get()).sum();
+    if for_consumer && job.state.is_final() && told != job.charge.get() {
+        return Err(JobError::NotFound);
+    }
     if job.state.is_final() {
         Ok(JobReceipt { job, attempts, for_consumer })
     } else {
