@@ -237,6 +237,8 @@ async fn an_owners_ask_stands_at_once_and_after_a_reconnection_until_it_is_reset
     assert_eq!(status, 200, "{body}");
     assert_eq!((&body["data"]["ask"], &body["data"]["agent_ask"]), (&json!(2.25), &json!(1.5)));
     assert_eq!(book(&owner).await["best_ask"], 2.25);
+    let (_, shown) = owner.get(&format!("/api/v1/hosts/{host}")).await;
+    assert_eq!(shown["data"]["asking_prices"]["llm-chat"], json!("2.25"), "{shown}");
 
     // The agent's own price waits behind it, in a new message and in a new connection.
     island.ask("1.75", 1).await;
