@@ -136,7 +136,7 @@ impl World {
             workload: market.workload.id,
             origin: request.origin,
             state: State::Pending,
-            input: Arc::from("{}"),
+            input: Arc::from(r#"{"prompt":"Hello"}"#),
             bid: MicroCredits::new(request.bid),
             unit_bid: MicroCredits::new(request.bid),
             bid_source: BidSource::Explicit,
