@@ -15,6 +15,7 @@ use super::islands::IslandsCommand;
 use super::money::{self, EventsCommand, ReconcileArgs, RefundArgs};
 use super::payouts::{self, PayoutsCommand};
 use super::promo::{self, PromoCommand};
+use super::receipts::{self, ReceiptKeyCommand};
 use super::{CliError, print};
 use crate::accounts::api_keys::{self, KeyError, KeyRequest, LimitChange, Scopes};
 use crate::accounts::{self, NewUser, User, normalise_email};
@@ -70,6 +71,9 @@ pub enum AdminCommand {
     /// Webhooks of providers, as they came.
     #[command(subcommand)]
     Events(EventsCommand),
+    /// The keys that receipts of jobs are signed with.
+    #[command(subcommand)]
+    ReceiptKey(ReceiptKeyCommand),
     /// Promo codes.
     #[command(subcommand)]
     Promo(PromoCommand),
@@ -220,6 +224,7 @@ async fn perform(
         AdminCommand::Reconcile(wanted) => money::compare(&app, &wanted).await,
         AdminCommand::Payouts(command) => payouts::run(&app, command).await,
         AdminCommand::Events(command) => money::events(&app, command).await,
+        AdminCommand::ReceiptKey(command) => receipts::run(&app, command).await,
         AdminCommand::Promo(command) => promo::run(&app, command).await,
         AdminCommand::Freeze { email } => money::freeze(&app, &email, true).await,
         AdminCommand::Thaw { email } => money::freeze(&app, &email, false).await,

@@ -1,11 +1,39 @@
-//! `archipelago verify-receipt`.
+//! `archipelago verify-receipt`, and the keys that receipts of jobs are signed with.
 
 use std::path::Path;
 
-use serde_json::json;
+use clap::Subcommand;
+use serde_json::{Value, json};
 
+use super::admin::Answer;
 use super::{CliError, print};
+use crate::app::App;
 use crate::job_receipts::check::check;
+use crate::job_receipts::keys::{self, PublicKey};
+
+/// The keys that receipts of jobs are signed with.
+#[derive(Debug, Subcommand)]
+pub enum ReceiptKeyCommand {
+    /// Show the public keys, the newest first: that one signs.
+    List,
+    /// Make a new key, which signs from now on. Old ones stay published: what they signed can still be checked.
+    Renew,
+}
+
+/// `admin receipt-key`.
+pub async fn run(app: &App, command: ReceiptKeyCommand) -> Answer {
+    if matches!(command, ReceiptKeyCommand::Renew) {
+        keys::renew(&app.db, &*app.random, app.clock.now()).await?;
+    }
+    let keys = keys::published(app).await?;
+    let row = |key: &PublicKey| format!("{}  {}  {}", key.id, key.key, key.created_at);
+    let text = keys.iter().map(row).collect::<Vec<_>>().join("\n");
+    let rows: Vec<Value> = keys
+        .iter()
+        .map(|key| json!({"key_id": key.id, "public_key": key.key, "created_at": key.created_at.to_string()}))
+        .collect();
+    Ok((json!({"keys": rows}), text))
+}
 
 /// Largest file that can be a receipt, in bytes.
 const MAX_BYTES: u64 = 1024 * 1024;

@@ -412,6 +412,19 @@ async fn a_receipt_shows_the_match_and_can_be_checked_by_anybody() {
         assert!(!ok && !said["faults"].as_array().unwrap().is_empty(), "{at}");
     }
 
+    // A new key signs from now on; what the old one signed can still be checked with it.
+    let renewed = world.admin(&["receipt-key", "renew"]).await;
+    assert_eq!(
+        (renewed["keys"].as_array().unwrap().len(), &renewed["keys"][1]["public_key"]),
+        (2, &json!(key))
+    );
+    let (_, again) = ana.get(&path).await;
+    assert_eq!(again["data"]["signature"]["public_key"], renewed["keys"][0]["public_key"]);
+    assert_eq!(again["data"]["receipt"], signed["receipt"]);
+    assert!(verify(&world, &body, &[key]).await.0 && !verify(&world, &again, &[key]).await.0);
+    let published = ana.get("/api/v1/receipt-keys").await.1;
+    let newest = published["data"][0]["public_key"].as_str().unwrap();
+
     let owner = world.key_for("palma-owner@example.org", &[]).await;
     let (status, body) = owner.get(&path).await;
     assert_eq!(status, 200, "{body}");
@@ -421,7 +434,7 @@ async fn a_receipt_shows_the_match_and_can_be_checked_by_anybody() {
         (&json!("island_owner"), &json!("0.0675"))
     );
     assert!(seen.get("bid").is_none() && seen["attempts"][0].get("asks_considered").is_none(), "{seen}");
-    assert!(verify(&world, &body, &[key]).await.0);
+    assert!(verify(&world, &body, &[newest]).await.0);
     let bob: User = world.user("bob", "0").await;
     assert_eq!(bob.get(&path).await.0, 404);
 
