@@ -60,6 +60,9 @@ fn show(code: &Code) -> Result<(), CommandError> {
     say(&format!("\n    ┌{line}┐\n    │   {spaced}  │\n    └{line}┘\n"))?;
     say(&format!("Open  {}", code.link))?;
     say(&format!("or enter the code {} at {}", code.code, code.page))?;
-    let minutes = code.good_for.as_secs().div_ceil(60);
-    say(&format!("It is good for {minutes} minutes. Waiting for you to confirm it there …"))
+    let minutes = match code.good_for.as_secs().div_ceil(60) {
+        1 => "a minute".to_owned(),
+        minutes => format!("{minutes} minutes"),
+    };
+    say(&format!("It is good for {minutes}. Waiting for you to confirm it there …"))
 }
