@@ -53,7 +53,7 @@ pub fn verify(file: &Path, trusted: &[String], as_json: bool) -> Result<(), CliE
     if as_json {
         let body = json!({
             "ok": faults.is_empty(), "key_id": checked.key_id, "public_key": checked.public_key,
-            "key_trusted": checked.trusted, "faults": faults,
+            "key_trusted": checked.trusted, "all_asks_listed": checked.all_asks, "faults": faults,
         });
         print(&body.to_string())?;
     } else {
@@ -62,7 +62,12 @@ pub fn verify(file: &Path, trusted: &[String], as_json: bool) -> Result<(), CliE
             print(&format!("  WRONG  {fault}"))?;
         }
         if faults.is_empty() {
-            print("  ok     The signature fits, the sums are right, and no cheaper ask was eligible.")?;
+            print("  ok     The signature fits and the sums are right.")?;
+            print(if checked.all_asks {
+                "  ok     No cheaper ask was eligible: each that came before the chosen one is listed with its reason."
+            } else {
+                "  note   Not every ask that came before the chosen one is listed; of those that are, none was eligible."
+            })?;
         }
         if checked.trusted.is_none() {
             print(&format!(

@@ -20,6 +20,8 @@ pub struct Checked {
     pub public_key: String,
     /// Whether that is one of the keys that were said to be trusted; nothing if none were.
     pub trusted: Option<bool>,
+    /// Whether every ask that came before a chosen one is listed, so that the whole match can be seen.
+    pub all_asks: bool,
     /// What it says: the job, what was charged.
     pub summary: String,
     /// What is wrong.
@@ -61,6 +63,8 @@ pub fn check(text: &str, trusted: &[String]) -> Result<Checked, String> {
                 .map(|fault| format!("Attempt {}: {fault}", attempt["number"])),
         );
     }
+    let attempts = receipt["attempts"].as_array();
+    let all_asks = attempts.into_iter().flatten().all(|attempt| attempt["asks_considered_all"] == true);
     let charged = receipt.get("charge").map(|charge| format!(", charged {} credits", text_of(charge)));
     let summary = format!(
         "job {} at {}: {}{}",
@@ -69,7 +73,7 @@ pub fn check(text: &str, trusted: &[String]) -> Result<Checked, String> {
         text_of(&receipt["status"]),
         charged.unwrap_or_default()
     );
-    Ok(Checked { key_id: keys::key_id(&public_key), public_key, trusted: known, summary, faults })
+    Ok(Checked { key_id: keys::key_id(&public_key), public_key, trusted: known, all_asks, summary, faults })
 }
 
 fn amount(value: &Value) -> Option<MicroCredits> {

@@ -49,7 +49,8 @@ fn apply(app: &App, id: JobId, bid: MicroCredits) {
     if let Some(market) = app.market.by_id(live.workload.id) {
         // Whoever watches is told before the job can run.
         live.push(Event::Waiting { best_ask: market.lowest_ask() });
-        market.rebid(id, live.most.price_within(bid));
+        // The highest of those that came meanwhile.
+        market.rebid(id, live.most.price_within(live.bid()));
     }
 }
 

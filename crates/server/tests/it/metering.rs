@@ -400,6 +400,7 @@ async fn a_receipt_shows_the_match_and_can_be_checked_by_anybody() {
     let (ok, said) = verify(&world, &body, &[key]).await;
     assert!(ok, "{said}");
     assert_eq!((&said["key_trusted"], &said["faults"]), (&json!(true), &json!([])));
+    assert_eq!(said["all_asks_listed"], json!(true));
     assert!(!verify(&world, signed, &["AAAA"]).await.0, "a key that nobody trusts");
     for (at, value) in [
         ("/receipt/charge", "0.05"),
