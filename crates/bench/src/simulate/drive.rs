@@ -200,8 +200,8 @@ impl Drive {
     /// whoever cancelled it; else nothing.
     fn due(&self, price: i64, ending: Ending) -> i64 {
         let given = self.live.has_output();
-        let paid =
-            given && (ending == Ending::Complete || ending != Ending::Broken && self.live.delivered() > 0);
+        let delivered = self.live.delivery(Usage::default()).delivered > 0;
+        let paid = given && (ending == Ending::Complete || ending != Ending::Broken && delivered);
         if paid { price } else { 0 }
     }
 

@@ -227,12 +227,6 @@ impl LiveJob {
         given.delivered = given.delivered.max(bytes);
     }
 
-    /// How much of the output went into the consumer's socket, in bytes.
-    #[must_use]
-    pub fn delivered(&self) -> usize {
-        self.lock().delivered
-    }
-
     /// The most it may cost, which may have been raised since it came.
     #[must_use]
     pub fn bid(&self) -> MicroCredits {
