@@ -15,6 +15,7 @@ use types::time::{Clock, SystemClock};
 
 use crate::accounts::api_keys::KeyCache;
 use crate::config::{Config, ConfigError, Package, ProviderName, Store, shown};
+use crate::idempotency::Running;
 use crate::identity::provider::IdentityProvider;
 use crate::identity::sandbox::Sandbox as SandboxIdentity;
 use crate::identity::stripe::StripeIdentity;
@@ -91,6 +92,8 @@ pub struct App {
     pub keys: KeyCache,
     /// Who asks too often.
     pub limiter: Limiter,
+    /// Requests with an `Idempotency-Key` that are being answered.
+    pub running: Running,
     /// Lets one page of an export be read at a time.
     pub exports: Semaphore,
     /// Checks what is written to the ledger.
@@ -281,6 +284,7 @@ impl App {
             node: claim.node,
             live: Live::new(config.low_balance()),
             limiter: Limiter::new(config.limits.requests_per_minute),
+            running: Running::default(),
             exports: Semaphore::new(1),
             config,
             demo,

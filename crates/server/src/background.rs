@@ -16,7 +16,9 @@ use crate::jobs::Job;
 use crate::live::{self, Happening};
 use crate::nodes::{Beat, Watch};
 use crate::providers::{events, sandbox, signature};
-use crate::{accounts, audit, islands, jobs, mail, marketplace, nodes, payouts, purchases, topups, web};
+use crate::{
+    accounts, audit, idempotency, islands, jobs, mail, marketplace, nodes, payouts, purchases, topups, web,
+};
 
 /// Starts them all. They end when the program stops.
 pub fn start(app: &Arc<App>, router: &Router) {
@@ -142,6 +144,7 @@ async fn note_use(app: &App) -> Result<(), DbError> {
 
 async fn clean_up(app: &App) -> Result<(), DbError> {
     let now = app.clock.now();
+    idempotency::forget_once(app).await?;
     mail::outbox::erase_once(&app.db, now).await?;
     app.db
         .tx("clean_up", async move |tx| {

@@ -62,6 +62,13 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, code, message)
     }
 
+    /// 422: an `Idempotency-Key` was used before, for another request.
+    #[must_use]
+    pub fn key_reused() -> Self {
+        let text = "This Idempotency-Key was used for another request.";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", text)
+    }
+
     /// 503: nothing was changed.
     #[must_use]
     pub fn unavailable(message: &str) -> Self {

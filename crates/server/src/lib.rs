@@ -11,6 +11,7 @@ pub mod config;
 pub mod credits;
 pub mod demo;
 pub mod error;
+pub mod idempotency;
 pub mod identity;
 pub mod islands;
 pub mod job_receipts;
@@ -93,6 +94,11 @@ pub const MIGRATIONS: &[MigrationSet] = &[
                 name: "Islands: standing, statistics, pairing",
                 sqlite: include_str!("../migrations/sqlite/0011_islands.sql"),
                 postgres: include_str!("../migrations/postgres/0011_islands.sql"),
+            },
+            Migration {
+                name: "the first answers to requests",
+                sqlite: include_str!("../migrations/sqlite/0012_answers.sql"),
+                postgres: include_str!("../migrations/postgres/0012_answers.sql"),
             },
         ],
     },

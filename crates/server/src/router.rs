@@ -9,15 +9,11 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 use types::id::RequestId;
 
-use crate::api::{
-    account, api_keys, bids, clients, credits, health, hosts, islands, job_receipts, jobs, market, openai,
-    pairing, payouts, quote, receipts, statement, stream, topups, webhooks, workloads,
-};
+use crate::api::{clients, operation, operations};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::ApiError;
@@ -29,13 +25,7 @@ const BODY_SILENCE: Duration = Duration::from_secs(20);
 /// Everything the server answers.
 pub fn router(app: &Arc<App>) -> Router {
     Router::new()
-        .nest("/api/v1", api().merge(openai()))
-        .nest("/v1", openai())
-        .route("/webhooks/sandbox", post(webhooks::sandbox))
-        .route("/webhooks/stripe", post(webhooks::stripe))
-        .route("/health", get(health::health))
-        .route("/ready", get(health::ready))
-        .route("/metrics", get(health::metrics))
+        .merge(operation::router(app, operations()))
         .merge(web::routes())
         .fallback(|| async { ApiError::not_found("page") })
         .method_not_allowed_fallback(|| async {
@@ -50,61 +40,6 @@ pub fn router(app: &Arc<App>) -> Router {
         .layer(RequestBodyTimeoutLayer::new(BODY_SILENCE))
         .layer(from_fn_with_state(Arc::clone(app), outermost))
         .with_state(Arc::clone(app))
-}
-
-fn api() -> Router<Arc<App>> {
-    Router::new()
-        .route("/account", get(account::show))
-        .route("/jobs", get(jobs::list).post(jobs::create))
-        .route("/jobs/{id}", get(jobs::show).delete(jobs::delete))
-        .route("/jobs/{id}/receipt", get(job_receipts::show))
-        .route("/receipt-keys", get(job_receipts::published))
-        .route("/jobs/{id}/bid", post(bids::raise_job))
-        .route("/jobs/{id}/stream", get(stream::stream))
-        .route("/workloads", get(workloads::list))
-        .route("/workloads/{slug}", get(workloads::show))
-        .route("/hosts", get(hosts::list))
-        .route("/hosts/{id}", get(hosts::show))
-        .route("/hosts/{id}/suspend", post(hosts::suspend))
-        .route("/hosts/{id}/resume", post(hosts::resume))
-        .route("/hosts/{id}/token", post(hosts::replace_token).delete(hosts::revoke_token))
-        .route("/market/rates", get(market::all))
-        .route("/market/rates/{slug}", get(market::one))
-        .route("/market/history/{slug}", get(market::history))
-        .route("/market/book/{slug}", get(market::book))
-        .route("/market/trades/{slug}", get(market::trades))
-        .route(
-            "/market/asking-prices",
-            get(market::asking_prices).post(market::set_asking_price).delete(market::reset_asking_price),
-        )
-        .route("/market/bids", get(bids::list))
-        .route("/market/bids/{slug}", axum::routing::put(bids::put).delete(bids::delete))
-        .route("/market/quote", post(quote::quote))
-        .route("/api-keys", get(api_keys::list).post(api_keys::create))
-        .route("/api-keys/{id}", get(api_keys::show).patch(api_keys::change).delete(api_keys::delete))
-        .route("/credits/packages", get(credits::packages))
-        .route("/credits/purchases", get(credits::purchases).post(credits::buy))
-        .route("/credits/purchases/{id}/receipt", get(receipts::show))
-        .route("/credits/auto-topup", get(topups::show).put(topups::put).delete(topups::delete))
-        .route("/credits/alerts", get(topups::alerts).put(topups::set_alerts))
-        .route("/credits/redeem", post(topups::redeem))
-        .route("/credits/transactions", get(statement::transactions))
-        .route("/credits/balance", get(statement::balance))
-        .route("/credits/export", get(statement::export))
-        .route("/payouts", get(payouts::list).post(payouts::create))
-        .route("/payouts/account", get(payouts::account).post(payouts::set_up).patch(payouts::change))
-        .route("/payouts/{id}", get(payouts::show).delete(payouts::cancel))
-        .route("/islands/connect", get(islands::connect))
-        .route("/pairing", post(pairing::begin))
-        .route("/pairing/poll", post(pairing::poll))
-}
-
-fn openai() -> Router<Arc<App>> {
-    Router::new()
-        .route("/chat/completions", post(openai::chat::create))
-        .route("/images/generations", post(openai::images::create))
-        .route("/models", get(openai::models::list))
-        .route("/models/{*model}", get(openai::models::show))
 }
 
 fn panicked() -> Response {
@@ -220,7 +155,7 @@ fn cross_origin(mut response: Response, asked: Option<&HeaderValue>) -> Response
         ("access-control-allow-methods", "GET, POST, PUT, PATCH, DELETE"),
         (
             "access-control-expose-headers",
-            "x-request-id, x-job-id, x-credits-used, retry-after, idempotent-replayed",
+            "x-request-id, x-job-id, x-credits-used, retry-after, idempotent-replayed, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset",
         ),
         ("access-control-max-age", "86400"),
     ] {

@@ -62,6 +62,17 @@ macro_rules! ids {
             }
         }
 
+        #[cfg(feature = "schema")]
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({"type": "string", "pattern": concat!("^", $prefix, "_[0-9a-z]{13}$")})
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write_id(f, $prefix, self.0)
@@ -106,6 +117,12 @@ ids! {
     AttemptId "att",
     /// A chat conversation.
     ConversationId "con",
+    /// A delivery of an event to an endpoint.
+    DeliveryId "dlv",
+    /// An address that events are sent to.
+    EndpointId "ep",
+    /// Something that happened, as webhooks tell it.
+    EventId "evt",
     /// An operator's grant of credits.
     GrantId "grt",
     /// An Island.

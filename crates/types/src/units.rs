@@ -1,5 +1,7 @@
 //! How much of a Cargo a job takes: whole numbers of 1/100,000 of its unit, so that no float touches a price.
 
+use serde::ser::{Error as _, Serialize, Serializer};
+
 use crate::money::{MAX_AMOUNT, MicroCredits};
 
 /// An amount of a Cargo. What one unit is (a request, 1,000 tokens, an image) the Cargo says.
@@ -46,6 +48,15 @@ impl Units {
             return MAX_AMOUNT;
         };
         i64::try_from(price).map_or(MAX_AMOUNT, |price| MicroCredits::new(price).min(MAX_AMOUNT))
+    }
+}
+
+/// An exact JSON number with up to five decimals.
+impl Serialize for Units {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Five places of the six that a number of micro-credits is written with: the same writing, the same exactness.
+        let written = self.0.checked_mul(10).ok_or_else(|| S::Error::custom("out of range"))?;
+        MicroCredits::new(written).serialize(serializer)
     }
 }
 

@@ -9,6 +9,7 @@ use server::accounts::User;
 use server::accounts::api_keys::{self, ApiKey, KeyError, KeyInUse, KeyRequest, LimitChange, Scopes};
 use server::app::App;
 use server::credits::{self, MoveError};
+use server::idempotency::Once;
 use types::id::{AccountId, Id, TransferId};
 use types::money::MicroCredits;
 use types::time::{Clock, SECOND_MS};
@@ -46,7 +47,8 @@ impl World {
         let mut keys = Vec::new();
         for number in 0..self.dice.below(3) {
             let request = KeyRequest::new(&format!("key {number}"), Scopes::ALL, &LimitChange::default())?;
-            let (KeyInUse { key, cap }, _) = api_keys::create(&process.app, user, None, request).await?;
+            let (KeyInUse { key, cap }, _) =
+                api_keys::create(&process.app, user, None, request, &Once::unclaimed()).await?;
             self.model.books.open_cap(cap.id, cap.limits);
             if self.dice.percent(70) {
                 let limit = vec![Command::Limit { cap: cap.id, limits: self.limits() }];

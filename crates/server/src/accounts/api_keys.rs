@@ -18,6 +18,7 @@ use types::time::Timestamp;
 
 use super::{SharedUser, User, store};
 use crate::app::App;
+use crate::idempotency::Once;
 use crate::secrets;
 
 /// Most keys a user may have.
@@ -252,6 +253,7 @@ pub async fn create(
     user: &User,
     by: Option<ApiKeyId>,
     request: KeyRequest,
+    once: &Once<(KeyInUse, String)>,
 ) -> Result<(KeyInUse, String), KeyError> {
     let now = app.clock.now();
     let secret = secrets::new(&*app.random, "ak_");
@@ -264,18 +266,17 @@ pub async fn create(
         last_used_at: None,
     };
     let cap = Cap::new(key.id.get(), request.limits).at(now);
-    let (row, hash, user) = (key.clone(), secrets::hash(&secret), user.id);
-    app.db
-        .tx("create_key", async move |tx| {
-            may_manage(tx, by, now).await?;
-            if store::keys_of(tx, user).await?.len() >= MAX_KEYS {
-                return Err(KeyError::TooMany);
-            }
-            store::insert_key(tx, user, &row, &hash).await?;
-            Ok(ledger::open_cap(tx, cap.id, cap.limits).await?)
-        })
-        .await?;
-    Ok((KeyInUse { key, cap }, secret))
+    let (hash, user) = (secrets::hash(&secret), user.id);
+    once.tx(app, "create_key", async move |tx| {
+        may_manage(tx, by, now).await?;
+        if store::keys_of(tx, user).await?.len() >= MAX_KEYS {
+            return Err(KeyError::TooMany);
+        }
+        store::insert_key(tx, user, &key, &hash).await?;
+        ledger::open_cap(tx, cap.id, cap.limits).await?;
+        Ok((KeyInUse { key: key.clone(), cap }, secret.clone()))
+    })
+    .await
 }
 
 /// Whether a key may do what reaches beyond spending: it has no limits and was not revoked.

@@ -9,9 +9,21 @@ use serde_json::{Value, json};
 
 use super::clients;
 use super::extract::ApiUser;
+use crate::api::operation::Operation;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::{credits, identity};
+
+/// What is in this file, for the router and the documentation.
+#[must_use]
+pub fn operations() -> Vec<Operation> {
+    vec![
+        Operation::get("/account", "getAccount", show)
+            .says("Your account and balance", "")
+            .tag("Account")
+            .answers::<Value>(200, "Your account and balance."),
+    ]
+}
 
 /// The handler.
 ///

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::response::Response;
 use ledger::{Period, Usage};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -16,8 +16,44 @@ use super::jobs::amount;
 use crate::accounts::api_keys::{
     self, KeyChange, KeyError, KeyInUse, KeyRequest, LimitChange, LimitError, Scopes,
 };
+use crate::api::operation::{Access, Operation, Repeat, Repeatable};
 use crate::app::App;
 use crate::error::ApiError;
+use crate::idempotency::{Answer, Once};
+
+/// What is in this file, for the router and the documentation.
+#[must_use]
+pub fn operations() -> Vec<Operation> {
+    vec![
+        Operation::get("/api-keys", "listApiKeys", list)
+            .says("Your API keys", "")
+            .tag("API keys")
+            .answers::<Value>(200, "Your API keys."),
+        Operation::post("/api-keys", "createApiKey", create)
+            .says("Make an API key", "")
+            .tag("API keys")
+            .access(Access::Manage)
+            .repeat(Repeat::Sealed)
+            .answers::<Value>(201, "Make an API key."),
+        Operation::get("/api-keys/{id}", "getApiKey", show)
+            .says("An API key", "")
+            .tag("API keys")
+            .in_path::<String>("id", "")
+            .answers::<Value>(200, "An API key."),
+        Operation::patch("/api-keys/{id}", "changeApiKey", change)
+            .says("Change an API key", "")
+            .tag("API keys")
+            .access(Access::Manage)
+            .in_path::<String>("id", "")
+            .answers::<Value>(200, "Change an API key."),
+        Operation::delete("/api-keys/{id}", "revokeApiKey", delete)
+            .says("Revoke an API key", "")
+            .tag("API keys")
+            .access(Access::Manage)
+            .in_path::<String>("id", "")
+            .answers::<Value>(200, "Revoke an API key."),
+    ]
+}
 
 /// `GET /api/v1/api-keys`.
 ///
@@ -48,8 +84,9 @@ pub async fn show(
 pub async fn create(
     State(app): State<Arc<App>>,
     ApiUser(caller): ApiUser,
+    Repeatable(claim): Repeatable,
     fields: Fields,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
+) -> Result<Response, ApiError> {
     let scopes = match fields.text("scopes")? {
         Some(text) => Scopes::parse_strict(&text)?,
         None => caller.key.scopes,
@@ -63,16 +100,22 @@ pub async fn create(
     let limits = Limits::read(&fields)?;
     let request = KeyRequest::new(&fields.need_text("name")?, scopes, &limits.change);
     let request = request.map_err(|error| limits.explain(error))?;
-    let (key, secret) = api_keys::create(&app, &caller.user, Some(caller.key.id), request).await?;
-    let plain = key_json(&key);
+    let once =
+        Once::new(claim, |(key, secret): &(KeyInUse, String)| Answer::created(&new_key_json(key, secret)));
+    let made = api_keys::create(&app, &caller.user, Some(caller.key.id), request, &once).await?;
+    Ok(once.respond(&made))
+}
+
+fn new_key_json(key: &KeyInUse, secret: &str) -> Value {
+    let plain = key_json(key);
     let mut data = plain.clone();
-    data["key"] = secret.clone().into();
+    data["key"] = secret.into();
     data["api_key"] = plain.clone();
     data["data"] = plain.clone();
     let mut body = plain;
     body["key"] = secret.into();
     body["data"] = data;
-    Ok((StatusCode::CREATED, Json(body)))
+    body
 }
 
 /// `PATCH /api/v1/api-keys/{id}`: another name, other limits. What is not given stays as it is; a limit that is `null`

@@ -11,11 +11,38 @@ use super::extract::{ApiUser, Fields, id};
 use super::jobs::{add_waiting, amount, job_json, parse_bid};
 use crate::accounts::User;
 use crate::accounts::bids::set;
+use crate::api::operation::Operation;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::jobs::rebid::raise;
 use crate::jobs::{JobError, State as JobState};
 use crate::marketplace::Market;
+
+/// What is in this file, for the router and the documentation.
+#[must_use]
+pub fn operations() -> Vec<Operation> {
+    vec![
+        Operation::post("/jobs/{id}/bid", "raiseJobBid", raise_job)
+            .says("Raise the bid of a waiting job", "")
+            .tag("Jobs")
+            .in_path::<String>("id", "")
+            .answers::<Value>(200, "Raise the bid of a waiting job."),
+        Operation::get("/market/bids", "listBids", list)
+            .says("Your maximum prices", "")
+            .tag("Exchange")
+            .answers::<Value>(200, "Your maximum prices."),
+        Operation::put("/market/bids/{slug}", "setBid", put)
+            .says("Set your maximum price for a Cargo", "")
+            .tag("Exchange")
+            .in_path::<String>("slug", "")
+            .answers::<Value>(200, "Set your maximum price for a Cargo."),
+        Operation::delete("/market/bids/{slug}", "deleteBid", delete)
+            .says("Take away your maximum price for a Cargo", "")
+            .tag("Exchange")
+            .in_path::<String>("slug", "")
+            .answers::<Value>(200, "Take away your maximum price for a Cargo."),
+    ]
+}
 
 /// `GET /api/v1/market/bids`: for every Cargo the own maximum, if one is set, and the ceiling that holds otherwise.
 pub async fn list(State(app): State<Arc<App>>, ApiUser(caller): ApiUser) -> Json<Value> {

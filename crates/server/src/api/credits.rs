@@ -9,10 +9,30 @@ use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use super::extract::{ApiUser, Fields, idempotency_key, page};
+use crate::api::operation::Operation;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::purchases::{self, Purchase};
 use crate::secrets;
+
+/// What is in this file, for the router and the documentation.
+#[must_use]
+pub fn operations() -> Vec<Operation> {
+    vec![
+        Operation::get("/credits/packages", "listPackages", packages)
+            .says("What can be bought", "")
+            .tag("Credits")
+            .answers::<Value>(200, "What can be bought."),
+        Operation::get("/credits/purchases", "listPurchases", purchases)
+            .says("Your purchases", "")
+            .tag("Credits")
+            .answers::<Value>(200, "Your purchases."),
+        Operation::post("/credits/purchases", "createPurchase", buy)
+            .says("Buy credits", "")
+            .tag("Credits")
+            .answers::<Value>(201, "Buy credits."),
+    ]
+}
 
 /// `GET /api/v1/credits/packages`.
 pub async fn packages(State(app): State<Arc<App>>, _: ApiUser) -> Json<Value> {

@@ -10,56 +10,26 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use serde_json::value::RawValue;
 use types::id::Id;
 
 use crate::accounts::api_keys::Caller;
 use crate::app::App;
 use crate::error::ApiError;
-use crate::limits::Kind;
 
-/// Who calls, with a key that may do what is asked: reading needs the scope `read`, everything else `write`.
+/// Who calls. The guard of the operation has let them in.
 #[derive(Clone, Debug)]
 pub struct ApiUser(pub Caller);
 
-impl FromRequestParts<Arc<App>> for ApiUser {
+impl<S: Send + Sync> FromRequestParts<S> for ApiUser {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let reads = matches!(parts.method, Method::GET | Method::HEAD);
-        caller(parts, app, reads).await.map(Self)
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let caller = parts.extensions.get::<Caller>().cloned();
+        // Only an operation that lets anybody in has no caller, and its handler asks for none.
+        caller.map(Self).ok_or_else(|| ApiError::unauthenticated("An API key is needed."))
     }
-}
-
-/// Who asks something that changes nothing, whatever the method: the scope `read` is enough.
-#[derive(Clone, Debug)]
-pub struct Asks(pub Caller);
-
-impl FromRequestParts<Arc<App>> for Asks {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        caller(parts, app, true).await.map(Self)
-    }
-}
-
-async fn caller(parts: &Parts, app: &Arc<App>, reads: bool) -> Result<Caller, ApiError> {
-    let secret = bearer(&parts.headers).ok_or_else(|| {
-        ApiError::unauthenticated("An API key is needed: send the header \"Authorization: Bearer ak_…\".")
-    })?;
-    let caller = app.keys.find(app, secret).await?;
-    let caller = caller
-        .ok_or_else(|| ApiError::unauthenticated("This API key is not valid. It may have been revoked."))?;
-    let scopes = caller.key.scopes;
-    if (reads && !scopes.read) || (!reads && !scopes.write) {
-        let scope = if reads { "read" } else { "write" };
-        let text = format!("This API key lacks the scope \"{scope}\".");
-        return Err(ApiError::forbidden("missing_scope", &text).with("scope", scope));
-    }
-    let kind = if reads { Kind::Read } else { Kind::Write };
-    app.limiter.take(caller.key.id.get(), kind, app.clock.now()).map_err(too_often)?;
-    Ok(caller)
 }
 
 /// Where a connection comes from, as whoever accepts connections notes it with each request.

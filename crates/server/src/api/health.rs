@@ -8,9 +8,35 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::api::operation::{Access, Operation};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::islands;
+
+/// What is in this file, for the router and the documentation.
+#[must_use]
+pub fn operations() -> Vec<Operation> {
+    vec![
+        Operation::get("/health", "getHealth", health)
+            .says("Whether the process is there", "")
+            .tag("Server")
+            .at_root()
+            .access(Access::Public)
+            .answers::<Value>(200, "Whether the process is there."),
+        Operation::get("/ready", "getReady", ready)
+            .says("Whether it can serve", "")
+            .tag("Server")
+            .at_root()
+            .access(Access::Public)
+            .answers::<Value>(200, "Whether it can serve."),
+        Operation::get("/metrics", "getMetrics", metrics)
+            .says("What it measures, for Prometheus", "")
+            .tag("Server")
+            .at_root()
+            .access(Access::Public)
+            .answers::<Value>(200, "What it measures, for Prometheus."),
+    ]
+}
 
 /// `GET /health`: the process is there.
 pub async fn health() -> Json<Value> {

@@ -10,11 +10,53 @@ use types::id::IslandId;
 use types::island_protocol::Offer;
 
 use super::extract::{ApiUser, Fields, id};
+use crate::api::operation::{Access, Operation, Repeat};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::islands::owner::{self, IslandOverview};
 use crate::islands::standing::{self, Change};
 use crate::islands::{self, IslandRecord, MAX_GRACE_SECS};
+
+/// What is in this file, for the router and the documentation.
+#[must_use]
+pub fn operations() -> Vec<Operation> {
+    vec![
+        Operation::get("/hosts", "listHosts", list)
+            .says("Islands", "")
+            .tag("Islands")
+            .answers::<Value>(200, "Islands."),
+        Operation::get("/hosts/{id}", "getHost", show)
+            .says("An Island", "")
+            .tag("Islands")
+            .in_path::<String>("id", "")
+            .answers::<Value>(200, "An Island."),
+        Operation::post("/hosts/{id}/suspend", "suspendHost", suspend)
+            .says("Take an Island of yours out of the market", "")
+            .tag("Islands")
+            .access(Access::Manage)
+            .in_path::<String>("id", "")
+            .answers::<Value>(200, "Take an Island of yours out of the market."),
+        Operation::post("/hosts/{id}/resume", "resumeHost", resume)
+            .says("Put an Island of yours back", "")
+            .tag("Islands")
+            .access(Access::Manage)
+            .in_path::<String>("id", "")
+            .answers::<Value>(200, "Put an Island of yours back."),
+        Operation::post("/hosts/{id}/token", "replaceHostToken", replace_token)
+            .says("Replace the token of an Island of yours", "")
+            .tag("Islands")
+            .access(Access::Manage)
+            .repeat(Repeat::Sealed)
+            .in_path::<String>("id", "")
+            .answers::<Value>(200, "Replace the token of an Island of yours."),
+        Operation::delete("/hosts/{id}/token", "revokeHostToken", revoke_token)
+            .says("Revoke the token of an Island of yours", "")
+            .tag("Islands")
+            .access(Access::Manage)
+            .in_path::<String>("id", "")
+            .answers::<Value>(200, "Revoke the token of an Island of yours."),
+    ]
+}
 
 /// `GET /api/v1/hosts`.
 ///

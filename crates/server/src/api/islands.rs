@@ -8,9 +8,22 @@ use axum::response::Response;
 use types::island_protocol::MAX_FRAME_BYTES;
 
 use super::extract::bearer;
+use crate::api::operation::{Access, Operation};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::islands::{self, connection};
+
+/// What is in this file, for the router and the documentation.
+#[must_use]
+pub fn operations() -> Vec<Operation> {
+    vec![
+        Operation::get("/islands/connect", "connectIsland", connect)
+            .says("Where Islands connect, by WebSocket", "")
+            .tag("Islands")
+            .access(Access::Island)
+            .answers::<serde_json::Value>(200, "Where Islands connect, by WebSocket."),
+    ]
+}
 
 /// Every connected Island costs this much memory, in bytes; most of what they say is far shorter.
 const READ_BUFFER: usize = 8 * 1024;

@@ -7,9 +7,27 @@ use axum::extract::{Path, State};
 use serde_json::{Value, json};
 
 use super::extract::{ApiUser, id};
+use crate::api::operation::{Access, Operation};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::job_receipts::{find, keys};
+
+/// What is in this file, for the router and the documentation.
+#[must_use]
+pub fn operations() -> Vec<Operation> {
+    vec![
+        Operation::get("/jobs/{id}/receipt", "getJobReceipt", show)
+            .says("The signed receipt of a job", "")
+            .tag("Jobs")
+            .in_path::<String>("id", "")
+            .answers::<Value>(200, "The signed receipt of a job."),
+        Operation::get("/receipt-keys", "listReceiptKeys", published)
+            .says("The public keys that receipts are signed with", "")
+            .tag("Jobs")
+            .access(Access::Public)
+            .answers::<Value>(200, "The public keys that receipts are signed with."),
+    ]
+}
 
 /// `GET /api/v1/jobs/{id}/receipt`: for the consumer, and for the owner of an Island that worked on it.
 ///

@@ -6,19 +6,46 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
+use db::DbError;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use types::money::{AmountError, MicroCredits, parse_json_amount};
 use types::units::Units;
 
-use super::extract::{ApiUser, Fields, id, idempotency_key, page};
+use super::extract::{ApiUser, Fields, id, page};
+use crate::api::operation::{Operation, Repeatable};
 use crate::app::App;
 use crate::error::ApiError;
+use crate::idempotency::{Answer, Once};
 use crate::jobs::submit::{Submission, cancel, find, order_of, submit};
 use crate::jobs::{self, Job, JobError, Origin};
-use crate::secrets;
+
+/// What is in this file, for the router and the documentation.
+#[must_use]
+pub fn operations() -> Vec<Operation> {
+    vec![
+        Operation::post("/jobs", "createJob", create)
+            .says("Submit a job", "")
+            .tag("Jobs")
+            .answers::<Value>(201, "Submit a job."),
+        Operation::get("/jobs", "listJobs", list)
+            .says("Your jobs, newest first", "")
+            .tag("Jobs")
+            .answers::<Value>(200, "Your jobs, newest first."),
+        Operation::get("/jobs/{id}", "getJob", show)
+            .says("A job", "")
+            .tag("Jobs")
+            .polling()
+            .in_path::<String>("id", "")
+            .answers::<Value>(200, "A job."),
+        Operation::delete("/jobs/{id}", "cancelJob", delete)
+            .says("Cancel a job", "")
+            .tag("Jobs")
+            .in_path::<String>("id", "")
+            .answers::<Value>(200, "Cancel a job."),
+    ]
+}
 
 /// The highest bid: more would be a typing mistake (incident 104).
 const MAX_BID: MicroCredits = MicroCredits::new(1_000_000 * 1_000_000);
@@ -33,12 +60,20 @@ pub const MAX_MODEL: usize = 200;
 pub async fn create(
     State(app): State<Arc<App>>,
     ApiUser(caller): ApiUser,
-    headers: HeaderMap,
+    Repeatable(claim): Repeatable,
     fields: Fields,
 ) -> Result<Response, ApiError> {
     let slug = fields.need_text("workload")?;
     let market = Arc::clone(app.market.get(&slug).ok_or(JobError::UnknownWorkload)?);
     let priority = fields.whole("priority", 0, 100)?.unwrap_or(0);
+    let for_answer = Arc::clone(&app);
+    let once = Once::new(claim, move |job: &Job| {
+        let mut body = job_json(&for_answer, job, None);
+        if job.state == jobs::State::Pending {
+            add_waiting(&for_answer, job, &mut body);
+        }
+        Answer::created(&json!({"data": body}))
+    });
     let submission = Submission {
         market,
         input: fields.need("input")?.to_owned(),
@@ -48,35 +83,16 @@ pub async fn create(
         min_trust: min_trust(&fields)?,
         priority: u8::try_from(priority).unwrap_or(0),
         origin: Origin::Api,
-        idempotency: idempotency(&headers, "POST /jobs", &fields)?,
+        once: once.clone(),
         user: caller.user,
         key: Some(caller.key),
     };
     let accepted = submit(&app, submission).await?;
-    let mut body = job_json(&app, &accepted.job, None);
-    if accepted.job.state == jobs::State::Pending {
-        add_waiting(&app, &accepted.job, &mut body);
-    }
-    let mut response = (StatusCode::CREATED, Json(json!({"data": body}))).into_response();
     if accepted.replayed {
-        response
-            .headers_mut()
-            .insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
+        // Another coordinator took it in this very moment; its answer is there for whoever asks again.
+        return Err(DbError::Busy.into());
     }
-    Ok(response)
-}
-
-/// The caller's key for a request, and the request's fingerprint.
-///
-/// # Errors
-/// 422 for a key that cannot be one.
-pub fn idempotency(
-    headers: &HeaderMap,
-    route: &str,
-    fields: &Fields,
-) -> Result<Option<(String, String)>, ApiError> {
-    let key = idempotency_key(headers)?;
-    Ok(key.map(|key| (key, secrets::fingerprint(&[route, &String::from_utf8_lossy(fields.body())]))))
+    Ok(once.respond(&accepted.job))
 }
 
 /// Where the Island must stand, if the caller cares.

@@ -15,6 +15,7 @@ use types::units::Units;
 use super::extract::{ApiUser, Fields};
 use super::jobs::amount;
 use crate::accounts::api_keys::{self, Caller, KeyError};
+use crate::api::operation::{Access, Operation};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::jobs::JobError;
@@ -22,6 +23,56 @@ use crate::marketplace::Market;
 use crate::marketplace::overrides::{self, AskError, Asking};
 use crate::marketplace::rates::{self, Detail, Point, Rate, Span, Window};
 use crate::marketplace::suggest::{AskReason, BidReason};
+
+/// What is in this file, for the router and the documentation.
+#[must_use]
+pub fn operations() -> Vec<Operation> {
+    vec![
+        Operation::get("/market/rates", "listRates", all)
+            .says("Rates of all Cargos", "")
+            .tag("Exchange")
+            .access(Access::Public)
+            .answers::<Value>(200, "Rates of all Cargos."),
+        Operation::get("/market/rates/{slug}", "getRates", one)
+            .says("Rates of a Cargo", "")
+            .tag("Exchange")
+            .access(Access::Public)
+            .in_path::<String>("slug", "")
+            .answers::<Value>(200, "Rates of a Cargo."),
+        Operation::get("/market/history/{slug}", "getHistory", history)
+            .says("How the price of a Cargo moved", "")
+            .tag("Exchange")
+            .access(Access::Public)
+            .in_path::<String>("slug", "")
+            .answers::<Value>(200, "How the price of a Cargo moved."),
+        Operation::get("/market/book/{slug}", "getBook", book)
+            .says("ApiUser and waiting bids of a Cargo", "")
+            .tag("Exchange")
+            .access(Access::Public)
+            .in_path::<String>("slug", "")
+            .answers::<Value>(200, "ApiUser and waiting bids of a Cargo."),
+        Operation::get("/market/trades/{slug}", "listTrades", trades)
+            .says("The newest trades of a Cargo", "")
+            .tag("Exchange")
+            .access(Access::Public)
+            .in_path::<String>("slug", "")
+            .answers::<Value>(200, "The newest trades of a Cargo."),
+        Operation::get("/market/asking-prices", "listAskingPrices", asking_prices)
+            .says("The asks of your Islands", "")
+            .tag("Islands")
+            .answers::<Value>(200, "The asks of your Islands."),
+        Operation::post("/market/asking-prices", "setAskingPrice", set_asking_price)
+            .says("Set the ask of an Island of yours", "")
+            .tag("Islands")
+            .access(Access::Manage)
+            .answers::<Value>(200, "Set the ask of an Island of yours."),
+        Operation::delete("/market/asking-prices", "resetAskingPrice", reset_asking_price)
+            .says("Let an Island's agent set its ask again", "")
+            .tag("Islands")
+            .access(Access::Manage)
+            .answers::<Value>(200, "Let an Island's agent set its ask again."),
+    ]
+}
 
 /// Most prices of a book that are told.
 pub const LEVELS: usize = 200;

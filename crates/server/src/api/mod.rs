@@ -15,6 +15,8 @@ pub mod job_receipts;
 pub mod jobs;
 pub mod market;
 pub mod openai;
+pub mod openapi;
+pub mod operation;
 pub mod pairing;
 pub mod payouts;
 pub mod quote;
@@ -24,3 +26,36 @@ pub mod stream;
 pub mod topups;
 pub mod webhooks;
 pub mod workloads;
+
+use operation::Operation;
+
+/// Every operation of the API, in the order of the documentation.
+#[must_use]
+pub fn operations() -> Vec<Operation> {
+    [
+        account::operations(),
+        jobs::operations(),
+        job_receipts::operations(),
+        bids::operations(),
+        stream::operations(),
+        workloads::operations(),
+        hosts::operations(),
+        market::operations(),
+        quote::operations(),
+        api_keys::operations(),
+        credits::operations(),
+        receipts::operations(),
+        topups::operations(),
+        statement::operations(),
+        payouts::operations(),
+        islands::operations(),
+        pairing::operations(),
+        openai::chat::operations(),
+        openai::images::operations(),
+        openai::models::operations(),
+        health::operations(),
+        webhooks::operations(),
+        openapi::operations(),
+    ]
+    .concat()
+}

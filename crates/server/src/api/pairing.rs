@@ -11,9 +11,27 @@ use types::island_protocol::Capabilities;
 use types::time::SECOND_MS;
 
 use super::extract::{Address, Fields};
+use crate::api::operation::{Access, Operation};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::islands::pairing::{self, CODE_MS, INTERVAL_SECS, Machine, Polled};
+
+/// What is in this file, for the router and the documentation.
+#[must_use]
+pub fn operations() -> Vec<Operation> {
+    vec![
+        Operation::post("/pairing", "beginPairing", begin)
+            .says("Ask for a code to pair a machine", "")
+            .tag("Islands")
+            .access(Access::Public)
+            .answers::<Value>(201, "Ask for a code to pair a machine."),
+        Operation::post("/pairing/poll", "pollPairing", poll)
+            .says("Ask whether a machine was paired", "")
+            .tag("Islands")
+            .access(Access::Public)
+            .answers::<Value>(200, "Ask whether a machine was paired."),
+    ]
+}
 
 /// `POST /api/v1/pairing`: `name`, `agent_version`, and what the machine is (`public`).
 ///

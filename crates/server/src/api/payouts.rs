@@ -10,11 +10,49 @@ use serde_json::{Value, json};
 
 use super::extract::{ApiUser, Fields, id, idempotency_key, page};
 use crate::accounts::api_keys::{self, Caller, KeyError};
+use crate::api::operation::Operation;
 use crate::app::App;
 use crate::config::Schedule;
 use crate::error::ApiError;
 use crate::payouts::{self, Payout, PayoutAccount, Wish, accounts};
 use crate::secrets;
+
+/// What is in this file, for the router and the documentation.
+#[must_use]
+pub fn operations() -> Vec<Operation> {
+    vec![
+        Operation::get("/payouts", "listPayouts", list)
+            .says("Your payouts", "")
+            .tag("Payouts")
+            .answers::<Value>(200, "Your payouts."),
+        Operation::post("/payouts", "createPayout", create)
+            .says("Pay out earnings", "")
+            .tag("Payouts")
+            .answers::<Value>(201, "Pay out earnings."),
+        Operation::get("/payouts/account", "getPayoutAccount", account)
+            .says("Where payouts go", "")
+            .tag("Payouts")
+            .answers::<Value>(200, "Where payouts go."),
+        Operation::post("/payouts/account", "setUpPayoutAccount", set_up)
+            .says("Set up where payouts go", "")
+            .tag("Payouts")
+            .answers::<Value>(200, "Set up where payouts go."),
+        Operation::patch("/payouts/account", "changePayoutAccount", change)
+            .says("Change the schedule of payouts", "")
+            .tag("Payouts")
+            .answers::<Value>(200, "Change the schedule of payouts."),
+        Operation::get("/payouts/{id}", "getPayout", show)
+            .says("A payout", "")
+            .tag("Payouts")
+            .in_path::<String>("id", "")
+            .answers::<Value>(200, "A payout."),
+        Operation::delete("/payouts/{id}", "cancelPayout", cancel)
+            .says("Cancel a payout", "")
+            .tag("Payouts")
+            .in_path::<String>("id", "")
+            .answers::<Value>(200, "Cancel a payout."),
+    ]
+}
 
 /// `GET /api/v1/payouts?limit=`: what can be paid out, and what was, newest first.
 ///

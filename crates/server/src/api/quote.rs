@@ -7,8 +7,9 @@ use axum::extract::State;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::extract::{Asks, Fields};
+use super::extract::{ApiUser, Fields};
 use super::jobs::{amount, min_trust, model, parse_bid, region, units};
+use crate::api::operation::{Access, Operation};
 use crate::app::App;
 use crate::config::WorkloadKind;
 use crate::error::ApiError;
@@ -16,13 +17,25 @@ use crate::jobs::{JobError, input};
 use crate::marketplace::quote::{Quote, Wanted};
 use crate::marketplace::{Market, Workload};
 
+/// What is in this file, for the router and the documentation.
+#[must_use]
+pub fn operations() -> Vec<Operation> {
+    vec![
+        Operation::post("/market/quote", "quoteJob", quote)
+            .says("What a job would cost", "")
+            .tag("Exchange")
+            .access(Access::Read)
+            .answers::<Value>(200, "What a job would cost."),
+    ]
+}
+
 /// The handler. Takes what `POST /api/v1/jobs` takes; without an `input` the answer is about a short one.
 ///
 /// # Errors
 /// 401, 403, 404 (Cargo), 422, 429.
 pub async fn quote(
     State(app): State<Arc<App>>,
-    Asks(caller): Asks,
+    ApiUser(caller): ApiUser,
     fields: Fields,
 ) -> Result<Json<Value>, ApiError> {
     let slug = fields.need_text("workload")?;

@@ -10,9 +10,22 @@ use serde_json::json;
 use types::id::UserId;
 
 use super::extract::{ApiUser, id};
+use crate::api::operation::Operation;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::receipts::{self, pdf};
+
+/// What is in this file, for the router and the documentation.
+#[must_use]
+pub fn operations() -> Vec<Operation> {
+    vec![
+        Operation::get("/credits/purchases/{id}/receipt", "getPurchaseReceipt", show)
+            .says("The receipt of a purchase, as PDF", "")
+            .tag("Credits")
+            .in_path::<String>("id", "")
+            .answers_as::<serde_json::Value>(200, "application/pdf", "The receipt."),
+    ]
+}
 
 /// `GET /api/v1/credits/purchases/{id}/receipt`.
 ///

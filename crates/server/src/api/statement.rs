@@ -20,11 +20,31 @@ use types::time::Timestamp;
 use super::extract::{ApiUser, page};
 use super::jobs::amount;
 use crate::accounts::User;
+use crate::api::operation::Operation;
 use crate::app::App;
 use crate::credits::export::{Entry, Export, ExportError, Format};
 use crate::credits::{self, Account};
 use crate::error::ApiError;
 use crate::jobs::submit::charged_by;
+
+/// What is in this file, for the router and the documentation.
+#[must_use]
+pub fn operations() -> Vec<Operation> {
+    vec![
+        Operation::get("/credits/transactions", "listTransactions", transactions)
+            .says("Your statement", "")
+            .tag("Credits")
+            .answers::<Value>(200, "Your statement."),
+        Operation::get("/credits/balance", "getBalance", balance)
+            .says("Your balance, now or at a time", "")
+            .tag("Credits")
+            .answers::<Value>(200, "Your balance, now or at a time."),
+        Operation::get("/credits/export", "exportTransactions", export)
+            .says("Your statement as CSV or JSON", "")
+            .tag("Credits")
+            .answers::<Value>(200, "Your statement as CSV or JSON."),
+    ]
+}
 
 /// What the address of a request may say about the statement it wants.
 pub type Asked = HashMap<String, String>;

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use super::extract::{ApiUser, id};
 use super::jobs::{amount, usage_json};
+use crate::api::operation::Operation;
 use crate::app::App;
 use crate::config::WorkloadKind;
 use crate::error::ApiError;
@@ -25,6 +26,19 @@ use crate::jobs::elsewhere::LOOK;
 use crate::jobs::live::{Event, LiveJob, Reader};
 use crate::jobs::submit::find;
 use crate::jobs::{Job, Origin, State as JobState};
+
+/// What is in this file, for the router and the documentation.
+#[must_use]
+pub fn operations() -> Vec<Operation> {
+    vec![
+        Operation::get("/jobs/{id}/stream", "streamJob", stream)
+            .says("A job, live", "")
+            .tag("Jobs")
+            .polling()
+            .in_path::<String>("id", "")
+            .answers::<Value>(200, "A job, live."),
+    ]
+}
 
 /// How often a silent stream is kept alive. Existing clients give up after 60 s without a byte.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(15);

@@ -12,12 +12,44 @@ use types::money::{Cents, MicroCredits, parse_json_amount};
 
 use super::extract::{ApiUser, Fields, idempotency_key};
 use crate::accounts::api_keys::KeyError;
+use crate::api::operation::Operation;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::promo::{self, PromoError};
 use crate::secrets;
 use crate::topups::alerts::{self, AlertError};
 use crate::topups::{self, TopUpError};
+
+/// What is in this file, for the router and the documentation.
+#[must_use]
+pub fn operations() -> Vec<Operation> {
+    vec![
+        Operation::get("/credits/auto-topup", "getAutoTopup", show)
+            .says("Auto top-up", "")
+            .tag("Credits")
+            .answers::<Value>(200, "Auto top-up."),
+        Operation::put("/credits/auto-topup", "setAutoTopup", put)
+            .says("Set auto top-up", "")
+            .tag("Credits")
+            .answers::<Value>(200, "Set auto top-up."),
+        Operation::delete("/credits/auto-topup", "deleteAutoTopup", delete)
+            .says("Turn auto top-up off", "")
+            .tag("Credits")
+            .answers::<Value>(200, "Turn auto top-up off."),
+        Operation::get("/credits/alerts", "getAlerts", alerts)
+            .says("Alerts about your balance", "")
+            .tag("Credits")
+            .answers::<Value>(200, "Alerts about your balance."),
+        Operation::put("/credits/alerts", "setAlerts", set_alerts)
+            .says("Set alerts about your balance", "")
+            .tag("Credits")
+            .answers::<Value>(200, "Set alerts about your balance."),
+        Operation::post("/credits/redeem", "redeemCode", redeem)
+            .says("Redeem a promo code", "")
+            .tag("Credits")
+            .answers::<Value>(200, "Redeem a promo code."),
+    ]
+}
 
 /// `GET /api/v1/credits/auto-topup`.
 ///

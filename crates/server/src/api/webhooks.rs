@@ -11,10 +11,30 @@ use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use super::extract::unreadable;
+use crate::api::operation::{Access, Operation};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::providers::events::{self, ProviderEvent};
 use crate::providers::{self, SignatureError};
+
+/// What is in this file, for the router and the documentation.
+#[must_use]
+pub fn operations() -> Vec<Operation> {
+    vec![
+        Operation::post("/webhooks/sandbox", "takeSandboxEvent", sandbox)
+            .says("Events of the sandbox providers", "")
+            .tag("Server")
+            .at_root()
+            .access(Access::Signed)
+            .answers::<Value>(200, "Events of the sandbox providers."),
+        Operation::post("/webhooks/stripe", "takeStripeEvent", stripe)
+            .says("Events of Stripe", "")
+            .tag("Server")
+            .at_root()
+            .access(Access::Signed)
+            .answers::<Value>(200, "Events of Stripe."),
+    ]
+}
 
 /// `POST /webhooks/sandbox`.
 ///

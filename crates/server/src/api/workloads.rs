@@ -8,11 +8,28 @@ use serde_json::{Value, json};
 
 use super::extract::ApiUser;
 use super::jobs::amount;
+use crate::api::operation::Operation;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::jobs::JobError;
 use crate::marketplace::Market;
 use crate::marketplace::rates::{self, Rate};
+
+/// What is in this file, for the router and the documentation.
+#[must_use]
+pub fn operations() -> Vec<Operation> {
+    vec![
+        Operation::get("/workloads", "listWorkloads", list)
+            .says("All Cargos", "")
+            .tag("Cargos")
+            .answers::<Value>(200, "All Cargos."),
+        Operation::get("/workloads/{slug}", "getWorkload", show)
+            .says("A Cargo", "")
+            .tag("Cargos")
+            .in_path::<String>("slug", "")
+            .answers::<Value>(200, "A Cargo."),
+    ]
+}
 
 /// `GET /api/v1/workloads`.
 ///

@@ -16,6 +16,7 @@ use types::money::MicroCredits;
 use crate::accounts::SharedUser;
 use crate::app::App;
 use crate::config::WorkloadKind;
+use crate::idempotency::Once;
 use crate::jobs::input::{MAX_MESSAGE_BYTES, MAX_MESSAGES};
 use crate::jobs::submit::{Submission, submit};
 use crate::jobs::{Job, JobError, Origin};
@@ -239,7 +240,7 @@ async fn run(
         min_trust: 0,
         priority: 0,
         origin: Origin::Page,
-        idempotency: None,
+        once: Once::unclaimed(),
     };
     Ok(submit(app, submission).await?.job.id)
 }

@@ -23,6 +23,7 @@ use crate::app::{App, open_database};
 use crate::config::Config;
 use crate::credits::Account;
 use crate::credits::export::{Export, Format};
+use crate::idempotency::Once;
 use crate::nodes::{self, Claim};
 use crate::{credits, identity, islands, telemetry};
 
@@ -310,8 +311,9 @@ async fn create_key(app: &App, email: &str, name: &str, scopes: &str, limits: &L
     let request = Scopes::parse_strict(scopes)
         .and_then(|scopes| KeyRequest::new(name, scopes, &limits.change()?))
         .map_err(|error| refused_key(&error))?;
-    let (made, secret) =
-        api_keys::create(app, &user, None, request).await.map_err(|error| refused_key(&error))?;
+    let (made, secret) = api_keys::create(app, &user, None, request, &Once::unclaimed())
+        .await
+        .map_err(|error| refused_key(&error))?;
     let (key, limits) = (made.key, made.cap.limits);
     let answer = json!({
         "id": key.id, "name": key.name, "prefix": key.prefix, "scopes": key.scopes.words(), "limit": limits.total,

@@ -49,15 +49,15 @@ impl Spenders {
 pub(super) struct Repeats<'a> {
     /// Command, user, key, fingerprint and job of each request that may be repeated.
     requests: Vec<(usize, UserId, &'a str, &'a str, JobId)>,
-    before: Question<Vec<Option<(String, JobId)>>>,
+    before: Question<Vec<Option<(String, Option<JobId>)>>>,
 }
 
 impl<'a> Repeats<'a> {
     pub(super) async fn ask(tx: &mut Tx<'_>, commands: &[&'a Command]) -> Result<Self, DbError> {
         let of = |(index, command): (usize, &&'a Command)| match command {
             Command::Open(open) => {
-                let (key, hash) = open.idempotency.as_ref()?;
-                Some((index, open.job.user, key.as_str(), hash.as_str(), open.job.id))
+                let (claim, _) = open.idempotency.as_ref()?;
+                Some((index, open.job.user, claim.key.as_str(), claim.hash.as_str(), open.job.id))
             }
             _ => None,
         };
@@ -69,7 +69,7 @@ impl<'a> Repeats<'a> {
 
     pub(super) async fn find(self, tx: &mut Tx<'_>, decided: &mut Decided) -> Result<(), DbError> {
         let before = tx.answer(self.before).await?;
-        let mut first: HashMap<(UserId, &str), (String, JobId)> = HashMap::new();
+        let mut first: HashMap<(UserId, &str), (String, Option<JobId>)> = HashMap::new();
         for ((index, user, key, hash, job), before) in self.requests.into_iter().zip(before) {
             if let Some(before) = before {
                 first.insert((user, key), before);
@@ -78,11 +78,11 @@ impl<'a> Repeats<'a> {
                 continue;
             }
             match first.get(&(user, key)) {
-                Some((first_hash, job)) if first_hash == hash => {
+                Some((first_hash, Some(job))) if first_hash == hash => {
                     decided[index] = Some(Ok(Done::Replayed(*job)));
                 }
                 Some(_) => decided[index] = Some(Err(JobError::KeyTaken)),
-                None => drop(first.insert((user, key), (hash.to_owned(), job))),
+                None => drop(first.insert((user, key), (hash.to_owned(), Some(job)))),
             }
         }
         Ok(())

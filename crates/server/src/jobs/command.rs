@@ -6,6 +6,7 @@ use types::time::Timestamp;
 use types::units::Units;
 
 use super::{Attempt, Job, State, Usage};
+use crate::idempotency::{Answer, Claim};
 
 /// Something to commit.
 #[derive(Clone, Debug)]
@@ -35,8 +36,8 @@ pub struct Open {
     pub cap: Option<i64>,
     /// When the hold may be expired.
     pub hold_until: Timestamp,
-    /// The caller's key for this request and the request's fingerprint (I9).
-    pub idempotency: Option<(String, String)>,
+    /// The request's claim on its key, and its answer unless that is how the job ends (I9).
+    pub idempotency: Option<(Claim, Option<Answer>)>,
 }
 
 /// The next attempt of a job.

@@ -23,6 +23,7 @@ use super::live::LiveJob;
 use super::submit::Submission;
 use super::{Job, JobError, Origin, State, Usage, input, store};
 use crate::app::App;
+use crate::idempotency::Once;
 use crate::marketplace::recent::REMEMBERED;
 use crate::nodes::Stale;
 use crate::{accounts, nodes};
@@ -309,7 +310,7 @@ async fn wait_on(app: &Arc<App>, job: &Job) -> Result<Option<Waits>, DbError> {
         min_trust: job.min_trust,
         priority: job.priority,
         origin: job.origin,
-        idempotency: None,
+        once: Once::unclaimed(),
     };
     let mut drive = Drive::new(Arc::clone(app), Arc::clone(&live), &submission, job.clone());
     // An Island may be free at once; either way the permit comes through the queue.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use db::{DbError, Question, Row, Tx, params};
-use types::id::{AttemptId, Id, JobId, UserId};
+use types::id::{AttemptId, JobId, UserId};
 use types::money::MicroCredits;
 use types::time::Timestamp;
 use types::units::Units;
@@ -69,12 +69,15 @@ async fn insert_jobs(tx: &mut Tx<'_>, commands: &[&Command]) -> Result<(), DbErr
 }
 
 async fn insert_idempotency(tx: &mut Tx<'_>, commands: &[&Command], now: Timestamp) -> Result<(), DbError> {
-    let sql = "INSERT INTO idempotency (user_id, idempotency_key, request_hash, job_id, created_at)
-               VALUES ($1, $2, $3, $4, $5)";
+    let sql =
+        "INSERT INTO idempotency (user_id, idempotency_key, request_hash, job_id, status, answer, created_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7)";
     let rows = commands.iter().filter_map(|command| match command {
         Command::Open(open) => {
-            let (key, hash) = open.idempotency.as_ref()?;
-            Some(params![open.job.user, key, hash, open.job.id, now])
+            let (claim, answer) = open.idempotency.as_ref()?;
+            let (status, body) =
+                answer.as_ref().map(|answer| (i64::from(answer.status), answer.body.as_str())).unzip();
+            Some(params![open.job.user, &claim.key, &claim.hash, open.job.id, status, body, now])
         }
         _ => None,
     });
@@ -183,7 +186,11 @@ const REPEATED: &str =
     "SELECT request_hash, job_id FROM idempotency WHERE user_id = $1 AND idempotency_key = $2";
 
 /// The fingerprint and the job of a request that was taken before.
-pub async fn repeated(tx: &mut Tx<'_>, user: UserId, key: &str) -> Result<Option<(String, JobId)>, DbError> {
+pub async fn repeated(
+    tx: &mut Tx<'_>,
+    user: UserId,
+    key: &str,
+) -> Result<Option<(String, Option<JobId>)>, DbError> {
     tx.query_opt(REPEATED, &params![user, key]).await?.as_ref().map(read_repeated).transpose()
 }
 
@@ -191,15 +198,15 @@ pub async fn repeated(tx: &mut Tx<'_>, user: UserId, key: &str) -> Result<Option
 pub async fn ask_repeated(
     tx: &mut Tx<'_>,
     keys: &[(UserId, &str)],
-) -> Result<Question<Vec<Option<(String, JobId)>>>, DbError> {
+) -> Result<Question<Vec<Option<(String, Option<JobId>)>>>, DbError> {
     tx.ask_many(REPEATED, keys.iter().map(|&(user, key)| params![user, key]), |rows| {
         rows.iter().map(|row| row.as_ref().map(read_repeated).transpose()).collect()
     })
     .await
 }
 
-fn read_repeated(row: &Row) -> Result<(String, JobId), DbError> {
-    Ok((row.get(0)?, JobId::from_i64(row.get::<Option<i64>>(1)?.unwrap_or_default())))
+fn read_repeated(row: &Row) -> Result<(String, Option<JobId>), DbError> {
+    Ok((row.get(0)?, row.get(1)?))
 }
 
 /// For each job whether it has not ended and is this coordinator's. Only the key is looked for: a condition on the state

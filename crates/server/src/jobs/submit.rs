@@ -21,6 +21,7 @@ use super::{Attempt, BidSource, Job, JobError, Origin, State, Usage, elsewhere, 
 use crate::accounts::api_keys::ApiKey;
 use crate::accounts::{SharedUser, User};
 use crate::app::App;
+use crate::idempotency::Once;
 use crate::islands::session::Session;
 use crate::marketplace::{Market, Permit, Placed, Workload};
 
@@ -47,8 +48,8 @@ pub struct Submission {
     pub priority: u8,
     /// How it came in.
     pub origin: Origin,
-    /// The caller's key for this request and the request's fingerprint (I9).
-    pub idempotency: Option<(String, String)>,
+    /// The request's claim on its key, and how it is answered (I9).
+    pub once: Once<Job>,
 }
 
 /// A job that was taken.
@@ -109,7 +110,7 @@ async fn take(app: Arc<App>, submission: Submission, left: Arc<AtomicBool>) -> R
     }
     let entry = Entry { app: Arc::clone(&app), job: live.id, kept: false };
     let drive = Drive::new(Arc::clone(&app), Arc::clone(&live), &submission, job);
-    let result = write(&app, drive, submission.idempotency).await;
+    let result = write(&app, drive, submission.once).await;
     entry.keep_if(matches!(result, Ok(Accepted { replayed: false, .. })));
     if submission.origin == Origin::Request && left.load(Ordering::SeqCst) {
         // The answer would reach nobody.
@@ -141,12 +142,15 @@ impl Drop for Entry {
 
 /// The job of the same request, if it was taken before. Looked up before any limit is; the transaction looks again.
 async fn repeated(app: &App, submission: &Submission) -> Result<Option<Accepted>, JobError> {
-    let Some((key, hash)) = submission.idempotency.clone() else { return Ok(None) };
+    let Some(claim) = submission.once.claim() else { return Ok(None) };
+    let (key, hash) = (claim.key.clone(), claim.hash.clone());
     let user = submission.user.id;
     let found = app
         .db
         .read("repeated", async move |tx| {
-            let Some((hash, id)) = super::store::repeated(tx, user, &key).await? else { return Ok(None) };
+            let Some((hash, Some(id))) = super::store::repeated(tx, user, &key).await? else {
+                return Ok(None);
+            };
             Ok::<_, db::DbError>(Some((hash, super::store::job(tx, id).await?)))
         })
         .await?;
@@ -213,11 +217,7 @@ fn new_job(app: &App, submission: &Submission, input: &Input, now: Timestamp) ->
 }
 
 /// Matches the job, writes it, and starts what drives it.
-async fn write(
-    app: &Arc<App>,
-    mut drive: Drive,
-    idempotency: Option<(String, String)>,
-) -> Result<Accepted, JobError> {
+async fn write(app: &Arc<App>, mut drive: Drive, once: Once<Job>) -> Result<Accepted, JobError> {
     let placed = drive.place()?;
     let (first, attempt, least) = match placed {
         Found::Island(permit, attempt) => {
@@ -243,11 +243,12 @@ async fn write(
         least,
         cap: drive.cap,
         hold_until: hold_until(app, app.clock.now()),
-        idempotency,
+        idempotency: once.claim().map(|claim| (claim.clone(), once.stored(&drive.job))),
     };
     let outcome = app.committer.commit(Command::Open(Box::new(open))).await;
     match outcome {
         Ok(Done::Written) => {
+            once.note_written();
             let accepted =
                 Accepted { job: drive.job.clone(), live: Some(Arc::clone(&drive.live)), replayed: false };
             tokio::spawn(drive.run(first));

@@ -133,7 +133,7 @@ fn check_origin(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
 }
 
 fn check_rate(app: &App, session: &Session) -> Result<(), ApiError> {
-    app.limiter.take(session.user.id.get(), Kind::Write, app.clock.now()).map_err(too_often)
+    app.limiter.take(session.user.id.get(), Kind::Form, app.clock.now()).map(drop).map_err(too_often)
 }
 
 /// Whether an origin is the host that was asked, or the one people reach us by.

@@ -23,6 +23,7 @@ use crate::api::jobs::parse_bid;
 use crate::app::App;
 use crate::config::WorkloadKind;
 use crate::error::ApiError;
+use crate::idempotency::Once;
 use crate::jobs::submit::{Submission, open_on_page, recent_images, submit};
 use crate::jobs::{Job, JobError, Origin};
 use crate::marketplace::Market;
@@ -68,7 +69,7 @@ pub async fn make(
         min_trust: 0,
         priority: 0,
         origin: Origin::Page,
-        idempotency: None,
+        once: Once::unclaimed(),
     };
     let accepted = submit(&app, submission).await.map_err(in_words_of_the_form)?;
     Ok(Json(json!({"job_id": accepted.job.id})))

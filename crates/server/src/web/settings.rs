@@ -23,6 +23,7 @@ use crate::accounts::{self, MAX_NAME, bids};
 use crate::api::jobs::parse_bid;
 use crate::app::App;
 use crate::error::ApiError;
+use crate::idempotency::Once;
 use crate::identity::{self, Verification};
 use crate::islands::alerts;
 use crate::marketplace::Workload;
@@ -66,7 +67,7 @@ pub async fn create_key(
     let scopes = Scopes { read: form.ticked("scope_read"), write: form.ticked("scope_write") };
     let request = keys::limits(&form).and_then(|limits| KeyRequest::new(form.get("name"), scopes, &limits));
     let made = match request {
-        Ok(request) => api_keys::create(&app, &session.user, None, request).await,
+        Ok(request) => api_keys::create(&app, &session.user, None, request, &Once::unclaimed()).await,
         Err(error) => Err(error),
     };
     let error = match made {

@@ -9,6 +9,7 @@ use db::OpenOptions;
 use futures_util::FutureExt;
 use serde_json::{Value, json};
 use server::accounts::api_keys::{self, KeyRequest, LimitChange, Scopes};
+use server::idempotency::Once;
 use server::jobs::command::{Command, Suspend};
 use server::jobs::commit::QUEUE;
 use server::router::router;
@@ -34,7 +35,7 @@ fn post(path: &str, key: &str, body: &Value) -> Request<Body> {
 async fn key(inside: &Inside) -> String {
     let ana = inside.user("ana").await;
     let request = KeyRequest::new("test", Scopes::ALL, &LimitChange::default()).unwrap();
-    api_keys::create(&inside.app, &ana, None, request).await.unwrap().1
+    api_keys::create(&inside.app, &ana, None, request, &Once::unclaimed()).await.unwrap().1
 }
 
 #[tokio::test]

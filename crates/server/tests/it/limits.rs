@@ -8,6 +8,7 @@ use ledger::{Cap, Limits, Period};
 use serde_json::{Value, json};
 use server::accounts::api_keys::{self, KeyRequest, LimitChange, Scopes};
 use server::credits;
+use server::idempotency::Once;
 use server::jobs::command::{Command, Finish, Open};
 use server::jobs::commit::Done;
 use server::jobs::submit::cap_of;
@@ -293,7 +294,7 @@ async fn a_new_day_frees_it() {
     limits.set(Period::Day, Some(price)).unwrap();
     limits.set(Period::Week, Some(MicroCredits::new(4_000_000))).unwrap();
     let request = KeyRequest::new("ci", Scopes::ALL, &limits).unwrap();
-    let (made, _) = api_keys::create(&inside.app, &ana, None, request).await.unwrap();
+    let (made, _) = api_keys::create(&inside.app, &ana, None, request, &Once::unclaimed()).await.unwrap();
 
     let app = &inside.app;
     let run = async || {

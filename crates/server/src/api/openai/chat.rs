@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::{CancelOnDrop, ended, job_failed, market, stopped, submission};
 use crate::api::extract::{ApiUser, Fields};
 use crate::api::jobs::usage_json;
+use crate::api::operation::{Operation, Repeat, Repeatable};
 use crate::api::stream::{KEEP_ALIVE, event_stream, frame};
 use crate::app::App;
 use crate::config::WorkloadKind;
@@ -25,6 +26,19 @@ use crate::error::ApiError;
 use crate::jobs::live::{Event, LiveJob, Reader};
 use crate::jobs::submit::{Accepted, find, submit};
 use crate::jobs::{Job, JobError, State as JobState};
+
+/// What is in this file, for the router and the documentation.
+#[must_use]
+pub fn operations() -> Vec<Operation> {
+    vec![
+        Operation::post("/chat/completions", "createChatCompletion", create)
+            .says("A chat completion", "")
+            .tag("OpenAI")
+            .openai()
+            .repeat(Repeat::Job)
+            .answers::<Value>(200, "A chat completion."),
+    ]
+}
 
 /// What is about the request and not about the job; everything else goes to the Island as it came.
 const OURS: &[&str] = &[
@@ -47,6 +61,7 @@ const OURS: &[&str] = &[
 pub async fn create(
     State(app): State<Arc<App>>,
     ApiUser(caller): ApiUser,
+    Repeatable(claim): Repeatable,
     headers: HeaderMap,
     fields: Fields,
 ) -> Result<Response, ApiError> {
@@ -59,7 +74,7 @@ pub async fn create(
     let streamed = fields.truth("stream")?;
     let with_usage = streamed && includes_usage(&fields);
     let user = caller.user.id;
-    let submission = submission((&headers, &fields), "POST /chat/completions", caller, market, input)?;
+    let submission = submission((&headers, &fields), (caller, claim), market, input)?;
     let accepted = submit(&app, submission).await?;
     if accepted.replayed {
         return replay(&app, user, &accepted, &model, streamed).await;

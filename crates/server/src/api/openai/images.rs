@@ -11,11 +11,25 @@ use serde_json::{Map, Value, json};
 use super::{CancelOnDrop, ended, job_failed, market, submission};
 use crate::api::extract::{ApiUser, Fields};
 use crate::api::jobs::usage_json;
+use crate::api::operation::{Operation, Repeat, Repeatable};
 use crate::app::App;
 use crate::config::WorkloadKind;
 use crate::error::ApiError;
 use crate::jobs::submit::{find, submit};
 use crate::jobs::{JobError, State as JobState};
+
+/// What is in this file, for the router and the documentation.
+#[must_use]
+pub fn operations() -> Vec<Operation> {
+    vec![
+        Operation::post("/images/generations", "createImage", create)
+            .says("Images", "")
+            .tag("OpenAI")
+            .openai()
+            .repeat(Repeat::Job)
+            .answers::<Value>(200, "Images."),
+    ]
+}
 
 /// The handler. One image a request; its bytes come in base64.
 ///
@@ -24,6 +38,7 @@ use crate::jobs::{JobError, State as JobState};
 pub async fn create(
     State(app): State<Arc<App>>,
     ApiUser(caller): ApiUser,
+    Repeatable(claim): Repeatable,
     headers: HeaderMap,
     fields: Fields,
 ) -> Result<Response, ApiError> {
@@ -36,7 +51,7 @@ pub async fn create(
     }
     let input = input(&fields)?;
     let user = caller.user.id;
-    let submission = submission((&headers, &fields), "POST /images/generations", caller, market, input)?;
+    let submission = submission((&headers, &fields), (caller, claim), market, input)?;
     let accepted = submit(&app, submission).await?;
     let job = match accepted.live {
         Some(live) if !accepted.replayed => {

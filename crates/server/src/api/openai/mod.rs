@@ -11,11 +11,12 @@ use serde_json::value::RawValue;
 use types::money::MicroCredits;
 
 use super::extract::Fields;
-use super::jobs::{MAX_MODEL, idempotency, min_trust, parse_bid, region};
+use super::jobs::{MAX_MODEL, min_trust, parse_bid, region};
 use crate::accounts::api_keys::Caller;
 use crate::app::App;
 use crate::config::WorkloadKind;
 use crate::error::ApiError;
+use crate::idempotency::{Claim, Once};
 use crate::jobs::live::LiveJob;
 use crate::jobs::submit::Submission;
 use crate::jobs::{Job, JobError, Origin, State};
@@ -62,8 +63,7 @@ fn bid(headers: &HeaderMap, fields: &Fields) -> Result<Option<MicroCredits>, Api
 
 fn submission(
     (headers, fields): (&HeaderMap, &Fields),
-    route: &str,
-    caller: Caller,
+    (caller, claim): (Caller, Option<Claim>),
     (market, model): (Arc<Market>, Option<String>),
     input: Box<RawValue>,
 ) -> Result<Submission, ApiError> {
@@ -76,7 +76,7 @@ fn submission(
         min_trust: min_trust(fields)?,
         priority: 0,
         origin: Origin::Request,
-        idempotency: idempotency(headers, route, fields)?,
+        once: Once::ends_later(claim),
         user: caller.user,
         key: Some(caller.key),
     })

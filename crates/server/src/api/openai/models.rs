@@ -9,8 +9,27 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::api::extract::ApiUser;
+use crate::api::operation::Operation;
 use crate::app::App;
 use crate::error::ApiError;
+
+/// What is in this file, for the router and the documentation.
+#[must_use]
+pub fn operations() -> Vec<Operation> {
+    vec![
+        Operation::get("/models", "listModels", list)
+            .says("All models", "")
+            .tag("OpenAI")
+            .openai()
+            .answers::<Value>(200, "All models."),
+        Operation::get("/models/{*model}", "getModel", show)
+            .says("A model", "")
+            .tag("OpenAI")
+            .openai()
+            .in_path::<String>("model", "")
+            .answers::<Value>(200, "A model."),
+    ]
+}
 
 /// Most models listed for one Cargo.
 const MAX_SERVED: usize = 100;

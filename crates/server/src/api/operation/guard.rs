@@ -1,0 +1,166 @@
+//! What stands before every operation: who calls and whether they may, how often, and whether they have called before.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::{Access, Pace, Repeat};
+use crate::accounts::api_keys::Caller;
+use crate::api::extract::{bearer, idempotency_key, too_often, unreadable};
+use crate::app::App;
+use crate::error::ApiError;
+use crate::idempotency::{Answer, Before, Claim, Running, Seal};
+use crate::limits::{Kind, Left};
+use crate::secrets;
+use types::id::Id;
+
+/// What the guard of an operation knows.
+#[derive(Clone)]
+pub(super) struct Gate {
+    pub app: Arc<App>,
+    pub access: Access,
+    pub pace: Pace,
+    pub repeat: Repeat,
+}
+
+/// The claim of this request on its `Idempotency-Key`, if it has one. Whoever changes something hands it on to
+/// [`crate::idempotency::Once`].
+#[derive(Clone, Debug, Default)]
+pub struct Repeatable(pub Option<Claim>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Repeatable {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, std::convert::Infallible> {
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
+    }
+}
+
+pub(super) async fn guard(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    if matches!(gate.access, Access::Public | Access::Island | Access::Signed) {
+        return next.run(request).await;
+    }
+    let (caller, left) = match admit(&gate, request.headers()).await {
+        Ok(admitted) => admitted,
+        Err(error) => return error.into_response(),
+    };
+    let mut request = request;
+    request.extensions_mut().insert(caller.clone());
+    let mut response = match repeated(&gate, &caller, request, next).await {
+        Ok(response) => response,
+        Err(error) => error.into_response(),
+    };
+    add_rate(response.headers_mut(), left);
+    response
+}
+
+/// Who calls, with a key that may do this, not too often.
+async fn admit(gate: &Gate, headers: &HeaderMap) -> Result<(Caller, Left), ApiError> {
+    let app = &gate.app;
+    let secret = bearer(headers).ok_or_else(|| {
+        ApiError::unauthenticated("An API key is needed: send the header \"Authorization: Bearer ak_…\".")
+    })?;
+    let caller = app.keys.find(app, secret).await?;
+    let caller = caller
+        .ok_or_else(|| ApiError::unauthenticated("This API key is not valid. It may have been revoked."))?;
+    if let Some(scope) = lacks(&caller, gate.access) {
+        let text = format!("This API key lacks the scope \"{scope}\".");
+        return Err(ApiError::forbidden("missing_scope", &text).with("scope", scope));
+    }
+    let kind = match gate.pace {
+        Pace::Usual => Kind::Call,
+        Pace::Polling => Kind::Poll,
+    };
+    let now = app.clock.now();
+    let (key, user) = (caller.key.id.get(), caller.user.id.get());
+    let left = app.limiter.take_call(key, user, kind, now).map_err(too_often)?;
+    Ok((caller, left))
+}
+
+/// The scope that a caller would need and has not.
+fn lacks(caller: &Caller, access: Access) -> Option<&'static str> {
+    let scopes = caller.key.scopes;
+    match access {
+        Access::Read if !scopes.read => Some("read"),
+        Access::Write | Access::Manage if !scopes.write => Some("write"),
+        _ => None,
+    }
+}
+
+/// Answers what was answered before, or runs the handler.
+async fn repeated(gate: &Gate, caller: &Caller, request: Request, next: Next) -> Result<Response, ApiError> {
+    if gate.repeat == Repeat::Plain {
+        return Ok(next.run(request).await);
+    }
+    let Some(key) = idempotency_key(request.headers())? else { return Ok(next.run(request).await) };
+    let (request, body) = with_body(gate, request).await?;
+    let claim = claim(gate, caller, key, &request, &body);
+    // Only one at a time is answered; whoever looks now finds either nothing or all of it.
+    let Some(_entry) = Running::begin(&gate.app, &claim) else { return Err(in_flight()) };
+    match claim.before(&gate.app).await? {
+        Before::Answered(answer) => return Ok(replay(answer)),
+        Before::Another => return Err(ApiError::key_reused()),
+        Before::Nothing | Before::Job(_) => {}
+    }
+    let mut request = request;
+    request.extensions_mut().insert(Repeatable(Some(claim.clone())));
+    let response = next.run(request).await;
+    if response.status().is_success() && gate.repeat != Repeat::Job && !claim.is_written() {
+        tracing::error!("a request with an Idempotency-Key was answered without writing that down");
+    }
+    Ok(response)
+}
+
+async fn with_body(gate: &Gate, request: Request) -> Result<(Request, Bytes), ApiError> {
+    let (parts, body) = request.into_parts();
+    // The body's limits are in the extensions, which both halves need.
+    let mut reading = Request::new(body);
+    *reading.extensions_mut() = parts.extensions.clone();
+    let bytes = Bytes::from_request(reading, &gate.app).await.map_err(unreadable)?;
+    Ok((Request::from_parts(parts, Body::from(bytes.clone())), bytes))
+}
+
+fn claim(gate: &Gate, caller: &Caller, key: String, request: &Request, body: &[u8]) -> Claim {
+    let uri = request.uri();
+    // Both spellings of a path are one operation.
+    let path = request.extensions().get::<axum::extract::OriginalUri>().map_or(uri.path(), |uri| uri.path());
+    let path = path.strip_prefix("/api").unwrap_or(path);
+    let parts =
+        [request.method().as_str(), path, uri.query().unwrap_or_default(), &String::from_utf8_lossy(body)];
+    let hash = secrets::fingerprint(&parts);
+    let seal =
+        (gate.repeat == Repeat::Sealed).then(|| Seal::of(bearer(request.headers()).unwrap_or_default()));
+    Claim::new(caller.user.id, key, hash, seal)
+}
+
+fn replay(answer: Answer) -> Response {
+    let mut response = answer.into_response();
+    response
+        .headers_mut()
+        .insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
+    response
+}
+
+/// 409: the same request is being answered.
+fn in_flight() -> ApiError {
+    let text =
+        "The first request with this Idempotency-Key is still being answered. Please try again in a moment.";
+    let error = ApiError::new(StatusCode::CONFLICT, "in_flight", text);
+    ApiError { retry_after_secs: Some(1), ..error }
+}
+
+/// How many requests are left in this minute.
+fn add_rate(headers: &mut HeaderMap, left: Left) {
+    for (name, value) in [
+        ("x-ratelimit-limit", left.limit),
+        ("x-ratelimit-remaining", left.remaining),
+        ("x-ratelimit-reset", left.full_in_secs),
+    ] {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
+    }
+}
