@@ -23,6 +23,7 @@ pub mod quote;
 pub mod receipts;
 pub mod shapes;
 pub mod statement;
+pub mod stream;
 pub mod topups;
 pub mod webhooks;
 pub mod workloads;
