@@ -97,6 +97,9 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/settings/islands", post(settings::island_letters))
         .route("/settings/sessions/end", post(settings::end_sessions))
         .route("/docs", get(docs::show))
+        .route("/docs/reference", get(docs::show))
+        .route("/docs/reference/{chapter}", get(docs::chapter))
+        .route("/docs/{page}", get(docs::guide))
         .route("/live", get(live::stream))
         .route("/static/{*name}", get(assets::serve))
 }
