@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use types::id::Id;
 
 use crate::accounts::api_keys::Caller;
+use crate::api::operation::Known;
 use crate::app::App;
 use crate::error::ApiError;
 
@@ -84,13 +85,25 @@ impl FromRequest<Arc<App>> for Fields {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        let known = request.extensions().get::<Known>().cloned();
         let body = Bytes::from_request(request, app).await.map_err(unreadable)?;
-        let fields = serde_json::from_slice(&body).map_err(|error| {
+        let fields: HashMap<String, Box<RawValue>> = serde_json::from_slice(&body).map_err(|error| {
             let text = format!("The body must be a JSON object: {error}.");
             ApiError::new(StatusCode::BAD_REQUEST, "invalid_json", text)
         })?;
+        if let Some(Known(known)) = known
+            && let Some(name) = fields.keys().filter(|name| !known.contains(name)).min()
+        {
+            return Err(unknown_field(name, &known));
+        }
         Ok(Self { fields, body })
     }
+}
+
+/// 422: a field that is not one of the known ones.
+fn unknown_field(name: &str, known: &[String]) -> ApiError {
+    let shown: String = name.chars().filter(|letter| !letter.is_control()).take(64).collect();
+    ApiError::invalid(shown, format!("is not known here; known are {}", known.join(", ")))
 }
 
 /// A body that could not be read: too large, or cut off.

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::{Access, Pace, Repeat};
+use super::{Access, Known, Pace, Repeat};
 use crate::accounts::api_keys::Caller;
 use crate::api::extract::{bearer, idempotency_key, too_often, unreadable};
 use crate::app::App;
@@ -26,6 +26,7 @@ pub(super) struct Gate {
     pub access: Access,
     pub pace: Pace,
     pub repeat: Repeat,
+    pub known: Option<Known>,
 }
 
 /// The claim of this request on its `Idempotency-Key`, if it has one. Whoever changes something hands it on to
@@ -42,6 +43,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Repeatable {
 }
 
 pub(super) async fn guard(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let mut request = request;
+    if let Some(known) = gate.known.clone() {
+        request.extensions_mut().insert(known);
+    }
     if matches!(gate.access, Access::Public | Access::Island | Access::Signed) {
         return next.run(request).await;
     }
@@ -49,7 +54,6 @@ pub(super) async fn guard(State(gate): State<Gate>, request: Request, next: Next
         Ok(admitted) => admitted,
         Err(error) => return error.into_response(),
     };
-    let mut request = request;
     request.extensions_mut().insert(caller.clone());
     let mut response = match repeated(&gate, &caller, request, next).await {
         Ok(response) => response,
