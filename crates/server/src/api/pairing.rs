@@ -6,7 +6,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::json;
+use types::id::IslandId;
 use types::island_protocol::Capabilities;
 use types::time::SECOND_MS;
 
@@ -21,16 +24,79 @@ use crate::islands::pairing::{self, CODE_MS, INTERVAL_SECS, Machine, Polled};
 pub fn operations() -> Vec<Operation> {
     vec![
         Operation::post("/pairing", "beginPairing", begin)
-            .says("Ask for a code to pair a machine", "")
+            .says(
+                "Ask for a code to pair a machine",
+                "The machine shows the code; its owner types it in on the page at `pair_url`. Meanwhile the machine polls.",
+            )
             .tag("Islands")
             .access(Access::Public)
-            .answers::<Value>(201, "Ask for a code to pair a machine."),
+            .body::<PairingWish>(json!({"name": "Palma", "agent_version": "1.0.0", "public": {"gpu_model": "RTX 4090"}}))
+            .answers::<Begun>(201, "The code.")
+            .errors(&["too_many_pairings"]),
         Operation::post("/pairing/poll", "pollPairing", poll)
-            .says("Ask whether a machine was paired", "")
+            .says("Ask whether a machine was paired", "Not more often than every `interval_seconds`.")
             .tag("Islands")
             .access(Access::Public)
-            .answers::<Value>(200, "Ask whether a machine was paired."),
+            .body::<PollWish>(json!({"poll_token": "pt_0123456789abcdefghjkmnpqrstvwxyz01234567"}))
+            .answers::<Paired>(200, "It was paired; this is the token it connects with.")
+            .answers::<Waiting>(202, "Nobody has typed the code in yet.")
+            .errors(&["refused", "expired"]),
     ]
+}
+
+/// A machine that wants to become an Island. What is not known here is not read, because agents of other versions say more.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "describes a body that is read field by field")]
+struct PairingWish {
+    /// What it would be called.
+    name: Option<String>,
+    /// What it runs.
+    agent_version: Option<String>,
+    /// What it is: `gpu_model`, `gpu_vram_mb`, `cpu_cores`, `ram_mb`, `region`; all optional, shown to its owner.
+    public: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// Who polls.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "describes a body that is read field by field")]
+struct PollWish {
+    /// The `poll_token` of the pairing.
+    poll_token: String,
+}
+
+/// A pairing that has begun.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Begun {
+    /// What the owner types in.
+    code: String,
+    /// What the machine polls with; a secret.
+    poll_token: String,
+    /// How long the code is good, in seconds.
+    expires_in_seconds: i64,
+    /// How often to poll, in seconds.
+    interval_seconds: i64,
+    /// The page where the owner types the code in.
+    pair_url: String,
+}
+
+/// A pairing that nobody has answered yet.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Waiting {
+    /// Always `waiting`.
+    status: &'static str,
+}
+
+/// A machine that has become an Island.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Paired {
+    /// Always `paired`.
+    status: &'static str,
+    /// The token it connects with; a secret.
+    token: String,
+    /// The Island.
+    island_id: IslandId,
+    /// What it is called.
+    name: String,
 }
 
 /// `POST /api/v1/pairing`: `name`, `agent_version`, and what the machine is (`public`).
@@ -41,7 +107,7 @@ pub async fn begin(
     State(app): State<Arc<App>>,
     Address(address): Address,
     fields: Fields,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
+) -> Result<(StatusCode, Json<Begun>), ApiError> {
     let capabilities = fields.get("public").or_else(|| fields.get("capabilities"));
     // What a machine says of itself is for people only: what cannot be read is left out.
     let capabilities: Capabilities =
@@ -50,10 +116,13 @@ pub async fn begin(
         (fields.text("name")?.unwrap_or_default(), fields.text("agent_version")?.unwrap_or_default());
     let machine = Machine::new(&name, &version, capabilities, address);
     let begun = pairing::begin(&app, machine, app.clock.now()).await?;
-    let body = json!({
-        "code": begun.code, "poll_token": begun.poll_token, "expires_in_seconds": CODE_MS / SECOND_MS,
-        "interval_seconds": INTERVAL_SECS, "pair_url": format!("{}/pair", app.config.public_url()),
-    });
+    let body = Begun {
+        code: begun.code,
+        poll_token: begun.poll_token,
+        expires_in_seconds: CODE_MS / SECOND_MS,
+        interval_seconds: INTERVAL_SECS.into(),
+        pair_url: format!("{}/pair", app.config.public_url()),
+    };
     Ok((StatusCode::CREATED, Json(body)))
 }
 
@@ -64,10 +133,9 @@ pub async fn begin(
 pub async fn poll(State(app): State<Arc<App>>, fields: Fields) -> Result<Response, ApiError> {
     let token = fields.need_text("poll_token")?;
     match pairing::poll(&app, &token, app.clock.now()).await? {
-        Polled::Waiting => Ok((StatusCode::ACCEPTED, Json(json!({"status": "waiting"}))).into_response()),
+        Polled::Waiting => Ok((StatusCode::ACCEPTED, Json(Waiting { status: "waiting" })).into_response()),
         Polled::Paired { token, island, name } => {
-            let body = json!({"status": "paired", "token": token, "island_id": island, "name": name});
-            Ok(Json(body).into_response())
+            Ok(Json(Paired { status: "paired", token, island_id: island, name }).into_response())
         }
         Polled::Expired => {
             let text = "This pairing is over. Ask for another code.";

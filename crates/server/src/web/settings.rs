@@ -139,7 +139,7 @@ pub async fn save_bids(
         let shown = Shown { bids: Some(fields), ..Shown::new(Some(flash)) };
         return Ok((StatusCode::UNPROCESSABLE_ENTITY, page(&app, &session, shown).await?).into_response());
     }
-    bids::set_all(&app, &session.user, wanted).await?;
+    bids::set_all(&app, &session.user, wanted, &Once::unclaimed()).await?;
     Ok(Redirect::to("/settings?done=bids_saved").into_response())
 }
 

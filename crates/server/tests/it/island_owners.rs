@@ -2,6 +2,7 @@
 
 use db::{DbError, OpenOptions, params};
 use server::accounts::User;
+use server::idempotency::Once;
 use server::islands::{self, alerts, owner, stats};
 use types::id::{Id, IslandId};
 use types::money::MicroCredits;
@@ -59,7 +60,7 @@ async fn an_outage_is_told_of_once_and_so_is_its_end() {
     let suspended = seen(&inside, &ana, "suspended", NOW).await;
     execute(&inside, "UPDATE islands SET owner_suspended_at = 1 WHERE id = $1", &[suspended.get()]).await;
     let revoked = seen(&inside, &ana, "revoked", NOW).await;
-    assert!(islands::revoke(app, &ana, revoked).await.unwrap());
+    islands::revoke(app, &ana, revoked, &Once::unclaimed()).await.unwrap();
     let quiet = seen(&inside, &bob, "quiet", NOW).await;
     alerts::want(app, bob.id, false).await.unwrap();
     assert!(!alerts::wanted(app, bob.id).await.unwrap() && alerts::wanted(app, ana.id).await.unwrap());

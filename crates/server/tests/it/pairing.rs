@@ -2,6 +2,7 @@
 
 use db::OpenOptions;
 use serde_json::{Value, json};
+use server::idempotency::Once;
 use server::islands::pairing::{self, CODE_MS, Machine, PairingError, Polled};
 use types::island_protocol::{Capabilities, ToIsland};
 
@@ -219,7 +220,7 @@ async fn a_token_that_was_replaced_is_not_given_again() {
     let begun = pairing::begin(app, machine("a"), now).await.unwrap();
     let (island, _) = pairing::confirm(app, &ana, &begun.code, "Palma", now).await.unwrap();
     assert!(matches!(pairing::poll(app, &begun.poll_token, now).await.unwrap(), Polled::Paired { .. }));
-    let new = server::islands::rotate(app, &ana, island, 0).await.unwrap().unwrap();
+    let new = server::islands::rotate(app, &ana, island, 0, &Once::unclaimed()).await.unwrap();
     assert_eq!(pairing::poll(app, &begun.poll_token, now).await.unwrap(), Polled::Expired);
     assert!(server::islands::by_token(app, &new).await.unwrap().is_some());
     inside.finish().await;
