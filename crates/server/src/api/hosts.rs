@@ -1,10 +1,10 @@
 //! `/api/v1/hosts`: Islands that are online; and what an owner can do with their own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -28,9 +28,22 @@ use crate::islands::{self, IslandRecord, MAX_GRACE_SECS};
 pub fn operations() -> Vec<Operation> {
     let mut operations = vec![
         Operation::get("/hosts", "listHosts", list)
-            .says("Islands", "Those of everybody that are connected to this coordinator.")
+            .says("Islands", "Those of everybody that are connected to this coordinator; or all of your own.")
             .tag("Islands")
-            .answers::<Data<Vec<Host>>>(200, "Islands that are online."),
+            .query::<bool>("mine", "`true`: your own Islands, oldest first, whether they are online or not.")
+            .answers::<Data<Vec<Host>>>(200, "The Islands."),
+        Operation::post("/hosts", "createHost", create)
+            .says(
+                "Make an Island",
+                "Makes an Island of yours and the token it connects with, which is shown in this answer and never again. A \
+                 machine can also be paired without anybody copying a token.",
+            )
+            .tag("Islands")
+            .access(Access::Manage)
+            .repeat(Repeat::Sealed)
+            .body::<HostWish>(json!({"name": "Palma"}))
+            .answers::<Data<NewHost>>(201, "The Island and its token.")
+            .errors(&["too_many_islands"]),
         Operation::get("/hosts/{id}", "getHost", show)
             .says("An Island", "")
             .tag("Islands")
@@ -67,6 +80,15 @@ fn of_owners() -> Vec<Operation> {
             .says("Revoke the token of an Island of yours", "Its connection is closed, and the Island is gone for good.")
             .answers::<Data<Revoked>>(200, "The Island is revoked."),
     ]
+}
+
+/// A new Island.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes a body that is read field by field")]
+struct HostWish {
+    /// What it is called: 1 to 64 letters, digits, spaces or `.-_`.
+    name: String,
 }
 
 /// How a token is replaced.
@@ -143,6 +165,17 @@ pub struct KarmaParts {
     uptime: u8,
 }
 
+/// An Island that was made.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct NewHost {
+    /// The Island.
+    id: IslandId,
+    /// What it is called.
+    name: String,
+    /// The token it connects with, which is not shown again.
+    token: String,
+}
+
 /// A new token.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct NewToken {
@@ -163,12 +196,22 @@ pub struct Revoked {
     revoked: bool,
 }
 
-/// `GET /api/v1/hosts`.
+/// `GET /api/v1/hosts?mine=`.
 ///
 /// # Errors
-/// 401, 403, 429.
-pub async fn list(State(app): State<Arc<App>>, _: ApiUser) -> Result<Json<Data<Vec<Host>>>, ApiError> {
-    let records = islands::online(&app).await?;
+/// 401, 403, 422, 429.
+pub async fn list(
+    State(app): State<Arc<App>>,
+    ApiUser(caller): ApiUser,
+    Query(query): Query<HashMap<String, String>>,
+) -> Result<Json<Data<Vec<Host>>>, ApiError> {
+    let records = match query.get("mine").map(String::as_str) {
+        None | Some("false") => islands::online(&app).await?,
+        Some("true") => {
+            islands::mine(&app, &caller.user).await?.into_iter().map(|(record, _)| record).collect()
+        }
+        Some(_) => return Err(ApiError::invalid("mine", "must be true or false")),
+    };
     Ok(Json(Data { data: shown(&app, records).await? }))
 }
 
@@ -182,6 +225,26 @@ pub async fn show(
     Path(island): Path<String>,
 ) -> Result<Json<Data<Host>>, ApiError> {
     Ok(Json(Data { data: one(&app, id(&island, "Island")?).await? }))
+}
+
+/// `POST /api/v1/hosts` with `{name}`.
+///
+/// # Errors
+/// 401, 403, 409, 422, 429, 503.
+pub async fn create(
+    State(app): State<Arc<App>>,
+    ApiUser(caller): ApiUser,
+    Repeatable(claim): Repeatable,
+    fields: Fields,
+) -> Result<Response, ApiError> {
+    fields.only(&["name"])?;
+    let name = fields.need_text("name")?;
+    let called = name.trim().to_owned();
+    let once = Once::new(claim, move |(id, token): &(IslandId, String)| {
+        let data = NewHost { id: *id, name: called.clone(), token: token.clone() };
+        Answer::created(&Data { data })
+    });
+    Ok(once.respond(&islands::create(&app, &caller.user, &name, false, &once).await?))
 }
 
 /// `POST /api/v1/hosts/{id}/suspend`: the owner's Island gets no new jobs.

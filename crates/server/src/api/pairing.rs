@@ -1,4 +1,5 @@
-//! `/api/v1/pairing`: how a machine becomes an Island without anybody copying a token. It has no credentials yet.
+//! `/api/v1/pairing`: how a machine becomes an Island without anybody copying a token. It has no credentials yet; its owner, who
+//! says yes or no, has.
 
 use std::sync::Arc;
 
@@ -11,17 +12,55 @@ use serde::Serialize;
 use serde_json::json;
 use types::id::IslandId;
 use types::island_protocol::Capabilities;
-use types::time::SECOND_MS;
+use types::time::{SECOND_MS, Timestamp};
 
-use super::extract::{Address, Fields};
-use crate::api::operation::{Access, Operation};
+use super::extract::{Address, ApiUser, Fields};
+use super::shapes::Data;
+use crate::api::operation::{Access, Operation, Repeat, Repeatable};
 use crate::app::App;
 use crate::error::ApiError;
+use crate::idempotency::{Answer, Once};
 use crate::islands::pairing::{self, CODE_MS, INTERVAL_SECS, Machine, Polled};
 
 /// What is in this file, for the router and the documentation.
 #[must_use]
 pub fn operations() -> Vec<Operation> {
+    [of_machines(), of_owners()].concat()
+}
+
+fn of_owners() -> Vec<Operation> {
+    let unknown = ["too_many_codes"];
+    vec![
+        Operation::post("/pairing/look", "lookAtPairing", look)
+            .says(
+                "See which machine shows a code",
+                "Look before you confirm: a machine that is not yours would earn in your name. Wrong codes are counted; after ten \
+                 in an hour none is looked up.",
+            )
+            .tag("Islands")
+            .access(Access::Manage)
+            .repeat(Repeat::Plain)
+            .body::<CodeWish>(json!({"code": "A3X9K2"}))
+            .answers::<Data<Asking>>(200, "The machine.")
+            .errors(&unknown),
+        Operation::post("/pairing/confirm", "confirmPairing", confirm)
+            .says("Make the machine that shows a code an Island of yours", "It fetches its token by itself.")
+            .tag("Islands")
+            .access(Access::Manage)
+            .body::<ConfirmWish>(json!({"code": "A3X9K2", "name": "Palma"}))
+            .answers::<Data<Confirmed>>(201, "The Island.")
+            .errors(&["too_many_codes", "too_many_islands"]),
+        Operation::post("/pairing/refuse", "refusePairing", refuse)
+            .says("Refuse the machine that shows a code", "The machine is told, and the code is worth nothing any more.")
+            .tag("Islands")
+            .access(Access::Manage)
+            .body::<CodeWish>(json!({"code": "A3X9K2"}))
+            .answers::<Data<Waiting>>(200, "It is refused.")
+            .errors(&unknown),
+    ]
+}
+
+fn of_machines() -> Vec<Operation> {
     vec![
         Operation::post("/pairing", "beginPairing", begin)
             .says(
@@ -64,6 +103,50 @@ struct PollWish {
     poll_token: String,
 }
 
+/// A code that a machine shows.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes a body that is read field by field")]
+struct CodeWish {
+    /// The code, as it is shown; small letters, spaces and hyphens do no harm.
+    code: String,
+}
+
+/// A machine that shall become an Island.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes a body that is read field by field")]
+struct ConfirmWish {
+    /// The code, as it is shown; small letters, spaces and hyphens do no harm.
+    code: String,
+    /// What it shall be called: 1 to 64 letters, digits, spaces or `.-_`.
+    name: String,
+}
+
+/// A machine that waits for its owner.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Asking {
+    /// What it would be called.
+    name: String,
+    /// What it runs.
+    agent_version: String,
+    /// Where it asks from: its address.
+    address: String,
+    /// What it says it is.
+    capabilities: super::hosts::Machine,
+    /// Until when the code is good.
+    expires_at: Timestamp,
+}
+
+/// A machine that is an Island now.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Confirmed {
+    /// The Island.
+    id: IslandId,
+    /// What it is called.
+    name: String,
+}
+
 /// A pairing that has begun.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Begun {
@@ -79,10 +162,10 @@ pub struct Begun {
     pair_url: String,
 }
 
-/// A pairing that nobody has answered yet.
+/// How far a pairing is.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Waiting {
-    /// Always `waiting`.
+    /// `waiting` while nobody has typed the code in, `refused` when its owner said no.
     status: &'static str,
 }
 
@@ -146,4 +229,62 @@ pub async fn poll(State(app): State<Arc<App>>, fields: Fields) -> Result<Respons
             Err(ApiError::forbidden("refused", text).with("status", "refused"))
         }
     }
+}
+
+/// `POST /api/v1/pairing/look` with `{code}`.
+///
+/// # Errors
+/// 401, 403, 422, 429, 503.
+pub async fn look(
+    State(app): State<Arc<App>>,
+    ApiUser(caller): ApiUser,
+    fields: Fields,
+) -> Result<Json<Data<Asking>>, ApiError> {
+    fields.only(&["code"])?;
+    let found = pairing::look(&app, &caller.user, &fields.need_text("code")?, app.clock.now()).await?;
+    let machine = found.machine;
+    let data = Asking {
+        capabilities: (&machine.capabilities).into(),
+        name: machine.name,
+        agent_version: machine.agent_version,
+        address: machine.address,
+        expires_at: found.expires_at,
+    };
+    Ok(Json(Data { data }))
+}
+
+/// `POST /api/v1/pairing/confirm` with `{code, name}`.
+///
+/// # Errors
+/// 401, 403, 409, 422, 429, 503.
+pub async fn confirm(
+    State(app): State<Arc<App>>,
+    ApiUser(caller): ApiUser,
+    Repeatable(claim): Repeatable,
+    fields: Fields,
+) -> Result<Response, ApiError> {
+    fields.only(&["code", "name"])?;
+    let (code, name) = (fields.need_text("code")?, fields.need_text("name")?);
+    let once = Once::new(claim, |(id, name): &(IslandId, String)| {
+        Answer::created(&Data { data: Confirmed { id: *id, name: name.clone() } })
+    });
+    let made = pairing::confirm(&app, &caller.user, &code, &name, app.clock.now(), &once).await?;
+    Ok(once.respond(&made))
+}
+
+/// `POST /api/v1/pairing/refuse` with `{code}`.
+///
+/// # Errors
+/// 401, 403, 422, 429, 503.
+pub async fn refuse(
+    State(app): State<Arc<App>>,
+    ApiUser(caller): ApiUser,
+    Repeatable(claim): Repeatable,
+    fields: Fields,
+) -> Result<Response, ApiError> {
+    fields.only(&["code"])?;
+    let code = fields.need_text("code")?;
+    let once = Once::new(claim, |()| Answer::ok(&Data { data: Waiting { status: "refused" } }));
+    pairing::refuse(&app, &caller.user, &code, app.clock.now(), &once).await?;
+    Ok(once.respond(&()))
 }

@@ -115,6 +115,7 @@ pub async fn create(
     user: &User,
     name: &str,
     demo: bool,
+    once: &Once<(IslandId, String)>,
 ) -> Result<(IslandId, String), IslandError> {
     let name = check_name(name)?;
     let now = app.clock.now();
@@ -122,15 +123,14 @@ pub async fn create(
     let token = secrets::new(&*app.random, "it_");
     let (hash, prefix) = (secrets::hash(&token), token.chars().take(8).collect::<String>());
     let owner = user.id;
-    app.db
-        .tx("create_island", async move |tx| {
-            if store::islands_of(tx, owner).await?.len() >= MAX_ISLANDS {
-                return Err(IslandError::TooMany);
-            }
-            Ok(store::insert(tx, (id, owner), &name, (&hash, &prefix), now, demo).await?)
-        })
-        .await?;
-    Ok((id, token))
+    let made = once.tx(app, "create_island", async move |tx| {
+        if store::islands_of(tx, owner).await?.len() >= MAX_ISLANDS {
+            return Err(IslandError::TooMany);
+        }
+        store::insert(tx, (id, owner), &name, (&hash, &prefix), now, demo).await?;
+        Ok((id, token.clone()))
+    });
+    made.await
 }
 
 /// Revokes an Island of this user and closes its connection.

@@ -52,7 +52,7 @@ pub async fn create_token(
     Posted { session, form }: Posted,
 ) -> Result<Response, ApiError> {
     let name = form.get("name").trim();
-    match islands::create(&app, &session.user, name, false).await {
+    match islands::create(&app, &session.user, name, false, &Once::unclaimed()).await {
         Ok((_, token)) => {
             let new = new_token(&app, name.to_owned(), token);
             Ok(page(&app, &session, Some(new), None).await?.into_response())
@@ -134,7 +134,9 @@ pub async fn move_earnings(
     State(app): State<Arc<App>>,
     Posted { session, .. }: Posted,
 ) -> Result<Redirect, ApiError> {
-    match to_the_end(async move { credits::move_earnings(&app, &session.user).await }).await? {
+    match to_the_end(async move { credits::move_earnings(&app, &session.user, &Once::unclaimed()).await })
+        .await?
+    {
         Ok(_) => Ok(Redirect::to("/islands?done=earnings_moved")),
         Err(MoveError::Nothing) => Ok(Redirect::to("/islands?done=nothing_to_move")),
         Err(error) => Err(error.into()),

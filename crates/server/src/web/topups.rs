@@ -17,7 +17,7 @@ use crate::error::ApiError;
 use crate::idempotency::Once;
 use crate::promo::{self, PromoError};
 use crate::providers::ProviderError;
-use crate::purchases::store;
+use crate::purchases::{self, PurchaseError};
 use crate::topups::alerts::{self, AlertError};
 use crate::topups::rules::{State as RuleState, Unfit};
 use crate::topups::{self, TopUpError};
@@ -151,13 +151,12 @@ pub async fn portal(
     State(app): State<Arc<App>>,
     Posted { session, .. }: Posted,
 ) -> Result<Redirect, ApiError> {
-    let (id, provider) = (session.user.id, app.payments.name());
-    let customer = app.db.read("customer", async move |tx| store::customer(tx, id, provider).await).await?;
-    let Some(customer) = customer else { return Ok(Redirect::to("/credits?done=no_cards")) };
-    let back = format!("{}/credits", app.config.public_url());
-    match app.payments.portal(&customer, &back).await {
+    match purchases::portal(&app, &session.user).await {
         Ok(Some(url)) => Ok(Redirect::to(&url)),
-        Ok(None) | Err(ProviderError::NotFound(_)) => Ok(Redirect::to("/credits?done=no_cards")),
+        Ok(None) | Err(PurchaseError::Provider(ProviderError::NotFound(_))) => {
+            Ok(Redirect::to("/credits?done=no_cards"))
+        }
+        Err(PurchaseError::Db(error)) => Err(error.into()),
         Err(error) => {
             tracing::warn!(%error, "the page of saved cards could not be opened");
             Ok(Redirect::to("/credits?done=checkout_unavailable"))

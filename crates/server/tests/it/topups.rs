@@ -401,7 +401,7 @@ async fn the_sandbox_charges_whoever_has_paid_once() {
     let (app, sandbox) = (&*inside.app, inside.app.sandbox_payments.clone().unwrap());
     for (name, charged) in [("ana", 500), ("declined", 0)] {
         let user = inside.user(name).await;
-        accounts::rename(app, &user, name).await.unwrap();
+        accounts::rename(app, &user, name, &Once::unclaimed()).await.unwrap();
         let user = User { name: name.to_owned(), ..user };
         let (threshold, most) = (credits_of(500), Cents::new(2000));
         let refused = topups::set(app, (&user, None), threshold, "starter", most, &Once::unclaimed()).await;
