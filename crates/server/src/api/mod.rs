@@ -19,12 +19,14 @@ pub mod openapi;
 pub mod operation;
 pub mod pairing;
 pub mod payouts;
+pub mod profile;
 pub mod quote;
 pub mod receipts;
 pub mod shapes;
 pub mod statement;
 pub mod stream;
 pub mod topups;
+pub mod verification;
 pub mod webhooks;
 pub mod workloads;
 
@@ -35,6 +37,8 @@ use operation::Operation;
 pub fn operations() -> Vec<Operation> {
     [
         account::operations(),
+        profile::operations(),
+        verification::operations(),
         jobs::operations(),
         job_receipts::operations(),
         bids::operations(),
