@@ -100,6 +100,11 @@ pub const MIGRATIONS: &[MigrationSet] = &[
                 sqlite: include_str!("../migrations/sqlite/0012_answers.sql"),
                 postgres: include_str!("../migrations/postgres/0012_answers.sql"),
             },
+            Migration {
+                name: "answers beyond text",
+                sqlite: include_str!("../migrations/sqlite/0013_messages.sql"),
+                postgres: include_str!("../migrations/postgres/0013_messages.sql"),
+            },
         ],
     },
 ];

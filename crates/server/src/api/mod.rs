@@ -56,6 +56,7 @@ pub fn operations() -> Vec<Operation> {
         islands::operations(),
         pairing::operations(),
         openai::chat::operations(),
+        openai::embeddings::operations(),
         openai::images::operations(),
         openai::models::operations(),
         health::operations(),

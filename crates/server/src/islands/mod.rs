@@ -23,6 +23,7 @@ pub mod standing;
 pub mod stats;
 pub(crate) mod store;
 pub mod upkeep;
+mod vectors;
 
 use std::sync::Arc;
 
