@@ -5,6 +5,7 @@ pub mod api;
 pub mod app;
 pub mod audit;
 pub mod background;
+pub mod batches;
 pub mod chat;
 pub mod cli;
 pub mod config;
@@ -99,6 +100,11 @@ pub const MIGRATIONS: &[MigrationSet] = &[
                 name: "the first answers to requests",
                 sqlite: include_str!("../migrations/sqlite/0012_answers.sql"),
                 postgres: include_str!("../migrations/postgres/0012_answers.sql"),
+            },
+            Migration {
+                name: "batches",
+                sqlite: include_str!("../migrations/sqlite/0014_batches.sql"),
+                postgres: include_str!("../migrations/postgres/0014_batches.sql"),
             },
         ],
     },
