@@ -147,6 +147,7 @@ pub struct Limits {
     pub body_bytes: usize,
     pub open_jobs_per_user: usize,
     pub open_input_bytes_per_user: usize,
+    pub open_batches_per_user: usize,
     pub streams_per_user: usize,
     pub connections: usize,
     pub sign_in_links_per_hour: u32,

@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod api_keys;
+pub mod batches;
 pub mod bids;
 pub mod clients;
 pub mod credits;
@@ -40,6 +41,7 @@ pub fn operations() -> Vec<Operation> {
         profile::operations(),
         verification::operations(),
         jobs::operations(),
+        batches::operations(),
         job_receipts::operations(),
         bids::operations(),
         stream::operations(),
