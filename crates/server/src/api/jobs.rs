@@ -16,9 +16,10 @@ use types::units::Units;
 use super::extract::{ApiUser, Fields, id, page};
 use crate::api::operation::{Operation, Repeatable};
 use crate::app::App;
+use crate::batches::look::{cancel, find};
 use crate::error::ApiError;
 use crate::idempotency::{Answer, Once};
-use crate::jobs::submit::{Submission, cancel, find, order_of, submit};
+use crate::jobs::submit::{Submission, order_of, submit};
 use crate::jobs::{self, Job, JobError, Origin};
 
 /// What is in this file, for the router and the documentation.
@@ -180,6 +181,11 @@ pub async fn show(
     let mut body = job_json(&app, &job, output.as_deref());
     if job.state == jobs::State::Pending {
         add_waiting(&app, &job, &mut body);
+    }
+    if job.state.is_final()
+        && let Some(message) = jobs::message::of_job(&app, job.id).await?
+    {
+        body["message"] = json!(message);
     }
     Ok(Json(json!({"data": body})))
 }
