@@ -176,6 +176,12 @@ pub struct ParameterView {
     pub choices: Vec<String>,
 }
 
+impl OperationView {
+    fn has_parameters(&self) -> bool {
+        self.parameters.iter().any(|parameter| !parameter.is_usual())
+    }
+}
+
 /// A body that is read.
 #[derive(Clone, Debug, Default)]
 pub struct BodyView {
@@ -198,6 +204,13 @@ pub struct AnswerView {
     pub media: String,
     /// Its fields.
     pub fields: Vec<FieldView>,
+}
+
+impl ParameterView {
+    /// Every operation that can be repeated has this one; it is told once for all.
+    fn is_usual(&self) -> bool {
+        self.field.name == "Idempotency-Key"
+    }
 }
 
 /// One field of a body, a parameter, or a value in a list.
@@ -230,12 +243,12 @@ pub struct ErrorTable {
 pub struct CodeView {
     /// The code, which is its anchor.
     pub code: String,
-    /// The HTTP status.
-    pub status: u16,
+    /// The HTTP statuses it comes with.
+    pub status: String,
     /// What it means, as markup.
     pub cause: String,
     /// What to do, as markup.
     pub cure: String,
-    /// Further fields of the answer.
-    pub more: Vec<String>,
+    /// Further fields of the answer, and what they mean as markup.
+    pub more: Vec<(String, String)>,
 }

@@ -18,6 +18,9 @@ use super::session::Visitor;
 use crate::app::App;
 use crate::error::ApiError;
 
+/// The guide about errors, and where in it the table of all codes goes.
+const ERRORS: &str = "errors";
+const ERROR_CODES: &str = "<!-- error codes -->";
 /// Longest question that is looked for, in characters.
 const LONGEST_QUERY: usize = 100;
 
@@ -39,13 +42,19 @@ pub async fn show(
     let fits = |words: &str| small.split_whitespace().all(|word| words.contains(word));
     let guides: Vec<Entry> = guides::all()
         .iter()
-        .map(|guide| Entry {
-            href: format!("/docs/{}", guide.slug),
-            title: guide.title.clone(),
-            about: guide.about.to_owned(),
-            words: guide.words.clone(),
-            fits: fits(&guide.words),
-            ..Entry::default()
+        .map(|guide| {
+            let mut words = guide.words.clone();
+            if guide.slug == ERRORS {
+                words.push_str(&reference::error_names());
+            }
+            Entry {
+                href: format!("/docs/{}", guide.slug),
+                title: guide.title.clone(),
+                about: guide.about.to_owned(),
+                fits: fits(&words),
+                words,
+                ..Entry::default()
+            }
         })
         .collect();
     let chapters: Vec<(String, Vec<Entry>)> = reference::chapters()
@@ -73,11 +82,15 @@ pub async fn guide(
 ) -> Result<Page<GuidePage>, ApiError> {
     let guide = guides::find(&slug).ok_or_else(|| ApiError::not_found("page"))?;
     let layout = frame(&app, visitor.as_ref(), &guide.title, Nav::Docs).await?;
+    let mut html = at_home(&guide.html, &app.config.public_url());
+    if guide.slug == ERRORS {
+        html = html.replace(ERROR_CODES, reference::error_table());
+    }
     Ok(Page(GuidePage {
         layout,
         side: side(&format!("/docs/{slug}")),
         title: guide.title.clone(),
-        html: at_home(&guide.html, &app.config.public_url()),
+        html,
         next: after(guides::all(), |one| one.slug == slug).map(guide_link),
     }))
 }

@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 
 use pages::Template;
 use pages::docs::{
-    AnswerView, BodyView, Entry, FieldView, OperationView, Operations, ParameterView, Tabs, inline,
+    AnswerView, BodyView, CodeView, Entry, ErrorTable, FieldView, OperationView, Operations, ParameterView,
+    Tabs, inline,
 };
 use serde_json::Value;
 
@@ -14,6 +15,7 @@ use super::schema;
 use crate::api::operation::document::DOCUMENT;
 use crate::api::operation::{Access, Operation, Repeat};
 use crate::api::operations;
+use crate::error::codes::{self, Code};
 
 /// The operations of one tag.
 #[derive(Clone, Debug)]
@@ -45,12 +47,16 @@ impl Chapter {
 
 static CHAPTERS: LazyLock<Vec<Chapter>> = LazyLock::new(|| {
     let operations = operations();
+    // In the order of the document; a chapter it does not know comes last.
+    let told = DOCUMENT["tags"].as_array();
+    let place = |tag: &str| told.and_then(|tags| tags.iter().position(|told| told["name"] == tag));
     let mut tags: Vec<&'static str> = Vec::new();
     for operation in &operations {
         if !tags.contains(&operation.tag) {
             tags.push(operation.tag);
         }
     }
+    tags.sort_by_key(|tag| place(tag).unwrap_or(usize::MAX));
     let of_tag = |tag| operations.iter().filter(move |operation| operation.tag == tag);
     tags.into_iter().map(|tag| chapter(tag, &of_tag(tag).collect::<Vec<_>>())).collect()
 });
@@ -200,8 +206,38 @@ fn answers(described: &Value) -> Vec<AnswerView> {
 }
 
 /// The codes of the errors, as the document lists them for each status.
-fn errors(_described: &Value) -> Vec<(u16, String)> {
-    Vec::new()
+fn errors(described: &Value) -> Vec<(u16, String)> {
+    let responses = described["responses"].as_object().into_iter().flatten();
+    let coded = responses.filter_map(|(status, told)| {
+        let schema = &told["content"]["application/json"]["schema"];
+        let codes = schema["allOf"][1]["properties"]["code"]["enum"].as_array()?;
+        Some((status.parse().ok()?, codes))
+    });
+    coded
+        .flat_map(|(status, codes)| {
+            codes.iter().filter_map(move |code| Some((status, code.as_str()?.to_owned())))
+        })
+        .collect()
+}
+
+/// Every error code, what it means and what to do, as markup.
+pub fn error_table() -> &'static str {
+    static TABLE: LazyLock<String> = LazyLock::new(|| {
+        let view = |code: &Code| CodeView {
+            code: code.name.to_owned(),
+            status: code.statuses.iter().map(u16::to_string).collect::<Vec<_>>().join(", "),
+            cause: inline(code.cause),
+            cure: inline(code.cure),
+            more: code.more.iter().map(|more| (more.name.to_owned(), inline(more.meaning))).collect(),
+        };
+        ErrorTable { codes: codes::ALL.iter().map(view).collect() }.render().unwrap_or_default()
+    });
+    &TABLE
+}
+
+/// The names of all error codes, to be searched in.
+pub fn error_names() -> String {
+    codes::ALL.iter().map(|code| code.name).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -220,6 +256,18 @@ mod tests {
             let path = format!("{}{}", operation.bases[0], operation.path.replace("{*", "{"));
             assert!(listed.contains(&format!("{} {path}", operation.method)), "{path}");
         }
+    }
+
+    #[test]
+    fn every_error_code_of_the_document_is_in_the_table() {
+        let table = error_table();
+        let listed = chapters().iter().flat_map(|chapter| chapter.html.split("/docs/errors#").skip(1));
+        let mut seen = 0;
+        for code in listed.filter_map(|rest| rest.split('"').next()) {
+            assert!(table.contains(&format!("<tr id=\"{code}\">")), "{code}");
+            seen += 1;
+        }
+        assert!(seen > 100, "{seen} links to codes");
     }
 
     #[test]
