@@ -100,6 +100,11 @@ pub const MIGRATIONS: &[MigrationSet] = &[
                 sqlite: include_str!("../migrations/sqlite/0012_answers.sql"),
                 postgres: include_str!("../migrations/postgres/0012_answers.sql"),
             },
+            Migration {
+                name: "API keys: expiry, addresses, rotation, alerts",
+                sqlite: include_str!("../migrations/sqlite/0017_keys.sql"),
+                postgres: include_str!("../migrations/postgres/0017_keys.sql"),
+            },
         ],
     },
 ];
