@@ -5,6 +5,7 @@ pub mod api;
 pub mod app;
 pub mod audit;
 pub mod background;
+pub mod batches;
 pub mod chat;
 pub mod cli;
 pub mod config;
@@ -104,6 +105,16 @@ pub const MIGRATIONS: &[MigrationSet] = &[
                 name: "answers beyond text",
                 sqlite: include_str!("../migrations/sqlite/0013_messages.sql"),
                 postgres: include_str!("../migrations/postgres/0013_messages.sql"),
+            },
+            Migration {
+                name: "batches",
+                sqlite: include_str!("../migrations/sqlite/0014_batches.sql"),
+                postgres: include_str!("../migrations/postgres/0014_batches.sql"),
+            },
+            Migration {
+                name: "API keys: expiry, addresses, rotation, alerts",
+                sqlite: include_str!("../migrations/sqlite/0017_keys.sql"),
+                postgres: include_str!("../migrations/postgres/0017_keys.sql"),
             },
         ],
     },

@@ -16,9 +16,10 @@ use types::units::Units;
 use super::extract::{ApiUser, Fields, id, page};
 use crate::api::operation::{Operation, Repeatable};
 use crate::app::App;
+use crate::batches::look::{cancel, find};
 use crate::error::ApiError;
 use crate::idempotency::{Answer, Once};
-use crate::jobs::submit::{Submission, cancel, find, order_of, submit};
+use crate::jobs::submit::{Submission, order_of, submit};
 use crate::jobs::{self, Job, JobError, Origin};
 
 /// What is in this file, for the router and the documentation.

@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod api_keys;
+pub mod batches;
 pub mod bids;
 pub mod clients;
 pub mod credits;
@@ -13,18 +14,21 @@ pub mod hosts;
 pub mod islands;
 pub mod job_receipts;
 pub mod jobs;
+pub mod key_shapes;
 pub mod market;
 pub mod openai;
 pub mod openapi;
 pub mod operation;
 pub mod pairing;
 pub mod payouts;
+pub mod profile;
 pub mod quote;
 pub mod receipts;
 pub mod shapes;
 pub mod statement;
 pub mod stream;
 pub mod topups;
+pub mod verification;
 pub mod webhooks;
 pub mod workloads;
 
@@ -35,7 +39,10 @@ use operation::Operation;
 pub fn operations() -> Vec<Operation> {
     [
         account::operations(),
+        profile::operations(),
+        verification::operations(),
         jobs::operations(),
+        batches::operations(),
         job_receipts::operations(),
         bids::operations(),
         stream::operations(),

@@ -53,7 +53,11 @@ pub async fn stream(
     ApiUser(caller): ApiUser,
     Path(job): Path<String>,
 ) -> Result<Response, ApiError> {
-    let (job, output) = find(&app, caller.user.id, id(&job, "job")?).await?;
+    let job = id(&job, "job")?;
+    let (job, output) = match find(&app, caller.user.id, job).await {
+        Err(JobError::NotFound) => return super::batches::stream(app, caller.user.id, job).await,
+        found => found?,
+    };
     match app.jobs.get(job.id) {
         Some(live) => {
             // A key that may only read looks on; whether the job goes on is not its business.
@@ -187,7 +191,8 @@ fn event_json(event: &Event) -> Vec<Value> {
 }
 
 /// The last events of a job: the error, if there is one, and what it cost.
-fn end(job: &Job) -> Vec<Value> {
+#[must_use]
+pub fn end(job: &Job) -> Vec<Value> {
     let mut events = Vec::new();
     if job.state != JobState::Completed {
         let (code, text) =

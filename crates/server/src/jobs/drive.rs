@@ -473,17 +473,7 @@ fn broken(state: State, error: (&'static str, String)) -> Verdict {
 
 /// A job that waited and could not begin ends with the code its submission would have been refused with.
 fn refused(error: &JobError) -> Verdict {
-    let code = match error {
-        JobError::InsufficientCredits { .. } => "insufficient_credits",
-        JobError::Unverified => "verification_required",
-        JobError::Frozen => "account_frozen",
-        JobError::InDebt { .. } => "in_debt",
-        JobError::KeyRevoked => "key_revoked",
-        JobError::TooManyJobs => "too_many_jobs",
-        JobError::Unavailable(_) | JobError::Replaced => "unavailable",
-        _ => "internal",
-    };
-    broken(State::Failed, (code, error.to_string()))
+    broken(State::Failed, (error.code(), error.to_string()))
 }
 
 fn millis(milliseconds: i64) -> Duration {

@@ -92,6 +92,7 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/settings/profile", post(settings::rename))
         .route("/settings/keys", post(settings::create_key))
         .route("/settings/keys/{id}", get(keys::show).post(keys::change))
+        .route("/settings/keys/{id}/rotate", post(keys::rotate))
         .route("/settings/keys/{id}/revoke", post(settings::revoke_key))
         .route("/settings/bids", post(settings::save_bids))
         .route("/settings/islands", post(settings::island_letters))
