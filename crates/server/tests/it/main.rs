@@ -24,6 +24,7 @@ mod mail;
 mod metering;
 mod migrate;
 mod money;
+mod openai;
 mod outage;
 mod pages;
 mod pairing;
