@@ -12,8 +12,11 @@ pub mod health;
 pub mod hosts;
 pub mod islands;
 pub mod job_receipts;
+pub mod job_shapes;
 pub mod jobs;
 pub mod market;
+pub mod market_shapes;
+pub mod network;
 pub mod openai;
 pub mod openapi;
 pub mod operation;
@@ -26,6 +29,7 @@ pub mod statement;
 pub mod stream;
 pub mod topups;
 pub mod webhooks;
+pub mod words;
 pub mod workloads;
 
 use operation::Operation;
@@ -43,6 +47,7 @@ pub fn operations() -> Vec<Operation> {
         hosts::operations(),
         market::operations(),
         quote::operations(),
+        network::operations(),
         api_keys::operations(),
         credits::operations(),
         receipts::operations(),
