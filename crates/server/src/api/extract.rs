@@ -137,6 +137,19 @@ impl Fields {
         self.get(name).ok_or_else(|| ApiError::invalid(name, "is missing"))
     }
 
+    /// No other fields than these: one with a mistake in its name must not be taken for one that is not there.
+    ///
+    /// # Errors
+    /// 422 naming the first other one.
+    pub fn only(&self, names: &[&str]) -> Result<(), ApiError> {
+        let other = self.fields.keys().filter(|name| !names.contains(&name.as_str())).min();
+        let Some(other) = other else { return Ok(()) };
+        let known =
+            if names.is_empty() { "none are".to_owned() } else { format!("only {}", names.join(", ")) };
+        let other: String = other.chars().take(64).collect();
+        Err(ApiError::invalid(other, format!("is not known here; {known}")))
+    }
+
     /// A text, if it is there.
     ///
     /// # Errors
@@ -208,12 +221,16 @@ pub fn id<I: Id + FromStr>(text: &str, what: &str) -> Result<I, ApiError> {
 /// The `Idempotency-Key`, if there is one.
 ///
 /// # Errors
-/// 422 if it is empty, long, or not printable.
+/// 422 if it is empty, long, not printable, or there are two.
 pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
     let text = value.to_str().unwrap_or_default();
-    if text.is_empty() || text.len() > 255 {
-        return Err(ApiError::invalid("Idempotency-Key", "must have 1 to 255 printable characters"));
+    if text.is_empty() || text.len() > 255 || values.next().is_some() {
+        return Err(ApiError::invalid(
+            "Idempotency-Key",
+            "must be given once and have 1 to 255 printable ASCII characters",
+        ));
     }
     Ok(Some(text.to_owned()))
 }

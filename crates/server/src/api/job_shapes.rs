@@ -12,6 +12,7 @@ use types::units::Units;
 
 use super::words::{Bid, BidOrigin, JobStatus, Trust};
 use crate::app::App;
+use crate::jobs::message::Message;
 use crate::jobs::submit::order_of;
 use crate::jobs::{Job, State};
 
@@ -95,6 +96,9 @@ pub struct JobBody {
     /// What it used and cost; from its end on.
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<UsageBody>,
+    /// What the answer has beyond its text: calls of tools, a refusal. Only where one job is asked for, and only if there is any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<Message>,
     #[serde(flatten)]
     waiting: Option<WaitingBody>,
     #[serde(flatten)]
@@ -203,6 +207,7 @@ impl JobBody {
             model: job.model.clone(),
             priority: job.priority,
             usage: job.state.is_final().then(|| UsageBody::new(job)),
+            message: None,
             waiting: None,
             camel: CamelJob {
                 workload_id: job.workload,
@@ -213,6 +218,13 @@ impl JobBody {
                 duration_ms: duration,
             },
         }
+    }
+
+    /// With what the answer has beyond its text.
+    #[must_use]
+    pub fn with_message(mut self, message: Option<Message>) -> Self {
+        self.message = message;
+        self
     }
 
     /// With what it waits for, if it does.

@@ -19,9 +19,10 @@ use super::shapes::{Data, Listed, Meta};
 use super::words::{JobStatus, PageLimit, PageOffset};
 use crate::api::operation::{Operation, Repeatable};
 use crate::app::App;
+use crate::batches::look::{cancel, find};
 use crate::error::ApiError;
 use crate::idempotency::{Answer, Once};
-use crate::jobs::submit::{Submission, cancel, find, submit};
+use crate::jobs::submit::{Submission, submit};
 use crate::jobs::{self, Job, JobError, Origin};
 
 /// What is in this file, for the router and the documentation.
@@ -199,7 +200,8 @@ pub async fn show(
     Path(job): Path<String>,
 ) -> Result<Json<Data<JobBody>>, ApiError> {
     let (job, output) = look(&app, caller.user.id, &job).await?;
-    let data = JobBody::new(&app, &job, output.as_deref()).waiting(&app, &job);
+    let message = if job.state.is_final() { jobs::message::of_job(&app, job.id).await? } else { None };
+    let data = JobBody::new(&app, &job, output.as_deref()).waiting(&app, &job).with_message(message);
     Ok(Json(Data { data }))
 }
 

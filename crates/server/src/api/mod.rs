@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod api_keys;
+pub mod batches;
 pub mod bids;
 pub mod clients;
 pub mod credits;
@@ -22,12 +23,14 @@ pub mod openapi;
 pub mod operation;
 pub mod pairing;
 pub mod payouts;
+pub mod profile;
 pub mod quote;
 pub mod receipts;
 pub mod shapes;
 pub mod statement;
 pub mod stream;
 pub mod topups;
+pub mod verification;
 pub mod webhooks;
 pub mod words;
 pub mod workloads;
@@ -39,7 +42,10 @@ use operation::Operation;
 pub fn operations() -> Vec<Operation> {
     [
         account::operations(),
+        profile::operations(),
+        verification::operations(),
         jobs::operations(),
+        batches::operations(),
         job_receipts::operations(),
         bids::operations(),
         stream::operations(),
@@ -57,6 +63,7 @@ pub fn operations() -> Vec<Operation> {
         islands::operations(),
         pairing::operations(),
         openai::chat::operations(),
+        openai::embeddings::operations(),
         openai::images::operations(),
         openai::models::operations(),
         health::operations(),
