@@ -25,6 +25,7 @@ mod metering;
 mod migrate;
 mod money;
 mod openai;
+mod openapi;
 mod outage;
 mod pages;
 mod pairing;

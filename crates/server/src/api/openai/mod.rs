@@ -4,6 +4,7 @@ pub mod chat;
 pub mod embeddings;
 pub mod images;
 pub mod models;
+pub mod shapes;
 
 use std::sync::Arc;
 
@@ -25,6 +26,20 @@ use crate::jobs::live::LiveJob;
 use crate::jobs::submit::{Accepted, Submission, submit};
 use crate::jobs::{Job, JobError, Origin, State};
 use crate::marketplace::Market;
+
+/// What may go wrong with a request that runs a job and waits for it.
+const ERRORS: &[&str] = &[
+    "model_not_found",
+    "insufficient_credits",
+    "in_debt",
+    "verification_required",
+    "account_frozen",
+    "too_many_jobs",
+    "input_refused",
+    "cancelled",
+    "no_island",
+    "job_failed",
+];
 
 /// The market of a `model` and the model that its Islands must name, if one: a Cargo's slug, or `default` for the first
 /// of its kind; behind a slash the name of one of the models that it is served with.
