@@ -9,6 +9,7 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod batches;
 mod busy;
 mod coordinators;
 mod crash;
