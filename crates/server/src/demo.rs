@@ -29,7 +29,14 @@ const ISLANDS: &[DemoIsland] = &[
 pub async fn start(app: &Arc<App>) -> Result<(), StartError> {
     let owner = owner(app).await?;
     for (name, region, offers) in ISLANDS {
-        let made = islands::create(app, &owner, &format!("{name} demo"), true).await;
+        let made = islands::create(
+            app,
+            &owner,
+            &format!("{name} demo"),
+            true,
+            &crate::idempotency::Once::unclaimed(),
+        )
+        .await;
         let (_, token) = made.map_err(|error| StartError::Refused(format!("demo Island {name}: {error}")))?;
         let mut backend = AgentConfig::demo_backend();
         backend.offers = offers

@@ -102,6 +102,11 @@ pub const MIGRATIONS: &[MigrationSet] = &[
                 postgres: include_str!("../migrations/postgres/0012_answers.sql"),
             },
             Migration {
+                name: "answers beyond text",
+                sqlite: include_str!("../migrations/sqlite/0013_messages.sql"),
+                postgres: include_str!("../migrations/postgres/0013_messages.sql"),
+            },
+            Migration {
                 name: "batches",
                 sqlite: include_str!("../migrations/sqlite/0014_batches.sql"),
                 postgres: include_str!("../migrations/postgres/0014_batches.sql"),

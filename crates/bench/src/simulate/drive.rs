@@ -186,6 +186,7 @@ impl Drive {
             fee: cost.percent_rounded_down(rules.fee_percent),
             units: bill.units,
             output: kept.then(|| self.live.output()).flatten(),
+            message: None,
             usage: Usage::default(),
             finish_reason: None,
             error: verdict.error.map(|code| (code.to_owned(), code.to_owned())),

@@ -159,6 +159,7 @@ impl World {
             units: types::units::Units::ZERO,
             unserved: None,
             output: None,
+            message: None,
             usage: Usage::default(),
             finish_reason: None,
             error: None,

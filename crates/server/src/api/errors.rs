@@ -157,6 +157,7 @@ impl From<IslandError> for ApiError {
         let text = error.to_string();
         match error {
             IslandError::Name => Self::invalid("name", text),
+            IslandError::NotFound => Self::not_found("Island"),
             IslandError::TooMany => Self::new(StatusCode::CONFLICT, "too_many_islands", sentence(&text)),
             IslandError::Db(error) => error.into(),
         }

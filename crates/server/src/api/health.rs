@@ -1,17 +1,20 @@
 //! `/health`, `/ready`, `/metrics`.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use super::extract::{Address, bearer};
 use crate::api::operation::{Access, Operation};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::islands;
+use crate::secrets;
 
 /// What is in this file, for the router and the documentation.
 #[must_use]
@@ -30,7 +33,11 @@ pub fn operations() -> Vec<Operation> {
             .access(Access::Public)
             .answers::<Value>(200, "Whether it can serve."),
         Operation::get("/metrics", "getMetrics", metrics)
-            .says("What it measures, for Prometheus", "")
+            .says(
+                "What it measures, for Prometheus",
+                "Open to the machine that the server runs on, and to whoever sends the token of the configuration \
+                 (`metrics.token`) as `Authorization: Bearer …`.",
+            )
             .tag("Server")
             .at_root()
             .access(Access::Public)
@@ -53,11 +60,32 @@ pub async fn ready(State(app): State<Arc<App>>) -> Result<Json<Value>, ApiError>
     Ok(Json(json!({"status": "ready", "islands": app.islands.all().len(), "jobs": app.jobs.count()})))
 }
 
-/// `GET /metrics`, in the text format Prometheus reads.
-pub async fn metrics(State(app): State<Arc<App>>) -> Response {
+/// `GET /metrics`, in the text format Prometheus reads: for this machine, and for whoever has the token.
+///
+/// # Errors
+/// 401.
+pub async fn metrics(
+    State(app): State<Arc<App>>,
+    address: Address,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let token = &app.config.metrics.token;
+    let known = !token.is_empty() && bearer(&headers).is_some_and(|given| secrets::equal(token, given));
+    if !known && !is_from_here(&address, &headers) {
+        return Err(ApiError::unauthenticated(
+            "Metrics are for the machine that the server runs on, and for whoever sends the token that is set as metrics.token.",
+        ));
+    }
     islands::offers::gauge(&app);
     let mut response = app.metrics.render().into_response();
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    response
+    Ok(response)
+}
+
+/// Whether somebody on this very machine asks, and not a proxy here for somebody elsewhere.
+fn is_from_here(Address(address): &Address, headers: &HeaderMap) -> bool {
+    let handed_on = ["x-forwarded-for", "x-real-ip", "x-forwarded-host", "forwarded", "via"];
+    let here = address.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+    here && !handed_on.iter().any(|name| headers.contains_key(*name))
 }

@@ -182,6 +182,11 @@ pub async fn show(
     if job.state == jobs::State::Pending {
         add_waiting(&app, &job, &mut body);
     }
+    if job.state.is_final()
+        && let Some(message) = jobs::message::of_job(&app, job.id).await?
+    {
+        body["message"] = json!(message);
+    }
     Ok(Json(json!({"data": body})))
 }
 

@@ -20,12 +20,14 @@ pub mod openapi;
 pub mod operation;
 pub mod pairing;
 pub mod payouts;
+pub mod profile;
 pub mod quote;
 pub mod receipts;
 pub mod shapes;
 pub mod statement;
 pub mod stream;
 pub mod topups;
+pub mod verification;
 pub mod webhooks;
 pub mod workloads;
 
@@ -36,6 +38,8 @@ use operation::Operation;
 pub fn operations() -> Vec<Operation> {
     [
         account::operations(),
+        profile::operations(),
+        verification::operations(),
         jobs::operations(),
         batches::operations(),
         job_receipts::operations(),
@@ -54,6 +58,7 @@ pub fn operations() -> Vec<Operation> {
         islands::operations(),
         pairing::operations(),
         openai::chat::operations(),
+        openai::embeddings::operations(),
         openai::images::operations(),
         openai::models::operations(),
         health::operations(),

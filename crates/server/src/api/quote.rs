@@ -63,6 +63,7 @@ fn usual_input(workload: &Workload) -> Result<Box<RawValue>, JobError> {
     let text = match workload.kind {
         WorkloadKind::Chat => r#"{"prompt":"How do tides work?"}"#,
         WorkloadKind::Image => r#"{"prompt":"A lighthouse at dawn"}"#,
+        WorkloadKind::Embedding => r#"{"input":"How do tides work?"}"#,
     };
     RawValue::from_string(text.to_owned()).map_err(|_| JobError::Internal)
 }

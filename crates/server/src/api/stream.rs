@@ -24,6 +24,7 @@ use crate::config::WorkloadKind;
 use crate::error::ApiError;
 use crate::jobs::elsewhere::LOOK;
 use crate::jobs::live::{Event, LiveJob, Reader};
+use crate::jobs::message::{self, Message};
 use crate::jobs::submit::find;
 use crate::jobs::{Job, JobError, Origin, State as JobState};
 
@@ -72,7 +73,7 @@ pub async fn stream(
             if !job.state.is_final() {
                 return Ok(event_stream(elsewhere(app, job)));
             }
-            let frames = last_frames(&app, &job, output.as_deref());
+            let frames = last_frames(&app, &job, output.as_deref()).await?;
             Ok(event_stream(futures_util::stream::iter([Ok(Bytes::from(frames))])))
         }
     }
@@ -90,7 +91,7 @@ fn elsewhere(app: Arc<App>, job: Job) -> impl Stream<Item = Result<Bytes, Infall
                 told = Some(job.state);
                 let text = if job.state.is_final() {
                     let (_, output) = find(&app, job.user, job.id).await.ok()?;
-                    last_frames(&app, &job, output.as_deref())
+                    last_frames(&app, &job, output.as_deref()).await.ok()?
                 } else {
                     let waits = job.state == JobState::Pending;
                     let message = if waits { "Waiting for an Island within the bid." } else { "Running." };
@@ -111,9 +112,11 @@ fn elsewhere(app: Arc<App>, job: Job) -> impl Stream<Item = Result<Bytes, Infall
     })
 }
 
-fn last_frames(app: &App, job: &Job, output: Option<&str>) -> String {
+async fn last_frames(app: &App, job: &Job, output: Option<&str>) -> Result<String, JobError> {
     let kind = app.market.by_id(job.workload).map(|market| market.workload.kind);
-    replay(job, output, kind == Some(WorkloadKind::Image)).iter().map(frame).collect()
+    let message = message::of_job(app, job.id).await?;
+    let events = replay(job, (output, message.as_ref()), kind == Some(WorkloadKind::Image));
+    Ok(events.iter().map(frame).collect())
 }
 
 /// A response of server-sent events.
@@ -176,6 +179,8 @@ fn event_json(event: &Event) -> Vec<Value> {
             json!({"type": "status", "status": "running", "message": format!("Running on {island}."), "island": island})
         }
         Event::Token(text) => json!({"type": "token", "content": text}),
+        // Existing clients know no other kind of event for what a model says.
+        Event::Delta(delta) => json!({"type": "token", "content": "", "delta": delta}),
         Event::Progress { step, total } => json!({"type": "progress", "step": step, "total": total}),
         Event::Image(image) => json!({
             "type": "image", "image_data": image.data, "format": image.format,
@@ -199,8 +204,11 @@ pub fn end(job: &Job) -> Vec<Value> {
 }
 
 /// A job that has ended, as its stream would have shown it.
-fn replay(job: &Job, output: Option<&str>, picture: bool) -> Vec<Value> {
+fn replay(job: &Job, (output, message): (Option<&str>, Option<&Message>), picture: bool) -> Vec<Value> {
     let mut events = Vec::new();
+    if let Some(message) = message {
+        events.push(json!({"type": "token", "content": "", "delta": message}));
+    }
     if let Some(output) = output {
         events.push(if picture {
             let image: Value = serde_json::from_str(output).unwrap_or_default();

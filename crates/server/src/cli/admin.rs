@@ -353,7 +353,7 @@ fn refused_key(error: &KeyError) -> CliError {
 
 async fn create_token(app: &App, email: &str, name: &str) -> Answer {
     let user = user(app, email).await?;
-    let made = islands::create(app, &user, name, false).await;
+    let made = islands::create(app, &user, name, false, &Once::unclaimed()).await;
     let (id, token) = made.map_err(|error| CliError::Refused(format!("--name {error}")))?;
     Ok((json!({"id": id, "name": name.trim(), "token": token}), token))
 }

@@ -93,6 +93,8 @@ pub struct Finish {
     pub units: Units,
     /// What it gave.
     pub output: Option<String>,
+    /// What its answer has beyond text, as JSON.
+    pub message: Option<String>,
     /// What was counted.
     pub usage: Usage,
     /// Why its text ended.

@@ -381,11 +381,13 @@ impl Drive {
             .as_ref()
             .map_or(MicroCredits::ZERO, |attempt| measure::cost(bill.units, attempt.ask, attempt.price));
         // What is not paid for is not kept; what was streamed of it cannot be taken back.
-        let output = match state {
-            State::Completed => self.live.output(),
-            _ if cost.is_positive() && self.live.workload.unit == Unit::Request => self.live.output(),
-            _ if cost.is_positive() => self.live.output_within(delivery.delivered),
-            _ => None,
+        let (output, message) = match state {
+            State::Completed => self.live.answer_within(usize::MAX),
+            _ if cost.is_positive() && self.live.workload.unit == Unit::Request => {
+                self.live.answer_within(usize::MAX)
+            }
+            _ if cost.is_positive() => self.live.answer_within(delivery.delivered),
+            _ => (None, None),
         };
         let at = self.app.clock.now();
         let unserved = error.as_ref().is_some_and(|(code, _)| *code == "no_island");
@@ -398,6 +400,7 @@ impl Drive {
             fee: cost.percent_rounded_down(self.app.config.market.fee_percent),
             units: bill.units,
             output,
+            message: message.and_then(|message| serde_json::to_string(&message).ok()),
             usage: bill.usage,
             finish_reason: finish_reason.clone(),
             error: error.map(|(code, text)| (code.to_owned(), what_it_cost(text, cost))),

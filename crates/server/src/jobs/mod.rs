@@ -15,6 +15,7 @@ pub mod drive;
 pub mod elsewhere;
 pub mod input;
 pub mod live;
+pub mod message;
 pub mod rebid;
 pub mod recover;
 pub(crate) mod store;

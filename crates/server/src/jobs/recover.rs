@@ -262,6 +262,7 @@ async fn end(app: &App, job: &Job) -> Result<(), DbError> {
         fee: MicroCredits::ZERO,
         units: types::units::Units::ZERO,
         output: None,
+        message: None,
         usage: Usage::default(),
         finish_reason: None,
         error: Some((error.0.to_owned(), error.1.to_owned())),

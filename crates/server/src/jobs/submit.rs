@@ -273,6 +273,9 @@ async fn write(app: &Arc<App>, mut drive: Drive, once: Once<Job>) -> Result<Acce
             Ok(accepted)
         }
         Ok(Done::Replayed(id)) => {
+            if let Some(claim) = once.claim() {
+                claim.note_taken();
+            }
             drive.give_up_waiting(&first);
             let job = app.db.read("job", async move |tx| super::store::job(tx, id).await).await?;
             Ok(Accepted { job: job.ok_or(JobError::Internal)?, live: app.jobs.get(id), replayed: true })

@@ -26,6 +26,7 @@ use types::time::Timestamp;
 use crate::accounts::User;
 use crate::app::App;
 use crate::config::{Payouts, Schedule};
+use crate::idempotency::Once;
 use crate::identity;
 use crate::providers::ProviderError;
 
@@ -372,24 +373,33 @@ pub async fn list(app: &App, all: bool, limit: u32) -> Result<Vec<Payout>, DbErr
 ///
 /// # Errors
 /// [`PayoutError::TooLate`] when it may have been sent.
-pub async fn cancel(app: &App, user: Option<UserId>, id: PayoutId) -> Result<Payout, PayoutError> {
+pub async fn cancel(
+    app: &App,
+    user: Option<UserId>,
+    id: PayoutId,
+    once: &Once<Payout>,
+) -> Result<Payout, PayoutError> {
     let now = app.clock.now();
     let back = app.ids.next(now);
+    let writes = once.clone();
     let (payout, balances) = app
         .db
         .tx("cancel_payout", async move |tx| {
+            writes.first(tx).await?;
             let payout = store::payout(tx, id).await?;
             let payout = payout.filter(|payout| user.is_none_or(|user| payout.user == user));
             let payout = payout.ok_or(PayoutError::NotFound)?;
-            match payout.state {
-                State::Cancelled => return Ok((payout, Vec::new())),
-                State::Wanted => {}
+            let balances = match payout.state {
+                State::Cancelled => Vec::new(),
+                State::Wanted => give_back(tx, &payout, State::Cancelled, None, back, now).await?,
                 _ => return Err(PayoutError::TooLate),
-            }
-            let balances = give_back(tx, &payout, State::Cancelled, None, back, now).await?;
-            Ok((store::payout(tx, id).await?.ok_or(PayoutError::NotFound)?, balances))
+            };
+            let payout = store::payout(tx, id).await?.ok_or(PayoutError::NotFound)?;
+            writes.write(tx, &payout, now).await?;
+            Ok((payout, balances))
         })
         .await?;
+    once.note_written();
     app.live.balances(&balances);
     Ok(payout)
 }

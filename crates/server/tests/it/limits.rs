@@ -359,6 +359,7 @@ async fn a_new_day_frees_it() {
             fee: MicroCredits::ZERO,
             units: types::units::Units::ONE,
             output: Some("hello".to_owned()),
+            message: None,
             usage: Usage::default(),
             finish_reason: None,
             error: None,

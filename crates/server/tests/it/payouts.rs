@@ -260,7 +260,7 @@ async fn incident_058_only_old_earnings_are_paid_out() {
     assert_eq!(earned().await, ["2000.5", "3000", "4000"]);
     assert!(matches!(pay("2001").await, Err(PayoutError::BelowMinimum(_))));
     // Moved to the wallet are the old ones too; what is earned then is young.
-    credits::move_earnings(app, &user).await.unwrap();
+    credits::move_earnings(app, &user, &server::idempotency::Once::unclaimed()).await.unwrap();
     give("2600", 0).await;
     assert_eq!(earned().await, ["0", "2600", "4000"]);
     inside.finish().await;
