@@ -27,6 +27,7 @@ pub mod shapes;
 pub mod statement;
 pub mod stream;
 pub mod topups;
+pub mod usage;
 pub mod verification;
 pub mod webhooks;
 pub mod workloads;
@@ -54,6 +55,7 @@ pub fn operations() -> Vec<Operation> {
         receipts::operations(),
         topups::operations(),
         statement::operations(),
+        usage::operations(),
         payouts::operations(),
         islands::operations(),
         pairing::operations(),

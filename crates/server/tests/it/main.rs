@@ -39,5 +39,6 @@ mod stripe_incidents;
 mod tidy;
 mod topups;
 mod trouble;
+mod usage;
 mod waiting;
 mod world;
