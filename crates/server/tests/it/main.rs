@@ -9,6 +9,7 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod batches;
 mod busy;
 mod coordinators;
 mod crash;
@@ -40,5 +41,6 @@ mod stripe_incidents;
 mod tidy;
 mod topups;
 mod trouble;
+mod usage;
 mod waiting;
 mod world;
