@@ -14,6 +14,7 @@ pub mod hosts;
 pub mod islands;
 pub mod job_receipts;
 pub mod jobs;
+pub mod key_shapes;
 pub mod market;
 pub mod openai;
 pub mod openapi;
