@@ -9,6 +9,7 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod access;
 mod batches;
 mod busy;
 mod coordinators;
@@ -33,6 +34,8 @@ mod pairing;
 mod payouts;
 mod purchases;
 mod receipts;
+mod recipes;
+mod repeats;
 mod start;
 mod statements;
 mod storm;
