@@ -111,6 +111,11 @@ pub const MIGRATIONS: &[MigrationSet] = &[
                 sqlite: include_str!("../migrations/sqlite/0014_batches.sql"),
                 postgres: include_str!("../migrations/postgres/0014_batches.sql"),
             },
+            Migration {
+                name: "API keys: expiry, addresses, rotation, alerts",
+                sqlite: include_str!("../migrations/sqlite/0017_keys.sql"),
+                postgres: include_str!("../migrations/postgres/0017_keys.sql"),
+            },
         ],
     },
 ];

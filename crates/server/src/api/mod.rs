@@ -15,6 +15,7 @@ pub mod islands;
 pub mod job_receipts;
 pub mod job_shapes;
 pub mod jobs;
+pub mod key_shapes;
 pub mod market;
 pub mod market_shapes;
 pub mod network;

@@ -24,6 +24,7 @@ mod mail;
 mod metering;
 mod migrate;
 mod money;
+mod openai;
 mod openapi;
 mod outage;
 mod pages;
