@@ -108,6 +108,7 @@ class World:
         self.env = {"ARCHIPELAGO__DATABASE__URL": database} if database else {}
         self.server = Program("archipelago", "serve", "--listen", "127.0.0.1:0", "--data", folder, "--config", self.config, env=self.env)
         self.url = self.server.says(r"ready: (http:\S+)").group(1)
+        self.admin("user", "create", "--email", "owner@example.org", "--verified")
         token = self.admin("island-token", "create", "--email", "owner@example.org", "--name", "Hvar")["token"]
         lines = [f'coordinator = "{self.url}"', f'token = "{token}"', "[[backend]]", 'kind = "openai"', f'base_url = "{upstream.url}"']
         for workload, ask, endpoint in OFFERS:

@@ -31,6 +31,7 @@ pub mod shapes;
 pub mod statement;
 pub mod stream;
 pub mod topups;
+pub mod usage;
 pub mod verification;
 pub mod webhooks;
 pub mod words;
@@ -60,6 +61,7 @@ pub fn operations() -> Vec<Operation> {
         receipts::operations(),
         topups::operations(),
         statement::operations(),
+        usage::operations(),
         payouts::operations(),
         islands::operations(),
         pairing::operations(),

@@ -7,6 +7,8 @@ use crate::world::{FakeIsland, User, World};
 
 /// A chat Cargo by tokens, and one of vectors; a token is four bytes.
 const CARGOS: &str = r#"
+[jobs]
+attempts = 1
 [[workloads]]
 slug = "llm-chat"
 name = "Chat"

@@ -36,7 +36,7 @@ pub struct World {
 }
 
 /// A verified consumer with a key.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct User {
     pub email: String,
     pub key: String,
