@@ -4,18 +4,20 @@ pub mod chat;
 pub mod embeddings;
 pub mod images;
 pub mod models;
+pub mod shapes;
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde_json::Value;
+use serde::Serialize;
 use serde_json::value::RawValue;
 use types::money::MicroCredits;
 
 use super::extract::Fields;
 use super::jobs::{MAX_MODEL, min_trust, parse_bid, region};
+use super::operation::Operation;
 use crate::accounts::api_keys::Caller;
 use crate::app::App;
 use crate::config::WorkloadKind;
@@ -25,6 +27,27 @@ use crate::jobs::live::LiveJob;
 use crate::jobs::submit::{Accepted, Submission, submit};
 use crate::jobs::{Job, JobError, Origin, State};
 use crate::marketplace::Market;
+
+/// What can become of a request that is a job, beyond what can become of any.
+const ERRORS: &[&str] = &[
+    "model_not_found",
+    "insufficient_credits",
+    "in_debt",
+    "verification_required",
+    "account_frozen",
+    "input_refused",
+    "in_flight",
+    "cancelled",
+    "too_many_jobs",
+    "no_island",
+    "job_failed",
+];
+
+/// What can be said of a bid in the head of a request.
+fn with_bid(operation: Operation) -> Operation {
+    let text = "The most it may cost, in credits. `X-Max-Price` is the same by another name.";
+    operation.header::<Option<String>>("X-Bid-Price", text).errors(ERRORS)
+}
 
 /// The market of a `model` and the model that its Islands must name, if one: a Cargo's slug, or `default` for the first
 /// of its kind; behind a slash the name of one of the models that it is served with.
@@ -136,7 +159,7 @@ fn add_cost(response: &mut Response, job: &Job) {
 }
 
 /// A job's answer with what its head says of the job.
-fn answered(body: &Value, job: &Job, replayed: bool) -> Response {
+fn answered<T: Serialize>(body: T, job: &Job, replayed: bool) -> Response {
     let mut response = Json(body).into_response();
     add_headers(&mut response, job);
     add_cost(&mut response, job);
@@ -190,7 +213,8 @@ fn job_failed(job: &Job) -> ApiError {
         },
     };
     let error = error.with("job_id", job.id.to_string()).with("job_error", code);
-    if job.charge.is_positive() { error.with_amount("charged", job.charge) } else { error }
+    let may_cost = matches!(error.code, "job_failed" | "cancelled") && job.charge.is_positive();
+    if may_cost { error.with_amount("charged", job.charge) } else { error }
 }
 
 /// 404 for a path that no operation has, with what to do instead where clients are known to ask for it.
