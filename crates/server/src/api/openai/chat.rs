@@ -5,25 +5,26 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
 use futures_util::stream::unfold;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::shapes::{
-    AssistantMessage, ChatChoice, ChatCompletion, ChatCompletionChunk, ChatRequest, TokenUsage,
-};
+use super::shapes::{ChatCompletion, ChatEvent, ChatRequest};
 use super::{
-    CancelOnDrop, accept, add_headers, answered, ended, job_failed, market, still_running, stopped,
-    submission, with_bid,
+    CancelOnDrop, ERRORS, accept, add_cost, add_headers, ended, job_failed, market, still_running, stopped,
+    submission,
 };
 use crate::api::extract::{ApiUser, Fields};
+use crate::api::jobs::usage_json;
 use crate::api::operation::{Operation, Repeat, Repeatable};
 use crate::api::stream::{KEEP_ALIVE, event_stream, frame};
+use crate::api::words::Bid;
 use crate::app::App;
 use crate::config::WorkloadKind;
 use crate::error::ApiError;
@@ -36,20 +37,22 @@ use crate::jobs::{Job, JobError, State as JobState, message};
 #[must_use]
 pub fn operations() -> Vec<Operation> {
     vec![
-        with_bid(Operation::post("/chat/completions", "createChatCompletion", create))
+        Operation::post("/chat/completions", "createChatCompletion", create)
             .says(
                 "A chat completion",
-                "Waits for the answer, or streams it with `stream`. Closing the connection cancels the job; what had been \
-                 delivered is charged. Tools and forms of answers go to the Island's model as they come.",
+                "The request waits for its answer. When its connection closes, the job is cancelled and charged as delivered.",
             )
             .tag("OpenAI")
             .openai()
             .repeat(Repeat::Job)
+            .header::<Bid>("X-Max-Price", "The same by another name.")
+            .header::<Bid>("X-Bid-Price", "The most the request may cost, in credits, if the body does not say so.")
             .body::<ChatRequest>(json!({
-                "model": "llm-chat", "messages": [{"role": "user", "content": "How do tides work?"}], "max_tokens": 64,
+                "model": "default", "messages": [{"role": "user", "content": "How do tides work?"}], "max_tokens": 64,
             }))
-            .answers::<ChatCompletion>(200, "The answer. `X-Job-Id` and `X-Credits-Used` stand in the head.")
-            .answers_as::<ChatCompletionChunk>(200, "text/event-stream", "The answer in pieces."),
+            .answers::<ChatCompletion>(200, "The answer, whole or piece by piece.")
+            .answers_as::<ChatEvent>(200, "text/event-stream", "The answer, piece by piece.")
+            .errors(ERRORS),
     ]
 }
 
@@ -122,26 +125,33 @@ fn completion(job: &Job, model: &str, answer: Answer) -> Result<Response, ApiErr
     if job.state != JobState::Completed {
         return Err(job_failed(job));
     }
-    let finish_reason = finish_reason(job, answer.1.as_ref()).to_owned();
-    let body = ChatCompletion {
-        id: format!("chatcmpl-{}", job.id),
-        object: "chat.completion",
-        created: seconds(job),
-        model: model.to_owned(),
-        choices: vec![ChatChoice { index: 0, message: said(answer), logprobs: None, finish_reason }],
-        usage: TokenUsage::of(job),
-    };
-    Ok(answered(&body, job, false))
+    let reason = finish_reason(job, answer.1.as_ref());
+    let body = json!({
+        "id": format!("chatcmpl-{}", job.id), "object": "chat.completion", "created": seconds(job), "model": model,
+        "choices": [{"index": 0, "message": said(answer), "logprobs": null, "finish_reason": reason}],
+        "usage": usage(job),
+    });
+    let mut response = Json(body).into_response();
+    add_headers(&mut response, job);
+    add_cost(&mut response, job);
+    Ok(response)
 }
 
 /// An answer: its text, and what it has beyond that.
 type Answer = (Option<String>, Option<Message>);
 
 /// An answer as a message of the assistant. One that only calls tools has no content.
-fn said((output, message): Answer) -> AssistantMessage {
-    let content = if message.is_some() { output } else { Some(output.unwrap_or_default()) };
-    let Message { tool_calls, refusal, reasoning_content } = message.unwrap_or_default();
-    AssistantMessage { role: "assistant", content, refusal, tool_calls, reasoning_content }
+fn said((output, message): Answer) -> Value {
+    let mut said = json!({"role": "assistant", "refusal": null});
+    let beyond = message.as_ref().and_then(|message| serde_json::to_value(message).ok());
+    if let (Some(Value::Object(beyond)), Some(said)) = (beyond, said.as_object_mut()) {
+        said.extend(beyond);
+    }
+    said["content"] = match output {
+        None if message.is_some() => Value::Null,
+        output => output.unwrap_or_default().into(),
+    };
+    said
 }
 
 /// Why an answer ended. An Island that does not say so may have called tools all the same.
@@ -165,7 +175,7 @@ async fn replay(
     let answer = (output, message::of_job(app, job.id).await?);
     let mut response = if streamed && job.state == JobState::Completed {
         let reason = finish_reason(&job, answer.1.as_ref()).to_owned();
-        let mut delta = json!(said(answer));
+        let mut delta = said(answer);
         // A stream numbers the calls.
         for (index, call) in delta["tool_calls"].as_array_mut().into_iter().flatten().enumerate() {
             call["index"] = index.into();
@@ -191,6 +201,17 @@ fn seconds(job: &Job) -> i64 {
     job.created_at.as_millis() / 1000
 }
 
+/// Token counts always, because clients read them without asking; zero where nobody counted.
+fn usage(job: &Job) -> Value {
+    let mut usage = usage_json(job);
+    if let Some(usage) = usage.as_object_mut() {
+        for name in ["prompt_tokens", "completion_tokens", "total_tokens"] {
+            usage.entry(name).or_insert_with(|| 0.into());
+        }
+    }
+    usage
+}
+
 fn chunk(job: &Job, model: &str, delta: &Value, ended: Option<(&Job, &str)>, with_usage: bool) -> Value {
     let reason = ended.map(|(_, reason)| reason);
     let mut chunk = json!({
@@ -198,7 +219,7 @@ fn chunk(job: &Job, model: &str, delta: &Value, ended: Option<(&Job, &str)>, wit
         "choices": [{"index": 0, "delta": delta, "logprobs": null, "finish_reason": reason}],
     });
     if let (true, Some((ended, _)), Some(chunk)) = (with_usage, ended, chunk.as_object_mut()) {
-        chunk.insert("usage".to_owned(), json!(TokenUsage::of(ended)));
+        chunk.insert("usage".to_owned(), usage(ended));
     }
     chunk
 }

@@ -9,33 +9,41 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
-use super::shapes::{Embedding, EmbeddingList, EmbeddingRequest, Numbers, TokenUsage};
-use super::{answered, market, run, submission, with_bid};
+use super::shapes::{EmbeddingRequest, Embeddings};
+use super::{ERRORS, answered, market, run, submission};
 use crate::api::extract::{ApiUser, Fields};
+use crate::api::jobs::usage_json;
 use crate::api::operation::{Operation, Repeat, Repeatable};
+use crate::api::words::Bid;
 use crate::app::App;
 use crate::config::WorkloadKind;
 use crate::error::ApiError;
-use crate::jobs::JobError;
 use crate::jobs::submit::find;
+use crate::jobs::{Job, JobError};
 
 /// What is in this file, for the router and the documentation.
 #[must_use]
 pub fn operations() -> Vec<Operation> {
     vec![
-        with_bid(Operation::post("/embeddings", "createEmbedding", create))
+        Operation::post("/embeddings", "createEmbedding", create)
             .says(
                 "Vectors of texts",
-                "Waits for the vectors. Priced by the length of the texts. Closing the connection cancels the job.",
+                "The request waits for them. When its connection closes, the job is cancelled.",
             )
             .tag("OpenAI")
             .openai()
             .repeat(Repeat::Job)
-            .body::<EmbeddingRequest>(json!({"model": "text-embedding", "input": ["How do tides work?", "Lighthouses"]}))
-            .answers::<EmbeddingList>(200, "A vector for each text. `X-Job-Id` and `X-Credits-Used` stand in the head."),
+            .header::<Bid>("X-Max-Price", "The same by another name.")
+            .header::<Bid>(
+                "X-Bid-Price",
+                "The most the request may cost, in credits, if the body does not say so.",
+            )
+            .body::<EmbeddingRequest>(json!({"model": "default", "input": ["How do tides work?"]}))
+            .answers::<Embeddings>(200, "A vector for each text.")
+            .errors(ERRORS),
     ]
 }
 
@@ -47,7 +55,7 @@ struct Output {
 
 #[derive(Deserialize)]
 struct Vector {
-    embedding: Vec<f32>,
+    embedding: Box<RawValue>,
 }
 
 /// The handler. The vectors come as numbers, or with `encoding_format` as base64, which official clients ask for by themselves.
@@ -79,25 +87,38 @@ pub async fn create(
         tracing::error!(job = %job.id, "job {} completed without vectors", job.id);
         JobError::Internal
     })?;
-    let usage = TokenUsage::of(&job);
-    let body = EmbeddingList { object: "list", data: vectors, model, job_id: job.id, usage };
+    let body =
+        json!({"object": "list", "data": vectors, "model": model, "job_id": job.id, "usage": usage(&job)});
     Ok(answered(&body, &job, replayed))
 }
 
-fn vectors(output: &str, in_base64: bool) -> Option<Vec<Embedding>> {
-    let output: Output = serde_json::from_str(output).ok()?;
-    let show = |(index, vector): (usize, Vector)| {
-        let numbers = vector.embedding;
-        let embedding = if in_base64 { Numbers::Packed(packed(&numbers)) } else { Numbers::Plain(numbers) };
-        Embedding { object: "embedding", index, embedding }
-    };
-    Some(output.data.into_iter().enumerate().map(show).collect())
+/// Token counts always, because clients read them without asking; zero where nobody counted.
+fn usage(job: &Job) -> Value {
+    let mut usage = usage_json(job);
+    let prompt = job.usage.prompt_tokens.unwrap_or(0);
+    usage["prompt_tokens"] = prompt.into();
+    usage["total_tokens"] = prompt.into();
+    usage
 }
 
-/// The numbers, little-endian, in base64.
-fn packed(numbers: &[f32]) -> String {
+fn vectors(output: &str, in_base64: bool) -> Option<Vec<Value>> {
+    let output: Output = serde_json::from_str(output).ok()?;
+    let show = |(index, vector): (usize, Vector)| {
+        let embedding = if in_base64 { packed(&vector.embedding)? } else { numbers(&vector.embedding)? };
+        Some(json!({"object": "embedding", "index": index, "embedding": embedding}))
+    };
+    output.data.into_iter().enumerate().map(show).collect()
+}
+
+fn numbers(raw: &RawValue) -> Option<Value> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+/// The same numbers, little-endian, in base64.
+fn packed(raw: &RawValue) -> Option<Value> {
+    let numbers: Vec<f32> = serde_json::from_str(raw.get()).ok()?;
     let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-    STANDARD.encode(bytes)
+    Some(STANDARD.encode(bytes).into())
 }
 
 #[cfg(test)]
@@ -108,11 +129,10 @@ mod tests {
     fn vectors_come_as_numbers_or_packed() {
         let output = r#"{"object":"list","data":[{"index":0,"embedding":[0.1,-2.0]}]}"#;
         let plain = vectors(output, false).unwrap();
-        let text = serde_json::to_string(&plain[0]).unwrap();
-        assert_eq!(text, r#"{"object":"embedding","index":0,"embedding":[0.1,-2.0]}"#);
+        assert_eq!(plain[0].to_string(), r#"{"embedding":[0.1,-2.0],"index":0,"object":"embedding"}"#);
         let packed = vectors(output, true).unwrap();
         let bytes: Vec<u8> = [0.1_f32, -2.0].iter().flat_map(|number| number.to_le_bytes()).collect();
-        assert_eq!(packed[0].embedding, Numbers::Packed(STANDARD.encode(bytes)));
+        assert_eq!(packed[0]["embedding"], STANDARD.encode(bytes));
         assert_eq!(vectors("a picture", false), None);
     }
 }

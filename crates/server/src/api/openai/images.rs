@@ -7,10 +7,12 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use super::shapes::{ImageData, ImageList, ImageRequest, TokenUsage};
-use super::{answered, market, run, submission, with_bid};
+use super::shapes::{ImageRequest, ImagesAnswer};
+use super::{ERRORS, answered, market, run, submission};
 use crate::api::extract::{ApiUser, Fields};
+use crate::api::jobs::usage_json;
 use crate::api::operation::{Operation, Repeat, Repeatable};
+use crate::api::words::Bid;
 use crate::app::App;
 use crate::config::WorkloadKind;
 use crate::error::ApiError;
@@ -21,18 +23,21 @@ use crate::jobs::submit::find;
 #[must_use]
 pub fn operations() -> Vec<Operation> {
     vec![
-        with_bid(Operation::post("/images/generations", "createImage", create))
-            .says("An image", "Waits for the picture. Closing the connection cancels the job.")
+        Operation::post("/images/generations", "createImage", create)
+            .says("An image", "The request waits for it. When its connection closes, the job is cancelled.")
             .tag("OpenAI")
             .openai()
             .repeat(Repeat::Job)
-            .body::<ImageRequest>(
-                json!({"model": "sdxl", "prompt": "A lighthouse at dawn", "size": "1024x1024"}),
+            .header::<Bid>("X-Max-Price", "The same by another name.")
+            .header::<Bid>(
+                "X-Bid-Price",
+                "The most the request may cost, in credits, if the body does not say so.",
             )
-            .answers::<ImageList>(
-                200,
-                "The image, in base64. `X-Job-Id` and `X-Credits-Used` stand in the head.",
-            ),
+            .body::<ImageRequest>(
+                json!({"model": "default", "prompt": "A lighthouse at dawn", "size": "512x512"}),
+            )
+            .answers::<ImagesAnswer>(200, "The image.")
+            .errors(ERRORS),
     ]
 }
 
@@ -59,19 +64,17 @@ pub async fn create(
     let submission = submission((&headers, &fields), (caller, claim), market, input)?;
     let (job, replayed) = run(&app, submission).await?;
     let (job, output) = find(&app, user, job.id).await?;
-    let mut image: Value = serde_json::from_str(&output.unwrap_or_default()).unwrap_or_default();
-    let Value::String(b64_json) = image["image_data"].take() else {
+    let image: Value = serde_json::from_str(&output.unwrap_or_default()).unwrap_or_default();
+    if !image["image_data"].is_string() {
         tracing::error!(job = %job.id, "job {} completed without a picture", job.id);
         return Err(JobError::Internal.into());
-    };
-    let body = ImageList {
-        created: job.created_at.as_millis() / 1000,
-        data: vec![ImageData { b64_json, revised_prompt: None }],
-        output_format: image["format"].as_str().unwrap_or_default().to_owned(),
-        size: format!("{}x{}", image["width"], image["height"]),
-        job_id: job.id,
-        usage: TokenUsage::of(&job),
-    };
+    }
+    let body = json!({
+        "created": job.created_at.as_millis() / 1000,
+        "data": [{"b64_json": image["image_data"], "revised_prompt": null}],
+        "output_format": image["format"], "size": format!("{}x{}", image["width"], image["height"]),
+        "job_id": job.id, "usage": usage_json(&job),
+    });
     Ok(answered(&body, &job, replayed))
 }
 

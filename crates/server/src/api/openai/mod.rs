@@ -11,13 +11,12 @@ use std::sync::Arc;
 use axum::Json;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use types::money::MicroCredits;
 
 use super::extract::Fields;
 use super::jobs::{MAX_MODEL, min_trust, parse_bid, region};
-use super::operation::Operation;
 use crate::accounts::api_keys::Caller;
 use crate::app::App;
 use crate::config::WorkloadKind;
@@ -28,26 +27,19 @@ use crate::jobs::submit::{Accepted, Submission, submit};
 use crate::jobs::{Job, JobError, Origin, State};
 use crate::marketplace::Market;
 
-/// What can become of a request that is a job, beyond what can become of any.
+/// What may go wrong with a request that runs a job and waits for it.
 const ERRORS: &[&str] = &[
     "model_not_found",
     "insufficient_credits",
     "in_debt",
     "verification_required",
     "account_frozen",
-    "input_refused",
-    "in_flight",
-    "cancelled",
     "too_many_jobs",
+    "input_refused",
+    "cancelled",
     "no_island",
     "job_failed",
 ];
-
-/// What can be said of a bid in the head of a request.
-fn with_bid(operation: Operation) -> Operation {
-    let text = "The most it may cost, in credits. `X-Max-Price` is the same by another name.";
-    operation.header::<Option<String>>("X-Bid-Price", text).errors(ERRORS)
-}
 
 /// The market of a `model` and the model that its Islands must name, if one: a Cargo's slug, or `default` for the first
 /// of its kind; behind a slash the name of one of the models that it is served with.
@@ -159,7 +151,7 @@ fn add_cost(response: &mut Response, job: &Job) {
 }
 
 /// A job's answer with what its head says of the job.
-fn answered<T: Serialize>(body: T, job: &Job, replayed: bool) -> Response {
+fn answered(body: &Value, job: &Job, replayed: bool) -> Response {
     let mut response = Json(body).into_response();
     add_headers(&mut response, job);
     add_cost(&mut response, job);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use serde_json::{Value, json};
 
 use super::shapes::{Model, ModelList};
 use crate::api::extract::ApiUser;
@@ -18,15 +19,15 @@ use crate::error::ApiError;
 pub fn operations() -> Vec<Operation> {
     vec![
         Operation::get("/models", "listModels", list)
-            .says("All models", "The Cargos of the network, each followed by the models that Islands serve it with at present.")
+            .says("All models", "The Cargos, and behind a slash the models that Islands serve them with now.")
             .tag("OpenAI")
             .openai()
-            .answers::<ModelList>(200, "All of them."),
+            .answers::<ModelList>(200, "All models."),
         Operation::get("/models/{*model}", "getModel", show)
             .says("A model", "")
             .tag("OpenAI")
             .openai()
-            .in_path::<String>("model", "Its id; one of a Cargo's models has a slash in it.")
+            .in_path::<String>("model", "Its name; it may contain slashes.")
             .answers::<Model>(200, "The model.")
             .errors(&["model_not_found"]),
     ]
@@ -36,7 +37,7 @@ pub fn operations() -> Vec<Operation> {
 const MAX_SERVED: usize = 100;
 
 /// `GET /v1/models`.
-pub async fn list(State(app): State<Arc<App>>, _: ApiUser) -> Json<ModelList> {
+pub async fn list(State(app): State<Arc<App>>, _: ApiUser) -> Json<Value> {
     let mut served: BTreeSet<(String, String)> = BTreeSet::new();
     for offer in app.islands.all().iter().flat_map(|connection| connection.offers()) {
         served.extend(offer.models.into_iter().map(|model| (offer.workload.clone(), model)));
@@ -48,7 +49,7 @@ pub async fn list(State(app): State<Arc<App>>, _: ApiUser) -> Json<ModelList> {
         let with = served.iter().filter(|(of, _)| of == slug).take(MAX_SERVED);
         rows.extend(with.map(|(_, name)| model(&format!("{slug}/{name}"))));
     }
-    Json(ModelList { object: "list", data: rows })
+    Json(json!({"object": "list", "data": rows}))
 }
 
 /// `GET /v1/models/{model}`.
@@ -59,7 +60,7 @@ pub async fn show(
     State(app): State<Arc<App>>,
     _: ApiUser,
     Path(slug): Path<String>,
-) -> Result<Json<Model>, ApiError> {
+) -> Result<Json<Value>, ApiError> {
     let cargo = slug.split_once('/').map_or(slug.as_str(), |(cargo, _)| cargo);
     app.market.get(cargo).ok_or_else(|| {
         ApiError::new(
@@ -71,6 +72,6 @@ pub async fn show(
     Ok(Json(model(&slug)))
 }
 
-fn model(name: &str) -> Model {
-    Model { id: name.to_owned(), object: "model", created: 1_735_689_600, owned_by: "archipelago" }
+fn model(name: &str) -> Value {
+    json!({"id": name, "object": "model", "created": 1_735_689_600, "owned_by": "archipelago"})
 }

@@ -1,122 +1,74 @@
-//! What is sent and answered here, for the documentation. What is sent is read field by field: an Island may know more fields
-//! than stand here, and they go to it as they come.
+//! What OpenAI's clients send and get, for the document of the API. What is sent may have other fields too: they go to the Island
+//! as they came, or are left alone. The handlers read and write these by hand.
+#![expect(dead_code, reason = "read by the OpenAPI document only")]
 
 use schemars::JsonSchema;
-use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use types::id::JobId;
-use types::money::MicroCredits;
 
+use crate::api::job_shapes::UsageBody;
+use crate::api::words::{Bid, Trust};
+use crate::error::ErrorObject;
 use crate::jobs::message::ToolCall;
-use crate::jobs::{Job, Usage};
 
-/// A chat to be answered. Fields that do not stand here go to the Island's model as they come.
+/// What all of these requests may say about their job.
 #[derive(JsonSchema)]
-#[expect(dead_code, reason = "read by the OpenAPI document only; the handler reads the fields one by one")]
-pub struct ChatRequest {
-    /// The slug of a chat Cargo; behind a slash one of the models it is served with. `default` is the first chat Cargo.
-    #[schemars(length(min = 1, max = 300))]
+pub struct Terms {
+    /// Which Cargo: its slug, `default` for the first that fits, or one of the models that `GET /v1/models` lists.
+    #[schemars(length(max = 265))]
     model: Option<String>,
+    /// The most the request may cost, in credits. The header `X-Bid-Price` says the same.
+    #[schemars(with = "Option<Bid>")]
+    bid_price: Option<Value>,
+    /// The same as `bid_price`.
+    #[schemars(with = "Option<Bid>")]
+    max_price: Option<Value>,
+    /// Where the Island must stand.
+    #[schemars(length(min = 1, max = 64))]
+    region: Option<String>,
+    /// How far the Island must be trusted.
+    #[schemars(with = "Option<Trust>")]
+    min_trust: Option<String>,
+}
+
+/// A chat to be completed.
+#[derive(JsonSchema)]
+pub struct ChatRequest {
     /// The conversation so far.
     #[schemars(length(min = 1, max = 128))]
     messages: Vec<ChatMessage>,
-    /// Whether the answer comes in pieces, as server-sent events.
+    /// Whether the answer comes piece by piece.
     stream: Option<bool>,
-    /// What a stream tells besides.
+    /// How it is streamed.
     stream_options: Option<StreamOptions>,
-    /// The most tokens the answer may have.
-    #[schemars(range(min = 0, max = 4096))]
+    /// Most tokens of the answer.
+    #[schemars(range(min = 1, max = 4096))]
     max_tokens: Option<i64>,
     /// The same by its newer name.
     #[schemars(range(min = 0, max = 4096))]
     max_completion_tokens: Option<i64>,
-    /// How much chance there is in the answer.
+    /// How freely the model chooses its words.
     #[schemars(range(min = 0, max = 2))]
     temperature: Option<f64>,
-    /// How much of the likely words the model chooses from.
+    /// From how many of the likely words it chooses.
     #[schemars(range(min = 0, max = 1))]
     top_p: Option<f64>,
     /// Tools that the model may call.
     #[schemars(length(min = 1, max = 128))]
     tools: Option<Vec<Tool>>,
     /// Whether it must call one: `auto`, `none`, `required`, or an object that names a function.
-    #[schemars(with = "Option<Choice>")]
+    #[schemars(with = "Option<ToolChoice>")]
     tool_choice: Option<Value>,
     /// Whether it may call several at once.
     parallel_tool_calls: Option<bool>,
     /// Whether the answer is to be JSON, and of which form.
-    response_format: Option<Form>,
-    /// The most the whole request may cost, in credits: a number or a decimal string. The header `X-Bid-Price` says the same.
-    #[schemars(with = "Option<Amount>")]
-    bid_price: Option<Value>,
-    /// The same by another name.
-    #[schemars(with = "Option<Amount>")]
-    max_price: Option<Value>,
-    /// Where the Island must stand.
-    #[schemars(length(min = 1, max = 64))]
-    region: Option<String>,
-}
-
-/// An amount of credits: a number, or a decimal string.
-#[derive(JsonSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "read by the OpenAPI document only")]
-enum Amount {
-    /// As a number.
-    Number(f64),
-    /// As text, which stays exact.
-    Text(String),
-}
-
-/// `auto`, `none`, `required`, or an object that names a function.
-#[derive(JsonSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "read by the OpenAPI document only")]
-enum Choice {
-    /// A word.
-    Word(String),
-    /// A function by its name.
-    Named(serde_json::Map<String, Value>),
-}
-
-/// A message of a conversation.
-#[derive(JsonSchema)]
-#[expect(dead_code, reason = "read by the OpenAPI document only")]
-struct ChatMessage {
-    /// `system`, `developer`, `user`, `assistant` or `tool`.
-    #[schemars(length(min = 1, max = 32))]
-    role: String,
-    /// What is said, at most 32 KiB. Null where an assistant only called tools.
-    content: Option<Content>,
-    /// What tools an assistant called.
-    #[schemars(length(max = 128))]
-    tool_calls: Option<Vec<serde_json::Map<String, Value>>>,
-    /// Which call a message of a tool answers.
-    tool_call_id: Option<String>,
-}
-
-/// What is said: text, or parts of it.
-#[derive(JsonSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "read by the OpenAPI document only")]
-enum Content {
-    /// Text.
-    Text(String),
-    /// Parts, of the types `text` and `image_url`.
-    Parts(Vec<serde_json::Map<String, Value>>),
-}
-
-/// What a stream tells besides.
-#[derive(JsonSchema)]
-#[expect(dead_code, reason = "read by the OpenAPI document only")]
-struct StreamOptions {
-    /// Usage and cost come in a chunk of their own at the end, without choices, instead of in the last one.
-    include_usage: Option<bool>,
+    response_format: Option<AnswerForm>,
+    #[serde(flatten)]
+    terms: Terms,
 }
 
 /// A function that the model may call.
 #[derive(JsonSchema)]
-#[expect(dead_code, reason = "read by the OpenAPI document only")]
 struct Tool {
     /// `function`.
     #[serde(rename = "type")]
@@ -128,7 +80,6 @@ struct Tool {
 
 /// What a function is called and what it takes.
 #[derive(JsonSchema)]
-#[expect(dead_code, reason = "read by the OpenAPI document only")]
 struct ToolFunction {
     /// Its name.
     #[schemars(length(min = 1, max = 64))]
@@ -136,250 +87,286 @@ struct ToolFunction {
     /// What it does.
     description: Option<String>,
     /// What it takes, as a JSON schema.
-    parameters: Option<serde_json::Map<String, Value>>,
+    parameters: Option<Map<String, Value>>,
+}
+
+/// `auto`, `none`, `required`, or an object that names a function.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+enum ToolChoice {
+    /// A word.
+    Word(String),
+    /// A function by its name.
+    Named(Map<String, Value>),
 }
 
 /// The form of an answer.
 #[derive(JsonSchema)]
-#[expect(dead_code, reason = "read by the OpenAPI document only")]
-struct Form {
+struct AnswerForm {
     /// `text`, `json_object` or `json_schema`.
     #[serde(rename = "type")]
     #[schemars(regex(pattern = "^(text|json_object|json_schema)$"))]
     kind: String,
-    /// With `json_schema`: its name and the schema itself.
-    json_schema: Option<serde_json::Map<String, Value>>,
+    /// With `json_schema`: its name, and the schema itself.
+    json_schema: Option<Map<String, Value>>,
 }
 
-/// Images to be made.
+/// How a completion is streamed.
 #[derive(JsonSchema)]
-#[expect(dead_code, reason = "read by the OpenAPI document only")]
-pub struct ImageRequest {
-    /// The slug of an image Cargo; without it, or with `default`, the first.
-    #[schemars(length(min = 1, max = 300))]
-    model: Option<String>,
-    /// What the picture shows, at most 8 KiB.
-    #[schemars(length(min = 1, max = 8192))]
-    prompt: String,
-    /// Width and height in pixels, such as `1024x1024`, or `auto`.
-    size: Option<String>,
-    /// Always 1.
-    #[schemars(range(min = 1, max = 1))]
-    n: Option<i64>,
-    /// Always `b64_json`.
-    #[schemars(regex(pattern = "^b64_json$"))]
-    response_format: Option<String>,
-    /// What it must not show.
-    negative_prompt: Option<String>,
-    /// How many steps it takes.
-    #[schemars(range(min = 1, max = 150))]
-    steps: Option<i64>,
-    /// What its chance begins with.
-    seed: Option<u32>,
-    /// The most it may cost, in credits. The header `X-Bid-Price` says the same.
-    #[schemars(with = "Option<Amount>")]
-    bid_price: Option<Value>,
+struct StreamOptions {
+    /// Whether the last piece says what was used.
+    include_usage: Option<bool>,
 }
 
-/// Texts whose vectors are wanted.
+/// A message of a conversation.
 #[derive(JsonSchema)]
-#[expect(dead_code, reason = "read by the OpenAPI document only")]
-pub struct EmbeddingRequest {
-    /// The slug of a Cargo of vectors; without it, or with `default`, the first.
-    #[schemars(length(min = 1, max = 300))]
-    model: Option<String>,
-    /// A text of at most 32 KiB, or up to 2,048 of them. Numbers of tokens are not taken.
-    input: Texts,
-    /// How many numbers each vector is to have, where the model leaves a choice.
-    #[schemars(range(min = 1, max = 8192))]
-    dimensions: Option<i64>,
-    /// `float` (the default) or `base64`: little-endian numbers of 32 bits.
-    #[schemars(regex(pattern = "^(float|base64)$"))]
-    encoding_format: Option<String>,
-    /// The most it may cost, in credits. The header `X-Bid-Price` says the same.
-    #[schemars(with = "Option<Amount>")]
-    bid_price: Option<Value>,
+struct ChatMessage {
+    /// Who says it: `system`, `user`, `assistant` or `tool`.
+    role: String,
+    /// What: a text, or parts of one.
+    #[schemars(with = "Option<ChatContent>")]
+    content: Option<Value>,
+    /// What tools an assistant called.
+    #[schemars(length(max = 128))]
+    tool_calls: Option<Vec<Map<String, Value>>>,
+    /// Which call a message of a tool answers.
+    tool_call_id: Option<String>,
 }
 
-/// One text or several.
+/// A text, or parts of one.
 #[derive(JsonSchema)]
 #[serde(untagged)]
-#[expect(dead_code, reason = "read by the OpenAPI document only")]
-enum Texts {
-    /// One.
-    One(String),
-    /// Several.
-    Many(Vec<String>),
+enum ChatContent {
+    /// A text.
+    Text(String),
+    /// Parts, such as `{"type": "text", "text": …}`.
+    Parts(Vec<Map<String, Value>>),
 }
 
-/// What was used and what it cost.
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
-pub struct TokenUsage {
-    /// Tokens of what was asked. Zero where nobody counted.
-    pub prompt_tokens: i64,
-    /// Tokens of the answer. Zero where nobody counted.
-    pub completion_tokens: i64,
-    /// Both together.
-    pub total_tokens: i64,
-    /// What it cost, in credits.
-    pub credits_used: MicroCredits,
-}
-
-impl TokenUsage {
-    /// What a job used. Token counts always, because clients read them without asking.
-    pub fn of(job: &Job) -> Self {
-        let Usage { prompt_tokens, completion_tokens } = job.usage;
-        let (prompt_tokens, completion_tokens) = (prompt_tokens.unwrap_or(0), completion_tokens.unwrap_or(0));
-        let total_tokens = prompt_tokens.saturating_add(completion_tokens);
-        Self { prompt_tokens, completion_tokens, total_tokens, credits_used: job.charge }
-    }
-}
-
-/// An answered chat.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+/// A completed chat.
+#[derive(JsonSchema)]
 pub struct ChatCompletion {
-    /// `chatcmpl-` and the id of the job.
-    pub id: String,
+    /// Its name: `chatcmpl-` and the job.
+    id: String,
     /// `chat.completion`.
-    pub object: &'static str,
-    /// When the job came, in seconds since 1970.
-    pub created: i64,
-    /// The Cargo's slug.
-    pub model: String,
+    object: String,
+    /// When it was asked for, in seconds since 1970.
+    created: i64,
+    /// The Cargo that answered.
+    model: String,
     /// One.
-    pub choices: Vec<ChatChoice>,
+    choices: Vec<ChatChoice>,
     /// What it used and cost.
-    pub usage: TokenUsage,
+    usage: UsageBody,
 }
 
 /// An answer.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct ChatChoice {
-    /// 0.
-    pub index: u32,
-    /// What the model says.
-    pub message: AssistantMessage,
-    /// Always null.
-    pub logprobs: Option<Value>,
-    /// Why it ended: `stop`, `length`, `tool_calls`, …
-    pub finish_reason: String,
-}
-
-/// What a model says.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct AssistantMessage {
-    /// `assistant`.
-    pub role: &'static str,
-    /// The text. Null where the model only calls tools.
-    pub content: Option<String>,
-    /// Why it does not answer.
-    pub refusal: Option<String>,
-    /// Which tools it calls.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tool_calls: Vec<ToolCall>,
-    /// How it came to its answer, where the Island's model tells.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reasoning_content: Option<String>,
-}
-
-/// A piece of an answer, as the `data:` of one event. The last event is `data: [DONE]`.
 #[derive(JsonSchema)]
-#[expect(dead_code, reason = "read by the OpenAPI document only; chunks are written by hand")]
-pub struct ChatCompletionChunk {
-    /// `chatcmpl-` and the id of the job.
+struct ChatChoice {
+    /// 0.
+    index: i64,
+    /// The answer.
+    message: ChatAnswer,
+    /// Null.
+    logprobs: Option<Value>,
+    /// Why it ended: `stop`, `length`, `tool_calls` or what else the model says.
+    finish_reason: String,
+}
+
+/// A message of the model.
+#[derive(JsonSchema)]
+struct ChatAnswer {
+    /// `assistant`.
+    role: String,
+    /// What it says; null if it only calls tools.
+    content: Option<String>,
+    /// Why it does not answer.
+    refusal: Option<String>,
+    /// Which tools it calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_calls: Option<Vec<ToolCall>>,
+    /// How it came to its answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_content: Option<String>,
+}
+
+/// A piece of a streamed completion, or why it broke off. The last line is `data: [DONE]`.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+pub enum ChatEvent {
+    /// A piece.
+    Chunk(ChatChunk),
+    /// Why it broke off.
+    Error(ChatError),
+}
+
+/// Why a streamed completion broke off.
+#[derive(JsonSchema)]
+pub struct ChatError {
+    /// What went wrong.
+    error: ErrorObject,
+}
+
+/// A piece of a streamed completion.
+#[derive(JsonSchema)]
+pub struct ChatChunk {
+    /// Its name: `chatcmpl-` and the job.
     id: String,
     /// `chat.completion.chunk`.
     object: String,
-    /// When the job came, in seconds since 1970.
+    /// When it was asked for, in seconds since 1970.
     created: i64,
-    /// The Cargo's slug.
+    /// The Cargo that answers.
     model: String,
-    /// One with `index`, `delta` and `finish_reason`; none in a chunk of usage.
-    choices: Vec<serde_json::Map<String, Value>>,
-    /// In the last chunk what it used and cost.
-    usage: Option<TokenUsage>,
+    /// One, or none in the piece that says what was used.
+    choices: Vec<ChatDelta>,
+    /// What it used and cost, in the last piece.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<UsageBody>,
 }
 
-/// An image that was made.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct ImageList {
-    /// When the job came, in seconds since 1970.
-    pub created: i64,
+/// A piece of an answer.
+#[derive(JsonSchema)]
+struct ChatDelta {
+    /// 0.
+    index: i64,
+    /// What is new: `role`, `content`, `tool_calls`, …
+    delta: Map<String, Value>,
+    /// Null.
+    logprobs: Option<Value>,
+    /// Why it ended, in the last piece.
+    finish_reason: Option<String>,
+}
+
+/// An image to be made.
+#[derive(JsonSchema)]
+pub struct ImageRequest {
+    /// What it shows.
+    #[schemars(length(min = 1))]
+    prompt: String,
+    /// How many: 1.
+    #[schemars(range(min = 1, max = 1))]
+    n: Option<i64>,
+    /// Width and height in pixels, such as `1024x1024`, or `auto`.
+    size: Option<String>,
+    /// `b64_json`.
+    response_format: Option<String>,
+    /// What it shall not show.
+    negative_prompt: Option<String>,
+    /// How many steps the model makes.
+    steps: Option<i64>,
+    /// The same number gives the same image.
+    seed: Option<i64>,
+    /// How closely the model keeps to the prompt.
+    guidance_scale: Option<f64>,
+    #[serde(flatten)]
+    terms: Terms,
+}
+
+/// Images that were made.
+#[derive(JsonSchema)]
+pub struct ImagesAnswer {
+    /// When they were asked for, in seconds since 1970.
+    created: i64,
     /// One.
-    pub data: Vec<ImageData>,
-    /// `png`, `jpeg` or `webp`.
-    pub output_format: String,
+    data: Vec<ImageData>,
+    /// `png` or another.
+    output_format: String,
     /// Width and height in pixels.
-    pub size: String,
-    /// The job.
-    pub job_id: JobId,
-    /// What it cost.
-    pub usage: TokenUsage,
+    size: String,
+    /// The job that made it.
+    job_id: JobId,
+    /// What it used and cost.
+    usage: UsageBody,
 }
 
 /// An image.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct ImageData {
-    /// The file in base64.
-    pub b64_json: String,
-    /// Always null: what was asked for is what was drawn.
-    pub revised_prompt: Option<String>,
+#[derive(JsonSchema)]
+struct ImageData {
+    /// Its bytes, in base64.
+    b64_json: String,
+    /// Null: prompts are not rewritten.
+    revised_prompt: Option<String>,
+}
+
+/// Texts to be turned into vectors.
+#[derive(JsonSchema)]
+pub struct EmbeddingRequest {
+    /// A text, or several.
+    input: EmbeddingInput,
+    /// `float` or `base64`.
+    encoding_format: Option<String>,
+    /// How long the vectors shall be, if the model can do that.
+    #[schemars(range(min = 1))]
+    dimensions: Option<i64>,
+    #[serde(flatten)]
+    terms: Terms,
+}
+
+/// A text, or several.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+enum EmbeddingInput {
+    /// One.
+    Text(String),
+    /// Several.
+    Texts(Vec<String>),
 }
 
 /// Vectors of texts.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct EmbeddingList {
+#[derive(JsonSchema)]
+pub struct Embeddings {
     /// `list`.
-    pub object: &'static str,
-    /// A vector for each text, in their order.
-    pub data: Vec<Embedding>,
-    /// The Cargo's slug.
-    pub model: String,
-    /// The job.
-    pub job_id: JobId,
+    object: String,
+    /// One for each text, in order.
+    data: Vec<Embedding>,
+    /// The Cargo that answered.
+    model: String,
+    /// The job that made them.
+    job_id: JobId,
     /// What it used and cost.
-    pub usage: TokenUsage,
+    usage: UsageBody,
 }
 
 /// The vector of a text.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-pub struct Embedding {
+#[derive(JsonSchema)]
+struct Embedding {
     /// `embedding`.
-    pub object: &'static str,
-    /// Which of the texts, from 0.
-    pub index: usize,
-    /// Its numbers.
-    pub embedding: Numbers,
+    object: String,
+    /// Which text, from 0.
+    index: usize,
+    /// The numbers, or in base64 as 32-bit floats, little-endian.
+    embedding: EmbeddingVector,
 }
 
-/// Numbers as such, or packed.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+/// A vector.
+#[derive(JsonSchema)]
 #[serde(untagged)]
-pub enum Numbers {
-    /// As such.
-    Plain(Vec<f32>),
-    /// Little-endian, of 32 bits, in base64.
+enum EmbeddingVector {
+    /// As numbers.
+    Numbers(Vec<f64>),
+    /// In base64.
     Packed(String),
 }
 
 /// All models.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(JsonSchema)]
 pub struct ModelList {
     /// `list`.
-    pub object: &'static str,
-    /// The Cargos, each followed by the models that it is served with at present.
-    pub data: Vec<Model>,
+    object: String,
+    /// The Cargos, and behind a slash the models that Islands serve them with now.
+    data: Vec<Model>,
 }
 
-/// A model: a Cargo, or behind a slash a model that it is served with.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+/// A model.
+#[derive(JsonSchema)]
 pub struct Model {
     /// What to send as `model`.
-    pub id: String,
+    id: String,
     /// `model`.
-    pub object: &'static str,
-    /// Always the same: Cargos have no age.
-    pub created: i64,
-    /// `archipelago`.
-    pub owned_by: &'static str,
+    object: String,
+    /// A moment in the past, in seconds since 1970; clients want one.
+    created: i64,
+    /// Whose it is.
+    owned_by: String,
 }

@@ -183,10 +183,24 @@ impl FakeIsland {
             loop {
                 match self.socket.next().await {
                     Some(Ok(Message::Text(text))) => {
-                        if let Ok(ToIsland::Assign { attempt_id, .. }) = serde_json::from_str(&text) {
+                        let Ok(ToIsland::Assign { attempt_id, workload, input, .. }) =
+                            serde_json::from_str(&text)
+                        else {
+                            continue;
+                        };
+                        if workload == "sdxl" {
+                            let input: serde_json::Value = serde_json::from_str(input.get()).unwrap();
+                            let side =
+                                |name: &str| u32::try_from(input[name].as_u64().unwrap_or(1024)).unwrap();
+                            self.image(attempt_id, side("width"), side("height")).await;
+                        } else if workload == "embed" {
+                            let vectors =
+                                vec![base64::engine::general_purpose::STANDARD.encode(1.5_f32.to_le_bytes())];
+                            self.say(&FromIsland::Embeddings { attempt_id, seq: 1, vectors }).await;
+                        } else {
                             self.output(attempt_id, 1, "hello").await;
-                            self.done(attempt_id).await;
                         }
+                        self.done(attempt_id).await;
                     }
                     Some(Ok(_)) => {}
                     _ => return,
