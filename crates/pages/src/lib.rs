@@ -19,7 +19,7 @@
 //! | `/islands` | [`islands::Islands`] | `islands.html` |
 //! | `/pair` | [`pair::Pair`] | `pair.html` |
 //! | `/settings`, `/settings/keys/{id}` | [`settings`] | `settings.html`, `key.html` |
-//! | `/docs` | [`docs::Docs`] | `docs.html` |
+//! | `/docs` and what is below it | [`docs`] | `docs_*.html` |
 //! | sandbox payment and identity | [`sandbox`] | `sandbox_*.html` |
 //! | errors | [`error::ErrorPage`] | `error.html` |
 //!

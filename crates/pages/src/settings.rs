@@ -73,6 +73,25 @@ pub struct Key {
     pub name_error: Option<String>,
     /// The limits in the form.
     pub limits: Vec<LimitField>,
+    /// When it ends and where it may be used from, in the form.
+    pub bounds: KeyBounds,
+    /// It has ended.
+    pub expired: bool,
+    /// Until when a secret that was replaced still opens.
+    pub old_until: Option<When>,
+}
+
+/// When a key ends and where it may be used from, as in a form.
+#[derive(Clone, Debug, Default)]
+pub struct KeyBounds {
+    /// The last day: `2026-12-31`, or nothing.
+    pub expires: String,
+    /// What is wrong with that.
+    pub expires_error: Option<String>,
+    /// Addresses and ranges, separated by commas.
+    pub allowed: String,
+    /// What is wrong with that.
+    pub allowed_error: Option<String>,
 }
 
 /// An API key.
@@ -94,6 +113,12 @@ pub struct KeyRow {
     pub created: When,
     /// When it was last used.
     pub last_used: Option<When>,
+    /// When it ends, if it does.
+    pub ends: Option<When>,
+    /// It has ended.
+    pub expired: bool,
+    /// Addresses and ranges that it may be used from; 0 for anywhere.
+    pub places: usize,
 }
 
 /// How far a limit is used.
@@ -118,10 +143,14 @@ pub struct KeyDraft {
     pub read: bool,
     /// It may write.
     pub write: bool,
-    /// What is wrong with these two.
+    /// It may manage.
+    pub manage: bool,
+    /// What is wrong with these.
     pub scopes_error: Option<String>,
     /// Its limits.
     pub limits: Vec<LimitField>,
+    /// When it ends and where it may be used from.
+    pub bounds: KeyBounds,
 }
 
 /// The field of a limit.
@@ -152,6 +181,13 @@ impl KeyDraft {
     /// Whether the limits are to be seen at once.
     pub(crate) fn shows_limits(&self) -> bool {
         self.limits.iter().any(|limit| limit.error.is_some() || !limit.value.is_empty())
+    }
+}
+
+impl KeyBounds {
+    /// Whether they are to be seen at once.
+    pub(crate) fn is_shown(&self) -> bool {
+        !self.expires.is_empty() || !self.allowed.is_empty()
     }
 }
 

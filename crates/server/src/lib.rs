@@ -117,6 +117,11 @@ pub const MIGRATIONS: &[MigrationSet] = &[
                 sqlite: include_str!("../migrations/sqlite/0015_usage.sql"),
                 postgres: include_str!("../migrations/postgres/0015_usage.sql"),
             },
+            Migration {
+                name: "API keys: expiry, addresses, rotation, alerts",
+                sqlite: include_str!("../migrations/sqlite/0017_keys.sql"),
+                postgres: include_str!("../migrations/postgres/0017_keys.sql"),
+            },
         ],
     },
 ];

@@ -228,7 +228,9 @@ impl World {
         let person = self.dice.below(self.people.len());
         if let Some(key) = self.dice.pick(&self.people[person].keys).map(|key| key.id) {
             let fate = self.break_something(&process.saboteur).next();
-            let answer = api_keys::revoke(&process.app, &self.people[person].user, None, key).await;
+            let answer =
+                api_keys::revoke(&process.app, &self.people[person].user, None, key, &Once::unclaimed())
+                    .await;
             self.log.say(&format!("{}: person {person} revokes {key}: {answer:?}", process.name()));
             let told = match &answer {
                 Ok(()) => Told::Ok,

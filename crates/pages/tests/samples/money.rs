@@ -5,7 +5,7 @@ use pages::credits::{
     ReturnState, StatementFilter,
 };
 use pages::sandbox::{CheckoutState, SandboxCheckout, SandboxIdentity};
-use pages::settings::{BidField, Key, KeyDraft, KeyRow, LimitField, LimitUse, NewKey, Settings};
+use pages::settings::{BidField, Key, KeyBounds, KeyDraft, KeyRow, LimitField, LimitUse, NewKey, Settings};
 use pages::{Badge, Flash, Nav, Template, Tone};
 
 use super::{HOSTILE, Sample, member, poor, when};
@@ -135,6 +135,9 @@ fn keys() -> Vec<KeyRow> {
         spent: "1,112.40".into(),
         created: when("3 Oct 2026"),
         last_used: used.then(|| when("22 Nov 2026")),
+        ends: (name != "laptop").then(|| when("31 Dec 2026, 00:00 UTC")),
+        expired: name == "ci",
+        places: if used { 2 } else { 0 },
     };
     let all = vec![
         limit("5.00 of 5.00 today", 100),
@@ -187,8 +190,10 @@ fn settings(full: bool) -> Settings {
             name_error: None,
             read: true,
             write: true,
+            manage: false,
             scopes_error: None,
             limits: limits(false),
+            bounds: KeyBounds::default(),
         },
     }
 }
@@ -203,10 +208,21 @@ fn refused() -> askama::Result<String> {
         name_error: Some("Give the key a name of 1 to 64 letters.".into()),
         read: false,
         write: false,
-        scopes_error: Some("Tick read, write, or both.".into()),
+        manage: false,
+        scopes_error: Some("Tick at least one.".into()),
         limits: limits(true),
+        bounds: bounds(true),
     };
     page.render()
+}
+
+fn bounds(wrong: bool) -> KeyBounds {
+    KeyBounds {
+        expires: "2026-12-31".into(),
+        expires_error: wrong.then(|| "Choose a day that is not over.".into()),
+        allowed: if wrong { HOSTILE.into() } else { "198.51.100.0/24, 2001:db8::/32".into() },
+        allowed_error: wrong.then(|| "Must be an address or a range of them.".into()),
+    }
 }
 
 fn key(filled: bool) -> askama::Result<String> {
@@ -222,6 +238,9 @@ fn key(filled: bool) -> askama::Result<String> {
         name: "laptop".into(),
         name_error: None,
         limits: limits(filled),
+        bounds: bounds(filled),
+        expired: filled,
+        old_until: filled.then(|| when("23 Nov 2026, 18:40 UTC")),
     }
     .render()
 }

@@ -1,22 +1,24 @@
 //! API keys: `ak_…`, shown once, stored hashed, with scopes and limits of what they may spend.
 //!
 //! Keys are looked up in memory; the transaction that spends asks the database once more whether the key is
-//! revoked and what is left of its limits, so the copy here may only refuse sooner, never admit (incidents 7, 8).
+//! revoked or has expired and what is left of its limits, so the copy in memory may only refuse sooner, never admit
+//! (incidents 7, 8). No key makes or changes another so that it could do what the first may not.
 //!
 //! Every key has a ledger cap with its number, whether it is limited or not (incident 103). A key's limits are there and
 //! nowhere else: what is shown is what is enforced.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::IpAddr;
 
 use db::{DbError, Tx};
 use ledger::{Cap, Command, Limits, Period};
 use types::id::{ApiKeyId, Id, UserId};
-use types::money::MicroCredits;
-use types::time::Timestamp;
+use types::time::{DAY_MS, SECOND_MS, Timestamp};
 
-use super::{SharedUser, User, store};
+pub use super::key_cache::{Caller, KeyCache};
+pub use super::key_limits::{LimitChange, LimitError};
+use super::networks::{BadNetwork, Network};
+use super::{User, key_secret, store};
 use crate::app::App;
 use crate::idempotency::Once;
 use crate::secrets;
@@ -25,6 +27,12 @@ use crate::secrets;
 pub const MAX_KEYS: usize = 50;
 /// Longest name, in characters.
 pub const MAX_NAME: usize = 64;
+/// Most ranges of addresses a key may be bound to.
+pub const MAX_NETWORKS: usize = 20;
+/// Longest time for which a replaced secret still opens, in seconds.
+pub const MAX_GRACE_SECS: i64 = 7 * DAY_MS / SECOND_MS;
+/// Replaced secrets that may open at the same time.
+const MAX_OLD_SECRETS: usize = 5;
 
 /// A key, without its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +49,12 @@ pub struct ApiKey {
     pub created_at: Timestamp,
     /// When last, to the minute or so.
     pub last_used_at: Option<Timestamp>,
+    /// When it ends, if it does.
+    pub expires_at: Option<Timestamp>,
+    /// Where it may be used from; empty for anywhere.
+    pub allowed: Vec<Network>,
+    /// Until when the last of its replaced secrets opens or opened.
+    pub old_until: Option<Timestamp>,
 }
 
 /// A key with what it may spend and has spent.
@@ -57,17 +71,10 @@ pub struct KeyInUse {
 pub struct Scopes {
     /// Look at jobs, Cargos, balance.
     pub read: bool,
-    /// Submit jobs, buy, manage.
+    /// Submit jobs, buy, and whatever `manage` may.
     pub write: bool,
-}
-
-/// Who calls the API.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    /// Whose key.
-    pub user: SharedUser,
-    /// Which key.
-    pub key: Arc<ApiKey>,
+    /// Keys, webhooks and Islands, without spending.
+    pub manage: bool,
 }
 
 /// Why a key is not made or changed.
@@ -76,9 +83,21 @@ pub enum KeyError {
     /// No name, or a long one.
     #[error("must have 1 to 64 characters")]
     Name,
-    /// Neither read nor write, or an unknown word.
-    #[error("must be read, write or both, separated by a comma")]
+    /// None, or an unknown word.
+    #[error("must be one or more of read, write and manage, separated by commas")]
     Scopes,
+    /// An end that is over.
+    #[error("must be a time to come, such as 2030-01-31T12:00:00Z")]
+    Expiry,
+    /// Something that is no address, or too many.
+    #[error("{0}")]
+    Networks(BadNetwork),
+    /// More ranges than a key may have.
+    #[error("must be at most 20 addresses or ranges of them")]
+    TooManyNetworks,
+    /// A time for which a replaced secret shall not open.
+    #[error("must be a whole number of seconds from 0 to 604800, which is seven days")]
+    Grace,
     /// A limit that cannot be one: which, and why.
     #[error("{1}")]
     Limit(Period, LimitError),
@@ -91,6 +110,18 @@ pub enum KeyError {
     /// The key it is asked with has limits: it could give itself others.
     #[error("a key with a spending limit cannot manage API keys")]
     Limited,
+    /// It would let another key do what the key it is asked with may not: in which respect.
+    #[error("an API key cannot give a key more than it has itself: {0}")]
+    Beyond(&'static str),
+    /// The key has expired.
+    #[error("this API key has expired")]
+    Expired,
+    /// The secret was replaced by another.
+    #[error("this API key was replaced by a new secret")]
+    Replaced,
+    /// The key may not be used from this address.
+    #[error("this API key may not be used from the address {0}")]
+    Elsewhere(IpAddr),
     /// The key it is asked with was revoked a moment ago.
     #[error("this API key has been revoked")]
     Revoked,
@@ -99,28 +130,14 @@ pub enum KeyError {
     Db(#[from] DbError),
 }
 
-/// Why a number is no limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LimitError {
-    /// Not an amount, or not above zero: it would let nothing through.
-    #[error("must be a number of credits above 0")]
-    NotAnAmount,
-    /// It would never be reached (incident 78).
-    #[error("must not be more than the limit {}, {}", in_words(*longer), limit.display_grouped())]
-    AboveLonger {
-        /// The longer period.
-        longer: Period,
-        /// Its limit.
-        limit: MicroCredits,
-    },
-}
-
 /// What a new key shall be.
 #[derive(Clone, Debug)]
 pub struct KeyRequest {
     name: String,
     scopes: Scopes,
     limits: Limits,
+    expires_at: Option<Timestamp>,
+    allowed: Vec<Network>,
 }
 
 /// What is to be changed of a key.
@@ -130,21 +147,33 @@ pub struct KeyChange {
     pub name: Option<String>,
     /// Its limits from now on.
     pub limits: LimitChange,
+    /// When it ends from now on; `Some(None)` for never.
+    pub expires_at: Option<Option<Timestamp>>,
+    /// Where it may be used from; empty for anywhere.
+    pub allowed: Option<Vec<Network>>,
 }
 
-/// New limits, or none, for some periods; others stay as they are.
-#[derive(Clone, Debug, Default)]
-pub struct LimitChange(Vec<(Period, Option<MicroCredits>)>);
-
 impl Scopes {
-    /// Both.
-    pub const ALL: Self = Self { read: true, write: true };
+    /// Everything: whoever may write may manage.
+    pub const ALL: Self = Self { read: true, write: true, manage: false };
 
     /// From `read,write`; unknown words count for nothing.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let has = |word| text.split(',').any(|part| part.trim() == word);
-        Self { read: has("read"), write: has("write") }
+        Self { read: has("read"), write: has("write"), manage: has("manage") }
+    }
+
+    /// Whether keys, webhooks and Islands may be managed.
+    #[must_use]
+    pub const fn may_manage(self) -> bool {
+        self.manage || self.write
+    }
+
+    /// Whether nothing of the other is missing here.
+    #[must_use]
+    pub const fn covers(self, other: Self) -> bool {
+        (self.read || !other.read) && (self.write || !other.write) && (self.may_manage() || !other.manage)
     }
 
     /// From what a caller gave: only known words, at least one.
@@ -152,14 +181,14 @@ impl Scopes {
     /// # Errors
     /// [`KeyError::Scopes`].
     pub fn parse_strict(text: &str) -> Result<Self, KeyError> {
-        let known = text.split(',').all(|part| matches!(part.trim(), "read" | "write"));
+        let known = text.split(',').all(|part| matches!(part.trim(), "read" | "write" | "manage"));
         if known { Ok(Self::parse(text)) } else { Err(KeyError::Scopes) }
     }
 
     /// The words.
     #[must_use]
     pub fn words(self) -> Vec<&'static str> {
-        [("read", self.read), ("write", self.write)]
+        [("read", self.read), ("write", self.write), ("manage", self.manage)]
             .into_iter()
             .filter(|(_, has)| *has)
             .map(|(word, _)| word)
@@ -183,47 +212,22 @@ impl KeyRequest {
         if scopes.words().is_empty() {
             return Err(KeyError::Scopes);
         }
-        Ok(Self { name, scopes, limits: limits.on(Limits::default())? })
+        let limits = limits.on(Limits::default())?;
+        Ok(Self { name, scopes, limits, expires_at: None, allowed: Vec::new() })
     }
-}
 
-impl LimitChange {
-    /// Sets or takes away the limit of a period.
+    /// With an end.
+    #[must_use]
+    pub fn expiring(self, expires_at: Option<Timestamp>) -> Self {
+        Self { expires_at, ..self }
+    }
+
+    /// To be used from there only; empty for anywhere.
     ///
     /// # Errors
-    /// [`KeyError::Limit`] when it is not above zero.
-    pub fn set(&mut self, period: Period, limit: Option<MicroCredits>) -> Result<(), KeyError> {
-        if limit.is_some_and(|limit| !limit.is_positive()) {
-            return Err(KeyError::Limit(period, LimitError::NotAnAmount));
-        }
-        self.0.push((period, limit));
-        Ok(())
-    }
-
-    /// Sets a limit that somebody typed; nothing takes it away.
-    ///
-    /// # Errors
-    /// [`KeyError::Limit`] when it is no amount above zero.
-    pub fn set_text(&mut self, period: Period, text: &str) -> Result<(), KeyError> {
-        let limit = match text.trim() {
-            "" => None,
-            text => Some(text.parse().map_err(|_| KeyError::Limit(period, LimitError::NotAnAmount))?),
-        };
-        self.set(period, limit)
-    }
-
-    /// The limits after this change of others, if they go together.
-    fn on(&self, limits: Limits) -> Result<Limits, KeyError> {
-        let limits = self.0.iter().fold(limits, |limits, (period, limit)| limits.with(*period, *limit));
-        let mut longer: Vec<(Period, MicroCredits)> = Vec::new();
-        for period in Period::ALL {
-            let Some(limit) = limits.get(period) else { continue };
-            if let Some(&(longer, most)) = longer.iter().find(|(_, most)| limit > *most) {
-                return Err(KeyError::Limit(period, LimitError::AboveLonger { longer, limit: most }));
-            }
-            longer.push((period, limit));
-        }
-        Ok(limits)
+    /// [`KeyError::TooManyNetworks`].
+    pub fn only_from(self, allowed: Vec<Network>) -> Result<Self, KeyError> {
+        Ok(Self { allowed: check_networks(allowed)?, ..self })
     }
 }
 
@@ -235,12 +239,46 @@ fn check_name(name: &str) -> Result<String, KeyError> {
     Ok(name.to_owned())
 }
 
-const fn in_words(period: Period) -> &'static str {
-    match period {
-        Period::Total => "in all",
-        Period::Day => "per day",
-        Period::Week => "per week",
-        Period::Month => "per month",
+/// Without repetitions.
+fn check_networks(mut allowed: Vec<Network>) -> Result<Vec<Network>, KeyError> {
+    let mut seen = std::collections::HashSet::new();
+    allowed.retain(|network| seen.insert(*network));
+    if allowed.len() > MAX_NETWORKS { Err(KeyError::TooManyNetworks) } else { Ok(allowed) }
+}
+
+/// From a text with addresses, separated by commas, spaces or line ends.
+///
+/// # Errors
+/// [`KeyError::Networks`].
+pub fn read_networks(text: &str) -> Result<Vec<Network>, KeyError> {
+    let words = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty());
+    words.map(|word| word.parse().map_err(KeyError::Networks)).collect()
+}
+
+fn check_expiry(expires_at: Option<Timestamp>, now: Timestamp) -> Result<(), KeyError> {
+    if expires_at.is_some_and(|end| end <= now) { Err(KeyError::Expiry) } else { Ok(()) }
+}
+
+impl ApiKey {
+    /// Whether it has ended.
+    #[must_use]
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
+    }
+
+    /// Whether another key may do nothing that this one may not: scopes, time and place.
+    fn check_covers(&self, other: &Self) -> Result<(), KeyError> {
+        if !self.scopes.covers(other.scopes) {
+            return Err(KeyError::Beyond("scopes"));
+        }
+        if self.expires_at.is_some_and(|end| other.expires_at.is_none_or(|other| other > end)) {
+            return Err(KeyError::Beyond("expires_at"));
+        }
+        let inside = |network: &Network| self.allowed.iter().any(|own| own.covers(*network));
+        if !self.allowed.is_empty() && (other.allowed.is_empty() || !other.allowed.iter().all(inside)) {
+            return Err(KeyError::Beyond("allowed_ips"));
+        }
+        Ok(())
     }
 }
 
@@ -256,7 +294,8 @@ pub async fn create(
     once: &Once<(KeyInUse, String)>,
 ) -> Result<(KeyInUse, String), KeyError> {
     let now = app.clock.now();
-    let secret = secrets::new(&*app.random, "ak_");
+    check_expiry(request.expires_at, now)?;
+    let secret = key_secret::new(&*app.random);
     let key = ApiKey {
         id: app.ids.next(now),
         name: request.name,
@@ -264,11 +303,16 @@ pub async fn create(
         scopes: request.scopes,
         created_at: now,
         last_used_at: None,
+        expires_at: request.expires_at,
+        allowed: request.allowed,
+        old_until: None,
     };
     let cap = Cap::new(key.id.get(), request.limits).at(now);
     let (hash, user) = (secrets::hash(&secret), user.id);
     once.tx(app, "create_key", async move |tx| {
-        may_manage(tx, by, now).await?;
+        if let Some(by) = may_manage(tx, by, now).await? {
+            by.check_covers(&key)?;
+        }
         if store::keys_of(tx, user).await?.len() >= MAX_KEYS {
             return Err(KeyError::TooMany);
         }
@@ -285,21 +329,26 @@ pub async fn create(
 /// [`KeyError::Limited`] or [`KeyError::Revoked`] if it may not.
 pub async fn check_may_manage(app: &App, key: ApiKeyId) -> Result<(), KeyError> {
     let now = app.clock.now();
-    app.db.read("may_manage", async move |tx| may_manage(tx, Some(key), now).await).await
+    app.db.read("may_manage", async move |tx| may_manage(tx, Some(key), now).await.map(drop)).await
 }
 
-/// A key with limits manages no keys, nor does one that was revoked. Asked in the transaction that changes something:
-/// what the caller was let in by may be out of date.
+/// A key with limits manages no keys, nor does one that was revoked or has expired. Asked in the transaction that changes
+/// something: what the caller was let in by may be out of date. Answers the key, if it is one.
 ///
 /// # Errors
 /// A [`KeyError`].
-pub async fn may_manage(tx: &mut Tx<'_>, by: Option<ApiKeyId>, now: Timestamp) -> Result<(), KeyError> {
-    let Some(by) = by else { return Ok(()) };
-    let revoked = store::ask_revoked(tx, &[by]).await?;
-    if !tx.answer(revoked).await?.is_empty() {
-        return Err(KeyError::Revoked);
+pub async fn may_manage(
+    tx: &mut Tx<'_>,
+    by: Option<ApiKeyId>,
+    now: Timestamp,
+) -> Result<Option<ApiKey>, KeyError> {
+    let Some(by) = by else { return Ok(None) };
+    let key = store::key_by_id(tx, by).await?.ok_or(KeyError::Revoked)?;
+    if key.is_expired(now) {
+        return Err(KeyError::Expired);
     }
-    if ledger::cap(tx, by.get(), now).await?.limits.is_none() { Ok(()) } else { Err(KeyError::Limited) }
+    let limits = ledger::cap(tx, by.get(), now).await?.limits;
+    if limits.is_none() { Ok(Some(key)) } else { Err(KeyError::Limited) }
 }
 
 /// The keys of a user, newest first, with what they may spend and have spent.
@@ -341,7 +390,7 @@ async fn in_use(tx: &mut Tx<'_>, keys: Vec<ApiKey>, now: Timestamp) -> Result<Ve
     .collect()
 }
 
-/// Changes name and limits of a key of this user, all of it or nothing. What was spent stays counted.
+/// Changes a key of this user, all that is wanted or nothing. What was spent stays counted.
 ///
 /// # Errors
 /// A [`KeyError`].
@@ -351,19 +400,25 @@ pub async fn change(
     by: Option<ApiKeyId>,
     id: ApiKeyId,
     change: KeyChange,
+    once: &Once<KeyInUse>,
 ) -> Result<KeyInUse, KeyError> {
     let (user, now) = (user.id, app.clock.now());
     let name = change.name.as_deref().map(check_name).transpose()?;
-    let changed = app
-        .db
-        .tx("change_key", async move |tx| {
-            may_manage(tx, by, now).await?;
+    let allowed = change.allowed.map(check_networks).transpose()?;
+    check_expiry(change.expires_at.flatten(), now)?;
+    let (limits, expires_at) = (change.limits, change.expires_at);
+    let changed = once
+        .tx(app, "change_key", async move |tx| {
+            let by = may_manage(tx, by, now).await?;
             let KeyInUse { mut key, cap } = one(tx, user, id, now).await?;
-            let limits = change.limits.on(cap.limits)?;
-            if let Some(name) = &name {
-                store::rename_key(tx, id, name).await?;
-                key.name.clone_from(name);
+            let limits = limits.on(cap.limits)?;
+            key.name = name.clone().unwrap_or(key.name);
+            key.expires_at = expires_at.unwrap_or(key.expires_at);
+            key.allowed = allowed.clone().unwrap_or(key.allowed);
+            if let Some(by) = by.filter(|_| expires_at.is_some() || allowed.is_some()) {
+                by.check_covers(&key)?;
             }
+            store::update_key(tx, &key).await?;
             let limit = Command::Limit { cap: cap.id, limits };
             for outcome in ledger::submit(tx, &[limit], now).await?.outcomes {
                 outcome.map_err(|refusal| DbError::Other(format!("a limit was refused: {refusal}")))?;
@@ -375,91 +430,65 @@ pub async fn change(
     Ok(changed)
 }
 
+/// Gives a key a new secret, which nobody will see again; the one it had opens for so many seconds more. All else stays.
+///
+/// # Errors
+/// A [`KeyError`].
+pub async fn rotate(
+    app: &App,
+    user: &User,
+    by: Option<ApiKeyId>,
+    id: ApiKeyId,
+    grace_secs: i64,
+    once: &Once<(KeyInUse, String)>,
+) -> Result<(KeyInUse, String), KeyError> {
+    if !(0..=MAX_GRACE_SECS).contains(&grace_secs) {
+        return Err(KeyError::Grace);
+    }
+    let (user, now) = (user.id, app.clock.now());
+    let secret = key_secret::new(&*app.random);
+    let until = now.plus_millis(grace_secs * SECOND_MS);
+    let rotated = once
+        .tx(app, "rotate_key", async move |tx| {
+            let by = may_manage(tx, by, now).await?;
+            let KeyInUse { mut key, cap } = one(tx, user, id, now).await?;
+            if let Some(by) = by {
+                by.check_covers(&key)?;
+            }
+            // A grace of nothing ends those of before too: something leaked.
+            if grace_secs == 0 {
+                store::end_old_secrets(tx, id).await?;
+            } else {
+                store::keep_old_secret(tx, id, until).await?;
+                store::drop_oldest_secrets(tx, id, MAX_OLD_SECRETS).await?;
+            }
+            key.prefix = secret.chars().take(8).collect();
+            key.old_until = (grace_secs > 0).then_some(until.max(key.old_until.unwrap_or(until)));
+            store::replace_secret(tx, &key, &secrets::hash(&secret)).await?;
+            Ok::<_, KeyError>((KeyInUse { key, cap }, secret.clone()))
+        })
+        .await?;
+    app.keys.forget();
+    Ok(rotated)
+}
+
 /// Revokes a key of this user.
 ///
 /// # Errors
 /// A [`KeyError`].
-pub async fn revoke(app: &App, user: &User, by: Option<ApiKeyId>, id: ApiKeyId) -> Result<(), KeyError> {
+pub async fn revoke(
+    app: &App,
+    user: &User,
+    by: Option<ApiKeyId>,
+    id: ApiKeyId,
+    once: &Once<()>,
+) -> Result<(), KeyError> {
     let (user, now) = (user.id, app.clock.now());
-    app.db
-        .tx("revoke_key", async move |tx| {
-            may_manage(tx, by, now).await?;
-            if store::revoke_key(tx, user, id, now).await? { Ok(()) } else { Err(KeyError::NotFound) }
-        })
-        .await?;
+    once.tx(app, "revoke_key", async move |tx| {
+        may_manage(tx, by, now).await?;
+        if store::revoke_key(tx, user, id, now).await? { Ok(()) } else { Err(KeyError::NotFound) }
+    })
+    .await?;
     app.keys.forget();
     Ok(())
-}
-
-/// Keys seen lately, by the hash of their secret.
-#[derive(Debug, Default)]
-pub struct KeyCache {
-    known: Mutex<Known>,
-    used: Mutex<HashMap<ApiKeyId, Timestamp>>,
-}
-
-#[derive(Debug, Default)]
-struct Known {
-    callers: HashMap<String, Caller>,
-    /// Counts how often everything was forgotten: what was read before that is not remembered after it.
-    forgotten: u64,
-}
-
-/// Most keys remembered; beyond that everything is forgotten, which only costs look-ups.
-const MOST_KNOWN: usize = 100_000;
-
-impl KeyCache {
-    /// The caller behind a key.
-    ///
-    /// # Errors
-    /// A [`DbError`].
-    pub async fn find(&self, app: &App, secret: &str) -> Result<Option<Caller>, DbError> {
-        let hash = secrets::hash(secret);
-        let (known, forgotten) = {
-            let known = lock(&self.known);
-            (known.callers.get(&hash).cloned(), known.forgotten)
-        };
-        let caller = match known {
-            Some(caller) => caller,
-            None => {
-                let key = hash.clone();
-                let found =
-                    app.db.read("api_key", async move |tx| store::key_by_secret(tx, &key).await).await?;
-                let Some((user, key)) = found else { return Ok(None) };
-                let caller = Caller { user: Arc::new(user), key: Arc::new(key) };
-                self.remember(hash, &caller, forgotten);
-                caller
-            }
-        };
-        lock(&self.used).insert(caller.key.id, app.clock.now());
-        Ok(Some(caller))
-    }
-
-    fn remember(&self, hash: String, caller: &Caller, forgotten: u64) {
-        let mut known = lock(&self.known);
-        if known.forgotten == forgotten {
-            if known.callers.len() >= MOST_KNOWN {
-                known.callers.clear();
-            }
-            known.callers.insert(hash, caller.clone());
-        }
-    }
-
-    /// Forgets all keys: one was revoked, or another process wrote to the database.
-    pub fn forget(&self) {
-        let mut known = lock(&self.known);
-        known.callers.clear();
-        known.forgotten += 1;
-    }
-
-    /// Which keys were used since this was last asked.
-    pub fn take_used(&self) -> Vec<(ApiKeyId, Timestamp)> {
-        let mut used: Vec<_> = std::mem::take(&mut *lock(&self.used)).into_iter().collect();
-        used.sort_unstable();
-        used
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,7 +5,11 @@
 
 pub mod api_keys;
 pub mod bids;
+mod key_cache;
+mod key_limits;
+pub mod key_secret;
 pub mod magic_link;
+pub mod networks;
 pub mod sessions;
 pub(crate) mod store;
 

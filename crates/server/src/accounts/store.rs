@@ -6,14 +6,17 @@ use db::{DbError, Question, Row, Tx, params};
 use types::id::{ApiKeyId, UserId};
 use types::time::Timestamp;
 
-use super::User;
 use super::api_keys::{ApiKey, Scopes};
 use super::bids::Bids;
+use super::{User, networks};
 
 const USER: &str = "u.id, u.email, u.name, u.wallet_id, u.earnings_id, u.created_at, u.bids";
 /// How many columns those are.
 const USER_COLUMNS: usize = 7;
-const KEY: &str = "k.id, k.name, k.prefix, k.scopes, k.created_at, k.last_used_at";
+const KEY: &str = "k.id, k.name, k.prefix, k.scopes, k.created_at, k.last_used_at, k.expires_at, k.allowed,
+    (SELECT max(o.valid_until) FROM api_key_old_secrets o WHERE o.key_id = k.id)";
+/// How many columns those are.
+const KEY_COLUMNS: usize = 9;
 
 pub async fn insert_user(tx: &mut Tx<'_>, user: &User) -> Result<(), DbError> {
     let sql = "INSERT INTO users (id, email, name, wallet_id, earnings_id, created_at) VALUES ($1, $2, $3, $4, $5, $6)";
@@ -119,7 +122,8 @@ pub async fn delete_sessions_of(tx: &mut Tx<'_>, user: UserId) -> Result<usize, 
 
 pub async fn delete_stale(tx: &mut Tx<'_>, now: Timestamp, links_before: Timestamp) -> Result<(), DbError> {
     tx.execute("DELETE FROM sessions WHERE expires_at <= $1", &params![now]).await?;
-    tx.execute("DELETE FROM magic_links WHERE expires_at <= $1", &params![links_before]).await.map(drop)
+    tx.execute("DELETE FROM magic_links WHERE expires_at <= $1", &params![links_before]).await?;
+    tx.execute("DELETE FROM api_key_old_secrets WHERE valid_until <= $1", &params![now]).await.map(drop)
 }
 
 pub async fn insert_key(
@@ -128,20 +132,67 @@ pub async fn insert_key(
     key: &ApiKey,
     secret_hash: &str,
 ) -> Result<(), DbError> {
-    let sql = "INSERT INTO api_keys (id, user_id, name, prefix, secret_hash, scopes, created_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7)";
-    let scopes = key.scopes.to_string();
-    let row = params![key.id, user, &key.name, &key.prefix, secret_hash, &scopes, key.created_at];
+    let sql = "INSERT INTO api_keys (id, user_id, name, prefix, secret_hash, scopes, created_at, expires_at, allowed)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    let (scopes, allowed) = (key.scopes.to_string(), networks::to_stored(&key.allowed));
+    let row = params![
+        key.id,
+        user,
+        &key.name,
+        &key.prefix,
+        secret_hash,
+        &scopes,
+        key.created_at,
+        key.expires_at,
+        &allowed
+    ];
     tx.execute_one(sql, &row).await
 }
 
-pub async fn key_by_secret(tx: &mut Tx<'_>, secret_hash: &str) -> Result<Option<(User, ApiKey)>, DbError> {
+/// Whose key it is, which, and, when the secret was replaced, until when it still opens.
+pub async fn key_by_secret(
+    tx: &mut Tx<'_>,
+    secret_hash: &str,
+) -> Result<Option<(User, ApiKey, Option<Timestamp>)>, DbError> {
     let sql = format!(
         "SELECT {USER}, {KEY} FROM api_keys k JOIN users u ON u.id = k.user_id
          WHERE k.secret_hash = $1 AND k.revoked_at IS NULL"
     );
+    if let Some(row) = tx.query_opt(&sql, &params![secret_hash]).await? {
+        return Ok(Some((read_user(&row)?, read_key(&row, USER_COLUMNS)?, None)));
+    }
+    let sql = format!(
+        "SELECT {USER}, {KEY}, s.valid_until FROM api_key_old_secrets s
+         JOIN api_keys k ON k.id = s.key_id JOIN users u ON u.id = k.user_id
+         WHERE s.secret_hash = $1 AND k.revoked_at IS NULL"
+    );
     let row = tx.query_opt(&sql, &params![secret_hash]).await?;
-    row.map(|row| Ok((read_user(&row)?, read_key(&row, USER_COLUMNS)?))).transpose()
+    row.map(|row| {
+        let until = row.get(USER_COLUMNS + KEY_COLUMNS)?;
+        Ok((read_user(&row)?, read_key(&row, USER_COLUMNS)?, Some(until)))
+    })
+    .transpose()
+}
+
+/// Whose key it is, which, and since when it is revoked, if it is: of keys that work and those that do not, for the operator.
+pub async fn any_key_by_secret(
+    tx: &mut Tx<'_>,
+    secret_hash: &str,
+) -> Result<Option<(User, ApiKey, Option<Timestamp>)>, DbError> {
+    let sql = format!(
+        "SELECT {USER}, {KEY}, k.revoked_at FROM api_keys k JOIN users u ON u.id = k.user_id
+         WHERE k.secret_hash = $1
+           OR k.id IN (SELECT s.key_id FROM api_key_old_secrets s WHERE s.secret_hash = $1)"
+    );
+    let row = tx.query_opt(&sql, &params![secret_hash]).await?;
+    row.map(|row| Ok((read_user(&row)?, read_key(&row, USER_COLUMNS)?, row.get(USER_COLUMNS + KEY_COLUMNS)?)))
+        .transpose()
+}
+
+/// A key that is not revoked.
+pub async fn key_by_id(tx: &mut Tx<'_>, id: ApiKeyId) -> Result<Option<ApiKey>, DbError> {
+    let sql = format!("SELECT {KEY} FROM api_keys k WHERE k.id = $1 AND k.revoked_at IS NULL");
+    tx.query_opt(&sql, &params![id]).await?.map(|row| read_key(&row, 0)).transpose()
 }
 
 pub async fn keys_of(tx: &mut Tx<'_>, user: UserId) -> Result<Vec<ApiKey>, DbError> {
@@ -157,8 +208,37 @@ pub async fn key_of(tx: &mut Tx<'_>, user: UserId, id: ApiKeyId) -> Result<Optio
     tx.query_opt(&sql, &params![id, user]).await?.map(|row| read_key(&row, 0)).transpose()
 }
 
-pub async fn rename_key(tx: &mut Tx<'_>, id: ApiKeyId, name: &str) -> Result<(), DbError> {
-    tx.execute_one("UPDATE api_keys SET name = $2 WHERE id = $1", &params![id, name]).await
+/// Writes what can be changed of a key.
+pub async fn update_key(tx: &mut Tx<'_>, key: &ApiKey) -> Result<(), DbError> {
+    let sql = "UPDATE api_keys SET name = $2, expires_at = $3, allowed = $4 WHERE id = $1";
+    let allowed = networks::to_stored(&key.allowed);
+    tx.execute_one(sql, &params![key.id, &key.name, key.expires_at, &allowed]).await
+}
+
+/// The secret that a key has opens until then, whatever it has later.
+pub async fn keep_old_secret(tx: &mut Tx<'_>, id: ApiKeyId, until: Timestamp) -> Result<(), DbError> {
+    let sql = "INSERT INTO api_key_old_secrets (secret_hash, key_id, valid_until)
+               SELECT secret_hash, id, $2 FROM api_keys WHERE id = $1";
+    tx.execute_one(sql, &params![id, until]).await
+}
+
+/// Replaced secrets of a key open no longer, but for so many that end last.
+pub async fn drop_oldest_secrets(tx: &mut Tx<'_>, id: ApiKeyId, keep: usize) -> Result<(), DbError> {
+    let sql = "SELECT secret_hash FROM api_key_old_secrets WHERE key_id = $1 ORDER BY valid_until DESC";
+    let rows = tx.query(sql, &params![id]).await?;
+    let old: Vec<String> = rows.iter().skip(keep).map(|row| row.get(0)).collect::<Result<_, _>>()?;
+    let sql = "DELETE FROM api_key_old_secrets WHERE secret_hash = $1";
+    tx.execute_many(sql, old.iter().map(|hash| params![hash])).await
+}
+
+/// No replaced secret of a key opens any longer.
+pub async fn end_old_secrets(tx: &mut Tx<'_>, id: ApiKeyId) -> Result<(), DbError> {
+    tx.execute("DELETE FROM api_key_old_secrets WHERE key_id = $1", &params![id]).await.map(drop)
+}
+
+pub async fn replace_secret(tx: &mut Tx<'_>, key: &ApiKey, secret_hash: &str) -> Result<(), DbError> {
+    let sql = "UPDATE api_keys SET secret_hash = $2, prefix = $3 WHERE id = $1";
+    tx.execute_one(sql, &params![key.id, secret_hash, &key.prefix]).await
 }
 
 pub async fn revoke_key(
@@ -171,10 +251,14 @@ pub async fn revoke_key(
     Ok(tx.execute(sql, &params![id, user, now]).await? == 1)
 }
 
-/// Which of these keys are revoked. Asked in the transaction that spends.
-pub async fn ask_revoked(tx: &mut Tx<'_>, keys: &[ApiKeyId]) -> Result<Question<HashSet<ApiKeyId>>, DbError> {
-    let sql = "SELECT id FROM api_keys WHERE id = $1 AND revoked_at IS NOT NULL";
-    tx.ask_many(sql, keys.iter().map(|&key| params![key]), |rows| {
+/// Which of these keys are revoked or have expired. Asked in the transaction that spends.
+pub async fn ask_revoked(
+    tx: &mut Tx<'_>,
+    keys: &[ApiKeyId],
+    now: Timestamp,
+) -> Result<Question<HashSet<ApiKeyId>>, DbError> {
+    let sql = "SELECT id FROM api_keys WHERE id = $1 AND (revoked_at IS NOT NULL OR expires_at <= $2)";
+    tx.ask_many(sql, keys.iter().map(|&key| params![key, now]), |rows| {
         rows.iter().flatten().map(|row| row.get(0)).collect()
     })
     .await
@@ -216,5 +300,8 @@ fn read_key(row: &Row, first: usize) -> Result<ApiKey, DbError> {
         scopes: Scopes::parse(&row.get::<String>(first + 3)?),
         created_at: row.get(first + 4)?,
         last_used_at: row.get(first + 5)?,
+        expires_at: row.get(first + 6)?,
+        allowed: networks::from_stored(&row.get::<String>(first + 7)?),
+        old_until: row.get(first + 8)?,
     })
 }

@@ -40,7 +40,7 @@ impl From<JobError> for ApiError {
             JobError::InDebt { owed } => {
                 Self::new(StatusCode::PAYMENT_REQUIRED, "in_debt", text).with_amount("owed", owed)
             }
-            JobError::KeyRevoked => Self::unauthenticated("This API key has been revoked."),
+            JobError::KeyRevoked => Self::unauthenticated("This API key has been revoked or has expired."),
             JobError::InsufficientCredits { required, available, reason } => {
                 let text = over_the_limit(required, available, reason).unwrap_or(text);
                 Self::new(StatusCode::PAYMENT_REQUIRED, "insufficient_credits", text)
@@ -145,7 +145,17 @@ impl From<KeyError> for ApiError {
             KeyError::Limit(period, _) => Self::invalid(format!("limits.{}", period.name()), text),
             KeyError::NotFound => Self::not_found("API key"),
             KeyError::Limited => Self::forbidden("limited_key", &sentence(&text)),
-            KeyError::Revoked => Self::unauthenticated(&sentence(&text)),
+            KeyError::Revoked | KeyError::Expired | KeyError::Replaced => {
+                Self::unauthenticated(&sentence(&text))
+            }
+            KeyError::Elsewhere(_) => Self::forbidden("address_not_allowed", &sentence(&text)),
+            KeyError::Beyond("scopes") => Self::forbidden("missing_scope", &sentence(&text)),
+            KeyError::Beyond(field) => {
+                Self::forbidden("beyond_own_key", &sentence(&text)).with("field", field)
+            }
+            KeyError::Expiry => Self::invalid("expires_at", text),
+            KeyError::Networks(_) | KeyError::TooManyNetworks => Self::invalid("allowed_ips", text),
+            KeyError::Grace => Self::invalid("grace_seconds", text),
             KeyError::TooMany => Self::new(StatusCode::CONFLICT, "too_many_keys", sentence(&text)),
             KeyError::Db(error) => error.into(),
         }

@@ -46,12 +46,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Address {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let peer = parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0);
-        let forwarded = parts.headers.get_all("x-forwarded-for").iter().next_back();
-        let said = forwarded.and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
-        let from = if peer.is_loopback() { said.unwrap_or(peer) } else { peer };
-        Ok(Self(from.to_canonical().to_string()))
+        Ok(Self(address(parts.extensions.get().copied(), &parts.headers).to_string()))
     }
+}
+
+/// The same of a request that is not taken apart.
+#[must_use]
+pub fn address(peer: Option<Peer>, headers: &HeaderMap) -> IpAddr {
+    let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0).to_canonical();
+    let forwarded = headers.get_all("x-forwarded-for").iter().next_back();
+    let said = forwarded.and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
+    let from: IpAddr = if peer.is_loopback() { said.unwrap_or(peer) } else { peer };
+    from.to_canonical()
 }
 
 /// 429.
@@ -104,6 +110,44 @@ impl FromRequest<Arc<App>> for Fields {
 fn unknown_field(name: &str, known: &[String]) -> ApiError {
     let shown: String = name.chars().filter(|letter| !letter.is_control()).take(64).collect();
     ApiError::invalid(shown, format!("is not known here; known are {}", known.join(", ")))
+}
+
+/// The same where everything in the body may be left out: without a body it is an empty one.
+#[derive(Debug)]
+pub struct OptionalFields(pub Fields);
+
+impl FromRequest<Arc<App>> for OptionalFields {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        let body = Bytes::from_request(request, app).await.map_err(unreadable)?;
+        if body.is_empty() {
+            return Ok(Self(Fields { fields: HashMap::new(), body }));
+        }
+        Fields::from_request(Request::new(body.into()), app).await.map(Self)
+    }
+}
+
+impl Fields {
+    /// Whether a field is there, even if it is null.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.fields.contains_key(name)
+    }
+
+    /// A list of texts, if it is there.
+    ///
+    /// # Errors
+    /// 422 naming it if it is something else, or has the one character that not every database can keep.
+    pub fn texts(&self, name: &str) -> Result<Option<Vec<String>>, ApiError> {
+        let texts = self.typed::<Vec<String>>(name, "must be a list of texts")?;
+        match texts {
+            Some(texts) if texts.iter().any(|text| text.contains('\0')) => {
+                Err(ApiError::invalid(name, "must not contain the character U+0000"))
+            }
+            texts => Ok(texts),
+        }
+    }
 }
 
 /// A body that could not be read: too large, or cut off.

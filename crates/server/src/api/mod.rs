@@ -13,8 +13,12 @@ pub mod health;
 pub mod hosts;
 pub mod islands;
 pub mod job_receipts;
+pub mod job_shapes;
 pub mod jobs;
+pub mod key_shapes;
 pub mod market;
+pub mod market_shapes;
+pub mod network;
 pub mod openai;
 pub mod openapi;
 pub mod operation;
@@ -30,6 +34,7 @@ pub mod topups;
 pub mod usage;
 pub mod verification;
 pub mod webhooks;
+pub mod words;
 pub mod workloads;
 
 use operation::Operation;
@@ -50,6 +55,7 @@ pub fn operations() -> Vec<Operation> {
         hosts::operations(),
         market::operations(),
         quote::operations(),
+        network::operations(),
         api_keys::operations(),
         credits::operations(),
         receipts::operations(),

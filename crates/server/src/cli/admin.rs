@@ -4,7 +4,6 @@ use std::io::Write;
 
 use clap::{Args, Subcommand};
 use db::{Db, OpenOptions};
-use ledger::Period;
 use ledger::statement::Filter;
 use serde_json::{Value, json};
 use types::money::MicroCredits;
@@ -12,12 +11,12 @@ use types::rng::SystemRandom;
 use types::time::{Clock, SystemClock};
 
 use super::islands::IslandsCommand;
+use super::keys::{self, KeyCommand};
 use super::money::{self, EventsCommand, ReconcileArgs, RefundArgs};
 use super::payouts::{self, PayoutsCommand};
 use super::promo::{self, PromoCommand};
 use super::receipts::{self, ReceiptKeyCommand};
 use super::{CliError, print};
-use crate::accounts::api_keys::{self, KeyError, KeyRequest, LimitChange, Scopes};
 use crate::accounts::{self, NewUser, User, normalise_email};
 use crate::app::{App, open_database};
 use crate::config::Config;
@@ -132,43 +131,6 @@ pub enum UserCommand {
     },
 }
 
-/// API keys.
-#[derive(Debug, Subcommand)]
-pub enum KeyCommand {
-    /// Make a key. It is printed once and never again.
-    Create {
-        /// Whose.
-        #[arg(long)]
-        email: String,
-        /// What to call it.
-        #[arg(long)]
-        name: String,
-        /// What it may do.
-        #[arg(long, default_value = "read,write")]
-        scopes: String,
-        /// What it may spend.
-        #[command(flatten)]
-        limits: LimitArgs,
-    },
-}
-
-/// What a key may spend, in credits; what is held for running jobs counts too. Days, weeks and months are those of UTC.
-#[derive(Debug, Args)]
-pub struct LimitArgs {
-    /// The most credits it may ever spend.
-    #[arg(long)]
-    limit: Option<String>,
-    /// The most it may spend a day.
-    #[arg(long)]
-    limit_day: Option<String>,
-    /// The most it may spend a week, from Monday.
-    #[arg(long)]
-    limit_week: Option<String>,
-    /// The most it may spend a month.
-    #[arg(long)]
-    limit_month: Option<String>,
-}
-
 /// Island tokens.
 #[derive(Debug, Subcommand)]
 pub enum IslandCommand {
@@ -210,9 +172,7 @@ async fn perform(
         }
         AdminCommand::User(UserCommand::Show { email }) => show_user(&app, &email).await,
         AdminCommand::Grant { email, credits, note } => grant(&app, &email, &credits, &note).await,
-        AdminCommand::ApiKey(KeyCommand::Create { email, name, scopes, limits }) => {
-            create_key(&app, &email, &name, &scopes, &limits).await
-        }
+        AdminCommand::ApiKey(command) => keys::run(&app, command).await,
         AdminCommand::IslandToken(IslandCommand::Create { email, name }) => {
             create_token(&app, &email, &name).await
         }
@@ -304,51 +264,6 @@ async fn grant(app: &App, email: &str, amount: &str, note: &str) -> Answer {
         balance.available().display_grouped()
     );
     Ok((answer, sentence))
-}
-
-async fn create_key(app: &App, email: &str, name: &str, scopes: &str, limits: &LimitArgs) -> Answer {
-    let user = user(app, email).await?;
-    let request = Scopes::parse_strict(scopes)
-        .and_then(|scopes| KeyRequest::new(name, scopes, &limits.change()?))
-        .map_err(|error| refused_key(&error))?;
-    let (made, secret) = api_keys::create(app, &user, None, request, &Once::unclaimed())
-        .await
-        .map_err(|error| refused_key(&error))?;
-    let (key, limits) = (made.key, made.cap.limits);
-    let answer = json!({
-        "id": key.id, "name": key.name, "prefix": key.prefix, "scopes": key.scopes.words(), "limit": limits.total,
-        "limits": {"total": limits.total, "day": limits.day, "week": limits.week, "month": limits.month},
-        "key": secret,
-    });
-    Ok((answer, secret))
-}
-
-impl LimitArgs {
-    fn change(&self) -> Result<LimitChange, KeyError> {
-        let mut change = LimitChange::default();
-        for (period, text) in [
-            (Period::Total, &self.limit),
-            (Period::Day, &self.limit_day),
-            (Period::Week, &self.limit_week),
-            (Period::Month, &self.limit_month),
-        ] {
-            change.set_text(period, text.as_deref().unwrap_or_default())?;
-        }
-        Ok(change)
-    }
-}
-
-fn refused_key(error: &KeyError) -> CliError {
-    let option = match error {
-        KeyError::Name => "--name ",
-        KeyError::Scopes => "--scopes ",
-        KeyError::Limit(Period::Total, _) => "--limit ",
-        KeyError::Limit(Period::Day, _) => "--limit-day ",
-        KeyError::Limit(Period::Week, _) => "--limit-week ",
-        KeyError::Limit(Period::Month, _) => "--limit-month ",
-        _ => "",
-    };
-    CliError::Refused(format!("{option}{error}"))
 }
 
 async fn create_token(app: &App, email: &str, name: &str) -> Answer {

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod islands;
+pub mod keys;
 pub mod migrate;
 pub mod money;
 pub mod payouts;

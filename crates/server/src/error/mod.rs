@@ -115,8 +115,8 @@ impl ApiError {
         object.insert("type".to_owned(), self.openai_type().into());
         object.insert("param".to_owned(), self.field.clone().into());
         let error = if error_as_text { Value::from(self.message.clone()) } else { Value::Object(object) };
-        let mut body =
-            json!({"error": error, "message": self.message, "code": self.code, "request_id": request_id});
+        let mut body = json!({"error": error, "message": self.message, "code": self.code, "request_id": request_id,
+                   "doc_url": format!("/docs/errors#{}", self.code)});
         if let (Some(field), Some(body)) = (&self.field, body.as_object_mut()) {
             body.insert("errors".to_owned(), json!({field: [self.message]}));
         }
@@ -156,6 +156,8 @@ pub struct ErrorBody {
     code: String,
     /// The number of this request, to tell the operator.
     request_id: String,
+    /// Where on this server the code is explained.
+    doc_url: String,
     /// The fields that are wrong, each with what is wrong with it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     errors: Option<BTreeMap<String, Vec<String>>>,

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use db::{DbError, Question, Tx};
 use types::id::{AccountId, ApiKeyId, JobId, UserId};
+use types::time::Timestamp;
 
 use super::command::{Command, Open};
 use super::commit::{Decided, Done};
@@ -21,12 +22,12 @@ pub(super) struct Spenders {
 }
 
 impl Spenders {
-    pub(super) async fn ask(tx: &mut Tx<'_>, commands: &[&Command]) -> Result<Self, DbError> {
+    pub(super) async fn ask(tx: &mut Tx<'_>, commands: &[&Command], now: Timestamp) -> Result<Self, DbError> {
         let of: Vec<_> = commands.iter().map(|command| command.spender()).collect();
         let users: HashSet<UserId> = of.iter().flatten().map(|(user, _)| *user).collect();
         let keys: HashSet<ApiKeyId> = of.iter().flatten().filter_map(|(_, key)| *key).collect();
         let verified = identity::store::ask_verified(tx, &Vec::from_iter(users)).await?;
-        let revoked = accounts::store::ask_revoked(tx, &Vec::from_iter(keys)).await?;
+        let revoked = accounts::store::ask_revoked(tx, &Vec::from_iter(keys), now).await?;
         Ok(Self { of, verified, revoked })
     }
 

@@ -21,7 +21,7 @@ use std::time::Duration;
 use db::{DbError, Tx};
 use ledger::{Pace, Period, Refusal};
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use types::id::{AttemptId, Id, JobId, TransferId};
+use types::id::{ApiKeyId, AttemptId, Id, JobId, TransferId};
 use types::time::{SECOND_MS, Timestamp};
 
 use super::checks::{Openness, Repeats, Spenders, refuse_repeats_of_refused, refuse_waiting_paupers};
@@ -252,7 +252,10 @@ async fn transaction(app: &App, batch: Arc<Batch>) -> Result<Vec<Result<Done, Jo
         Ok::<_, DbError>((written, doubtful))
     };
     let (written, doubtful) = app.db.tx_anew("jobs", work).await?;
-    let Written { results, balances, hours } = written;
+    let Written { results, balances, hours, limits_met } = written;
+    for (key, period) in limits_met {
+        app.keys.note_met(key, period);
+    }
     app.live.balances(&balances);
     app.islands.earned(&hours, app.clock.now());
     if doubtful {
@@ -267,6 +270,8 @@ struct Written {
     results: Vec<Result<Done, JobError>>,
     balances: Vec<ledger::Balance>,
     hours: Vec<stats::Hour>,
+    /// Limits of keys that stood in the way.
+    limits_met: Vec<(ApiKeyId, Period)>,
 }
 
 /// One batch: find out who may do what, move the credits, write the rows.
@@ -280,7 +285,7 @@ async fn write(
     let mut decided = find_written(tx, batch).await?;
     // All that is to be known is asked at once.
     let owns = nodes::store::ask_owns(tx, node).await?;
-    let spenders = Spenders::ask(tx, &commands).await?;
+    let spenders = Spenders::ask(tx, &commands, now).await?;
     let repeats = Repeats::ask(tx, &commands).await?;
     let openness = Openness::ask(tx, &commands, node).await?;
     let ledger = ledger::begin(tx).await?;
@@ -290,6 +295,7 @@ async fn write(
             results: decided.into_iter().map(replaced).collect(),
             balances: Vec::new(),
             hours: Vec::new(),
+            limits_met: Vec::new(),
         });
     }
     spenders.refuse(tx, &mut decided).await?;
@@ -307,8 +313,10 @@ async fn write(
         }
     }
     let submitted = ledger.submit(tx, &moves, now, pace).await?;
+    let mut limits_met = Vec::new();
     for ((index, outcome), asked) in mover.into_iter().zip(submitted.outcomes).zip(&moves) {
         if let Err(refusal) = outcome {
+            limits_met.extend(limit_met(&refusal, asked));
             decided[index] = Some(Err(refused(refusal, asked)));
         }
     }
@@ -321,7 +329,7 @@ async fn write(
     let hours = stats::write(tx, &written, now).await?;
     usage::write(tx, &written).await?;
     let results = decided.into_iter().map(|one| one.unwrap_or(Ok(Done::Written))).collect();
-    Ok(Written { results, balances: submitted.balances, hours })
+    Ok(Written { results, balances: submitted.balances, hours, limits_met })
 }
 
 /// What these commands say about the market. A job on one's own Island says nothing (incident 97).
@@ -404,6 +412,16 @@ fn ledger_commands(command: &Command) -> Vec<ledger::Command> {
             }
             Some(attempt) => vec![release(attempt.id)],
         },
+    }
+}
+
+/// The limit that refused a hold, and whose it is: a cap has its key's number.
+fn limit_met(refusal: &Refusal, asked: &ledger::Command) -> Option<(ApiKeyId, Period)> {
+    match (refusal, asked) {
+        (Refusal::CapExceeded { period, .. }, ledger::Command::Hold { cap: Some(cap), .. }) => {
+            Some((ApiKeyId::from_i64(*cap), *period))
+        }
+        _ => None,
     }
 }
 

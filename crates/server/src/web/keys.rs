@@ -6,20 +6,25 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use ledger::{Period, Usage};
-use pages::settings::{Key, KeyDraft, KeyRow, LimitField, LimitUse};
+use pages::settings::{Key, KeyBounds, KeyDraft, KeyRow, LimitField, LimitUse, NewKey};
 use pages::{Flash, Nav, When};
 use types::id::ApiKeyId;
 use types::money::MicroCredits;
+use types::time::{DAY_MS, Timestamp};
 
 use super::Page;
 use super::error::capitalised;
 use super::forms::{Form, Posted};
 use super::frame::{day, frame, when};
 use super::session::{Named, SignedIn};
-use crate::accounts::api_keys::{self, KeyChange, KeyError, KeyInUse, LimitChange, Scopes};
+use super::settings;
+use crate::accounts::api_keys::{
+    self, KeyChange, KeyError, KeyInUse, KeyRequest, LimitChange, Scopes, read_networks,
+};
 use crate::accounts::sessions::Session;
 use crate::app::App;
 use crate::error::ApiError;
+use crate::idempotency::Once;
 
 /// In the order of the forms: the field, its label, and the words behind an amount.
 const LIMITS: [(Period, &str, &str, &str); 4] = [
@@ -42,7 +47,7 @@ pub async fn show(
     page(&app, &session, &key).await
 }
 
-/// `POST /settings/keys/{id}`: another name, other limits.
+/// `POST /settings/keys/{id}`: another name, other limits, another end, other places.
 ///
 /// # Errors
 /// 401, 403, 404, 415, 422, 429, 500, 503.
@@ -51,16 +56,16 @@ pub async fn change(
     Named(id): Named<ApiKeyId>,
     Posted { session, form }: Posted,
 ) -> Result<Response, ApiError> {
-    let changed = match limits(&form) {
-        Ok(limits) => {
-            let change = KeyChange { name: Some(form.get("name").to_owned()), limits };
-            api_keys::change(&app, &session.user, None, id, change).await
+    let before = api_keys::find(&app, &session.user, id).await?;
+    let changed = match changes(&form, &before) {
+        Ok(change) => {
+            api_keys::change(&app, &session.user, None, id, change, &Once::unclaimed()).await.map(drop)
         }
         Err(error) => Err(error),
     };
     let error = match changed {
-        Ok(_) => return Ok(Redirect::to("/settings?done=key_saved").into_response()),
-        Err(error @ (KeyError::Name | KeyError::Limit(..))) => error,
+        Ok(()) => return Ok(Redirect::to("/settings?done=key_saved").into_response()),
+        Err(error) if is_of_form(&error) => error,
         Err(error) => return Err(error.into()),
     };
     let key = api_keys::find(&app, &session.user, id).await?;
@@ -69,7 +74,89 @@ pub async fn change(
     form.get("name").clone_into(&mut page.name);
     page.name_error = name_error(&error);
     page.limits = fields(&form, Some(&key), Some(&error));
+    page.bounds = bounds(&form, Some(&error));
     Ok((StatusCode::UNPROCESSABLE_ENTITY, Page(page)).into_response())
+}
+
+fn changes(form: &Form, before: &KeyInUse) -> Result<KeyChange, KeyError> {
+    // The field has days only: an end in the middle of one stays unless another day is chosen.
+    let same_day = before.key.expires_at.map(last_day).unwrap_or_default() == form.get("expires");
+    Ok(KeyChange {
+        name: Some(form.get("name").to_owned()),
+        limits: limits(form)?,
+        expires_at: if same_day { None } else { Some(expiry(form)?) },
+        allowed: Some(read_networks(form.get("allowed"))?),
+    })
+}
+
+/// `POST /settings/keys/{id}/rotate`: a new secret, shown this once.
+///
+/// # Errors
+/// 401, 403, 404, 415, 422, 429, 500, 503.
+pub async fn rotate(
+    State(app): State<Arc<App>>,
+    Named(id): Named<ApiKeyId>,
+    Posted { session, form }: Posted,
+) -> Result<Response, ApiError> {
+    let grace = form.get("grace").parse().map_err(|_| KeyError::Grace)?;
+    let (key, secret) = api_keys::rotate(&app, &session.user, None, id, grace, &Once::unclaimed()).await?;
+    let new = NewKey { name: key.key.name, key: secret };
+    Ok(settings::with_new_key(&app, &session, new).await?.into_response())
+}
+
+/// Whether an error is about what stands in a form.
+#[must_use]
+pub const fn is_of_form(error: &KeyError) -> bool {
+    matches!(
+        error,
+        KeyError::Name
+            | KeyError::Scopes
+            | KeyError::Limit(..)
+            | KeyError::Expiry
+            | KeyError::Networks(_)
+            | KeyError::TooManyNetworks
+    )
+}
+
+/// The new key that a form wants.
+///
+/// # Errors
+/// A [`KeyError`] that is about the form.
+pub fn request(app: &App, form: &Form, scopes: Scopes) -> Result<KeyRequest, KeyError> {
+    let request = KeyRequest::new(form.get("name"), scopes, &limits(form)?)?;
+    let expires_at = expiry(form)?;
+    if expires_at.is_some_and(|end| end <= app.clock.now()) {
+        return Err(KeyError::Expiry);
+    }
+    request.expiring(expires_at).only_from(read_networks(form.get("allowed"))?)
+}
+
+/// The end of the day that was chosen.
+fn expiry(form: &Form) -> Result<Option<Timestamp>, KeyError> {
+    let day = form.get("expires").trim();
+    if day.is_empty() {
+        return Ok(None);
+    }
+    let midnight: Timestamp = format!("{day}T00:00:00Z").parse().map_err(|_| KeyError::Expiry)?;
+    Ok(Some(midnight.plus_millis(DAY_MS)))
+}
+
+/// The last day on which a key that ends then works, as a field of a form has it.
+fn last_day(end: Timestamp) -> String {
+    end.plus_millis(-1).date()
+}
+
+fn bounds(form: &Form, error: Option<&KeyError>) -> KeyBounds {
+    let wrong = |field: fn(&KeyError) -> bool| {
+        error.filter(|error| field(error)).map(|error| capitalised(&error.to_string()))
+    };
+    KeyBounds {
+        expires: form.get("expires").to_owned(),
+        expires_error: wrong(|error| matches!(error, KeyError::Expiry))
+            .map(|_| "Choose a day that is not over.".to_owned()),
+        allowed: form.get("allowed").to_owned(),
+        allowed_error: wrong(|error| matches!(error, KeyError::Networks(_) | KeyError::TooManyNetworks)),
+    }
 }
 
 async fn page(app: &App, session: &Session, one: &KeyInUse) -> Result<Page<Key>, ApiError> {
@@ -95,6 +182,14 @@ async fn page(app: &App, session: &Session, one: &KeyInUse) -> Result<Page<Key>,
         name: key.name.clone(),
         name_error: None,
         limits: LIMITS.map(field).to_vec(),
+        bounds: KeyBounds {
+            expires: key.expires_at.map(last_day).unwrap_or_default(),
+            expires_error: None,
+            allowed: key.allowed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            allowed_error: None,
+        },
+        expired: key.is_expired(app.clock.now()),
+        old_until: key.old_until.filter(|until| *until > app.clock.now()).map(when),
     }))
 }
 
@@ -125,22 +220,26 @@ pub fn empty_draft() -> KeyDraft {
         name_error: None,
         read: true,
         write: true,
+        manage: false,
         scopes_error: None,
         limits: limits.to_vec(),
+        bounds: KeyBounds::default(),
     }
 }
 
 /// The form of a new key as it was sent, with what is wrong with it.
 #[must_use]
 pub fn draft(form: &Form, scopes: Scopes, error: &KeyError) -> KeyDraft {
-    let scopes_error = matches!(error, KeyError::Scopes).then(|| "Tick read, write, or both.".to_owned());
+    let scopes_error = matches!(error, KeyError::Scopes).then(|| "Tick at least one.".to_owned());
     KeyDraft {
         name: form.get("name").to_owned(),
         name_error: name_error(error),
         read: scopes.read,
         write: scopes.write,
+        manage: scopes.manage,
         scopes_error,
         limits: fields(form, None, Some(error)),
+        bounds: bounds(form, Some(error)),
     }
 }
 
@@ -177,7 +276,7 @@ fn used(one: &KeyInUse, period: Period) -> Option<String> {
 
 /// A key in the list of keys.
 #[must_use]
-pub fn row(one: &KeyInUse) -> KeyRow {
+pub fn row(one: &KeyInUse, now: Timestamp) -> KeyRow {
     let (key, usage) = (&one.key, one.cap.usage());
     let limited = |(period, _, _, words): (Period, _, _, &str)| {
         let usage = usage.iter().find(|usage| usage.period == period)?;
@@ -192,6 +291,9 @@ pub fn row(one: &KeyInUse) -> KeyRow {
         spent: one.cap.spent.display_grouped(),
         created: When { text: day(key.created_at), ..when(key.created_at) },
         last_used: key.last_used_at.map(when),
+        ends: key.expires_at.map(when),
+        expired: key.is_expired(now),
+        places: key.allowed.len(),
     }
 }
 

@@ -17,7 +17,7 @@ use super::forms::Posted;
 use super::frame::{Said, frame, unit};
 use super::keys;
 use super::session::{self, Named, SignedIn};
-use crate::accounts::api_keys::{self, KeyError, KeyRequest, Scopes};
+use crate::accounts::api_keys::{self, KeyError, Scopes};
 use crate::accounts::sessions::{self, Session};
 use crate::accounts::{self, MAX_NAME, bids};
 use crate::api::jobs::parse_bid;
@@ -64,8 +64,12 @@ pub async fn create_key(
     State(app): State<Arc<App>>,
     Posted { session, form }: Posted,
 ) -> Result<Response, ApiError> {
-    let scopes = Scopes { read: form.ticked("scope_read"), write: form.ticked("scope_write") };
-    let request = keys::limits(&form).and_then(|limits| KeyRequest::new(form.get("name"), scopes, &limits));
+    let scopes = Scopes {
+        read: form.ticked("scope_read"),
+        write: form.ticked("scope_write"),
+        manage: form.ticked("scope_manage"),
+    };
+    let request = keys::request(&app, &form, scopes);
     let made = match request {
         Ok(request) => api_keys::create(&app, &session.user, None, request, &Once::unclaimed()).await,
         Err(error) => Err(error),
@@ -73,15 +77,13 @@ pub async fn create_key(
     let error = match made {
         Ok((made, secret)) => {
             let new = NewKey { name: made.key.name, key: secret };
-            return Ok(page(&app, &session, Shown { new_key: Some(new), ..Shown::new(None) })
-                .await?
-                .into_response());
+            return Ok(with_new_key(&app, &session, new).await?.into_response());
         }
         Err(error) => error,
     };
     let (status, text) = match &error {
         KeyError::TooMany => (StatusCode::CONFLICT, capitalised(&error.to_string())),
-        KeyError::Name | KeyError::Scopes | KeyError::Limit(..) => (
+        error if keys::is_of_form(error) => (
             StatusCode::UNPROCESSABLE_ENTITY,
             "No key was made. See what is wrong with the form of the new key below.".to_owned(),
         ),
@@ -89,6 +91,14 @@ pub async fn create_key(
     };
     let shown = Shown { draft: keys::draft(&form, scopes, &error), ..Shown::new(Some(Flash::bad(text))) };
     Ok((status, page(&app, &session, shown).await?).into_response())
+}
+
+/// The page with a key's secret, which is shown this once.
+///
+/// # Errors
+/// 500, 503.
+pub async fn with_new_key(app: &App, session: &Session, new: NewKey) -> Result<Page<Settings>, ApiError> {
+    page(app, session, Shown { new_key: Some(new), ..Shown::new(None) }).await
 }
 
 /// `POST /settings/keys/{id}/revoke`.
@@ -100,7 +110,7 @@ pub async fn revoke_key(
     Named(id): Named<ApiKeyId>,
     Posted { session, .. }: Posted,
 ) -> Result<Redirect, ApiError> {
-    api_keys::revoke(&app, &session.user, None, id).await?;
+    api_keys::revoke(&app, &session.user, None, id, &Once::unclaimed()).await?;
     Ok(Redirect::to("/settings?done=key_revoked"))
 }
 
@@ -201,7 +211,7 @@ async fn page(app: &App, session: &Session, shown: Shown) -> Result<Page<Setting
         email: user.email.clone(),
         verification,
         verification_note: note.to_owned(),
-        keys: api_keys::list(app, user).await?.iter().map(keys::row).collect(),
+        keys: api_keys::list(app, user).await?.iter().map(|key| keys::row(key, app.clock.now())).collect(),
         new_key: shown.new_key,
         draft: shown.draft,
         island_letters: alerts::wanted(app, user.id).await?,

@@ -9,6 +9,7 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod access;
 mod batches;
 mod busy;
 mod coordinators;
@@ -25,12 +26,16 @@ mod mail;
 mod metering;
 mod migrate;
 mod money;
+mod openai;
+mod openapi;
 mod outage;
 mod pages;
 mod pairing;
 mod payouts;
 mod purchases;
 mod receipts;
+mod recipes;
+mod repeats;
 mod start;
 mod statements;
 mod storm;

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::{Access, Known, Pace, Repeat};
 use crate::accounts::api_keys::Caller;
-use crate::api::extract::{bearer, idempotency_key, too_often, unreadable};
+use crate::api::extract::{Peer, address, bearer, idempotency_key, too_often, unreadable};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::idempotency::{Answer, Before, Claim, Running, Seal};
@@ -50,7 +50,8 @@ pub(super) async fn guard(State(gate): State<Gate>, request: Request, next: Next
     if matches!(gate.access, Access::Public | Access::Island | Access::Signed) {
         return next.run(request).await;
     }
-    let (caller, left) = match admit(&gate, request.headers()).await {
+    let peer = request.extensions().get::<Peer>().copied();
+    let (caller, left) = match admit(&gate, peer, request.headers()).await {
         Ok(admitted) => admitted,
         Err(error) => return error.into_response(),
     };
@@ -79,7 +80,7 @@ async fn finish<T: Send + 'static>(work: impl Future<Output = T> + Send + 'stati
 }
 
 /// Who calls, with a key that may do this, not too often.
-async fn admit(gate: &Gate, headers: &HeaderMap) -> Result<(Caller, Left), ApiError> {
+async fn admit(gate: &Gate, peer: Option<Peer>, headers: &HeaderMap) -> Result<(Caller, Left), ApiError> {
     let app = &gate.app;
     let secret = bearer(headers).ok_or_else(|| {
         ApiError::unauthenticated("An API key is needed: send the header \"Authorization: Bearer ak_…\".")
@@ -87,6 +88,8 @@ async fn admit(gate: &Gate, headers: &HeaderMap) -> Result<(Caller, Left), ApiEr
     let caller = app.keys.find(app, secret).await?;
     let caller = caller
         .ok_or_else(|| ApiError::unauthenticated("This API key is not valid. It may have been revoked."))?;
+    let now = app.clock.now();
+    caller.check(now, || address(peer, headers))?;
     if let Some(scope) = lacks(&caller, gate.access) {
         let text = format!("This API key lacks the scope \"{scope}\".");
         return Err(ApiError::forbidden("missing_scope", &text).with("scope", scope));
@@ -95,7 +98,7 @@ async fn admit(gate: &Gate, headers: &HeaderMap) -> Result<(Caller, Left), ApiEr
         Pace::Usual => Kind::Call,
         Pace::Polling => Kind::Poll,
     };
-    let now = app.clock.now();
+    app.keys.note_used(caller.key.id, now);
     let (key, user) = (caller.key.id.get(), caller.user.id.get());
     let left = app.limiter.take_call(key, user, kind, now).map_err(too_often)?;
     Ok((caller, left))
@@ -106,7 +109,8 @@ fn lacks(caller: &Caller, access: Access) -> Option<&'static str> {
     let scopes = caller.key.scopes;
     match access {
         Access::Read if !scopes.read => Some("read"),
-        Access::Write | Access::Manage if !scopes.write => Some("write"),
+        Access::Write if !scopes.write => Some("write"),
+        Access::Manage if !scopes.may_manage() => Some("manage"),
         _ => None,
     }
 }
