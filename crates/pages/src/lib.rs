@@ -44,6 +44,7 @@ pub mod quickstart;
 pub mod sandbox;
 pub mod settings;
 pub mod verify;
+pub mod webhooks;
 
 pub use askama::Template;
 pub use assets::{Asset, asset, asset_url};

@@ -11,6 +11,7 @@ pub mod config;
 pub mod credits;
 pub mod demo;
 pub mod error;
+pub mod hooks;
 pub mod idempotency;
 pub mod identity;
 pub mod islands;
@@ -99,6 +100,11 @@ pub const MIGRATIONS: &[MigrationSet] = &[
                 name: "the first answers to requests",
                 sqlite: include_str!("../migrations/sqlite/0012_answers.sql"),
                 postgres: include_str!("../migrations/postgres/0012_answers.sql"),
+            },
+            Migration {
+                name: "webhooks: endpoints, events, deliveries",
+                sqlite: include_str!("../migrations/sqlite/0016_webhooks.sql"),
+                postgres: include_str!("../migrations/postgres/0016_webhooks.sql"),
             },
             Migration {
                 name: "API keys: expiry, addresses, rotation, alerts",

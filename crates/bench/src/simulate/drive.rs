@@ -179,6 +179,7 @@ impl Drive {
         let kept = verdict.state == State::Completed || cost.is_positive();
         let finish = Finish {
             job: self.job.id,
+            user: None,
             at: rules.now,
             workload: self.job.workload,
             state: verdict.state,

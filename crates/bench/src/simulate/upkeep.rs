@@ -150,6 +150,7 @@ impl World {
             });
         let command = Command::Finish(Box::new(Finish {
             job: job.id,
+            user: None,
             at: process.clock_now(),
             workload: job.workload,
             state,

@@ -8,10 +8,11 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
-use super::extract::{ApiUser, Fields, idempotency_key, page};
+use super::extract::{Address, ApiUser, Fields, idempotency_key, page};
 use crate::api::operation::Operation;
 use crate::app::App;
 use crate::error::ApiError;
+use crate::limits::Errand;
 use crate::purchases::{self, Purchase};
 use crate::secrets;
 
@@ -68,10 +69,12 @@ pub async fn purchases(
 pub async fn buy(
     State(app): State<Arc<App>>,
     ApiUser(caller): ApiUser,
+    address: Address,
     headers: HeaderMap,
     fields: Fields,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let package = fields.need_text("package")?;
+    address.take(&app, Errand::Checkout)?;
     // Without a key of the caller's every request is a purchase of its own; unpaid ones cost nothing.
     let attempt = idempotency_key(&headers)?
         .map_or_else(|| secrets::new(&*app.random, "once_"), |key| format!("api:{}", secrets::hash(&key)));

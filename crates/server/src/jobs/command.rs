@@ -77,6 +77,8 @@ pub struct Suspend {
 pub struct Finish {
     /// The job.
     pub job: JobId,
+    /// Whose it is, if they are to be told; what was never announced to anybody has nobody.
+    pub user: Option<UserId>,
     /// When.
     pub at: Timestamp,
     /// Its Cargo.

@@ -391,6 +391,7 @@ impl Drive {
         let unserved = error.as_ref().is_some_and(|(code, _)| *code == "no_island");
         let finish = Finish {
             job: self.job.id,
+            user: Some(self.job.user),
             at,
             workload: self.job.workload,
             state,

@@ -253,6 +253,7 @@ async fn end(app: &App, job: &Job) -> Result<(), DbError> {
     };
     let finish = Finish {
         job: id,
+        user: Some(job.user),
         at: app.clock.now(),
         workload: job.workload,
         state,

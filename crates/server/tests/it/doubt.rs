@@ -138,6 +138,7 @@ impl Doubt {
     fn finish(&self, job: &Job, attempt: &Attempt) -> Command {
         Command::Finish(Box::new(Finish {
             job: job.id,
+            user: None,
             at: self.inside.app.clock.now(),
             workload: 1,
             state: State::Completed,
@@ -156,6 +157,7 @@ impl Doubt {
     fn cancel(&self, job: &Job) -> Command {
         Command::Finish(Box::new(Finish {
             job: job.id,
+            user: None,
             at: self.inside.app.clock.now(),
             workload: 1,
             state: State::Cancelled,

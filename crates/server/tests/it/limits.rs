@@ -351,6 +351,7 @@ async fn a_new_day_frees_it() {
         app.committer.commit(Command::Open(Box::new(open))).await?;
         let finish = Finish {
             job: id,
+            user: None,
             at: now,
             workload: 1,
             state: State::Completed,
