@@ -30,6 +30,7 @@ mod pages;
 mod pairing;
 mod payouts;
 mod purchases;
+mod rates;
 mod receipts;
 mod recipes;
 mod repeats;

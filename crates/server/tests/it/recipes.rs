@@ -180,13 +180,17 @@ impl Scene {
         // A card is saved by paying once, and there is a place for payouts.
         let (status, made) = user.post("/api/v1/credits/purchases", &json!({"package": "starter"})).await;
         assert_eq!(status, 201, "{made}");
-        let session = made["data"]["checkout_url"].as_str().unwrap().rsplit('/').next().unwrap();
+        let session = made["data"]["checkout_url"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+        let session = session.as_str();
         self.stripe.pay(session, &Card::Ok);
         let (status, made) = user.post("/api/v1/payouts/account", &json!({})).await;
         assert_eq!(status, 201, "{made}");
         let url = made["data"]["onboarding_url"].as_str().unwrap();
         self.stripe.onboard(url.split('/').find(|part| part.starts_with("acct_")).unwrap());
         self.deliver().await;
+        let charge = self.stripe.charge_of(session).unwrap();
+        let customer = self.stripe.object(&charge).unwrap()["customer"].as_str().unwrap().to_owned();
+        self.stripe.save_card(&customer, &Card::Ok);
         Actor { user, region, host, work }
     }
 
@@ -343,12 +347,17 @@ impl Scene {
                 let (one, two) = (self.name("key"), self.name("key"));
                 call("POST", "/api-keys".to_owned(), Some(json!({"name": one})), Some(json!({"name": two})))
             }
-            "changeApiKey" | "revokeApiKey" => {
+            "changeApiKey" | "revokeApiKey" | "rotateApiKey" => {
                 let name = self.name("key");
                 let key = self.made(&user, "/api/v1/api-keys", &json!({"name": name})).await;
                 let path = format!("/api-keys/{}", key["id"].as_str().unwrap());
-                if operation == "revokeApiKey" {
-                    return call("DELETE", path, None, None);
+                match operation {
+                    "revokeApiKey" => return call("DELETE", path, None, None),
+                    "rotateApiKey" => {
+                        let grace = |seconds: i64| Some(json!({"grace_seconds": seconds}));
+                        return call("POST", format!("{path}/rotate"), grace(60), grace(61));
+                    }
+                    _ => {}
                 }
                 let (one, two) = (self.name("key"), self.name("key"));
                 call("PATCH", path, Some(json!({"name": one})), Some(json!({"name": two})))
