@@ -10,6 +10,7 @@
 )]
 
 mod access;
+mod batches;
 mod busy;
 mod coordinators;
 mod crash;
@@ -25,6 +26,8 @@ mod mail;
 mod metering;
 mod migrate;
 mod money;
+mod openai;
+mod openapi;
 mod outage;
 mod pages;
 mod pairing;
@@ -42,5 +45,6 @@ mod stripe_incidents;
 mod tidy;
 mod topups;
 mod trouble;
+mod usage;
 mod waiting;
 mod world;

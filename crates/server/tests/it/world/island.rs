@@ -140,6 +140,22 @@ impl FakeIsland {
         self.say(&FromIsland::Output { attempt_id: attempt, seq, chunk: text.to_owned() }).await;
     }
 
+    /// A piece of an answer that is no text.
+    pub async fn delta(&mut self, attempt: AttemptId, seq: u64, delta: serde_json::Value) {
+        let delta = serde_json::from_value(delta).unwrap();
+        self.say(&FromIsland::Delta { attempt_id: attempt, seq, delta }).await;
+    }
+
+    /// Vectors of texts.
+    pub async fn embeddings(&mut self, attempt: AttemptId, seq: u64, vectors: &[&[f32]]) {
+        let pack = |vector: &&[f32]| {
+            let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
+            base64::engine::general_purpose::STANDARD.encode(bytes)
+        };
+        let vectors = vectors.iter().map(pack).collect();
+        self.say(&FromIsland::Embeddings { attempt_id: attempt, seq, vectors }).await;
+    }
+
     /// The beginning of a PNG of this size, which is all anybody looks at.
     pub async fn image(&mut self, attempt: AttemptId, width: u32, height: u32) {
         let mut file = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
