@@ -188,9 +188,12 @@ async fn every_operation_on_what_is_another_users() {
     let purchase = text(&ana.get("/api/v1/credits/purchases").await.1["data"][0]["id"]);
     let batch = json!({"workload": "llm-chat-hq", "inputs": [{"prompt": "one"}]});
     let batch = text(&ana.post("/api/v1/jobs/batch", &batch).await.1["id"]);
+    let conversation = scene.conversation(&ana).await;
     let mut named = BTreeMap::from([
+        ("getConversation", format!("/api/v1/conversations/{conversation}")),
         ("getBatchStatus", format!("/api/v1/jobs/{batch}/batch-status")),
         ("getJob", format!("/api/v1/jobs/{job}")),
+        ("getJobOutput", format!("/api/v1/jobs/{done}/output")),
         ("streamJob", format!("/api/v1/jobs/{job}/stream")),
         ("getJobReceipt", format!("/api/v1/jobs/{done}/receipt")),
         ("getApiKey", format!("/api/v1/api-keys/{key}")),
@@ -320,14 +323,14 @@ fn is_before_signing_in(path: &str) -> bool {
 
 impl Browser {
     /// The token that the forms of a page carry.
-    async fn csrf(&mut self, page: &str) -> String {
+    pub async fn csrf(&mut self, page: &str) -> String {
         let text = self.get(page).await.text;
         let (_, csrf) = text.split_once("<meta name=\"csrf\" content=\"").expect("the page has a token");
         csrf.split('"').next().unwrap().to_owned()
     }
 
     /// Sends a form with this token, as forms and as scripts carry it.
-    async fn press(&mut self, to: &str, csrf: &str, more: &[(&str, &str)]) -> Page {
+    pub async fn press(&mut self, to: &str, csrf: &str, more: &[(&str, &str)]) -> Page {
         let script = to.starts_with("/app/");
         let mut request = self.post(to);
         for (name, value) in more {
@@ -340,7 +343,7 @@ impl Browser {
                 request.header("x-csrf-token", csrf).header("content-type", "application/json").body(body);
         } else {
             let body = format!(
-                "csrf={csrf}&name=x&action=pay&enabled=&bid=9&ask=1&schedule=manual&package=starter&attempt=a"
+                "csrf={csrf}&name=x&action=pay&enabled=&grace=0&bid=9&ask=1&schedule=manual&package=starter&attempt=a"
             );
             request = request.header("content-type", "application/x-www-form-urlencoded").body(body);
         }

@@ -12,6 +12,7 @@
 mod access;
 mod batches;
 mod busy;
+mod by_program;
 mod coordinators;
 mod crash;
 mod doubt;
