@@ -139,8 +139,8 @@ impl Doubt {
         Command::Finish(Box::new(Finish {
             job: job.id,
             at: self.inside.app.clock.now(),
-            user: self.ana.id,
-            key: None,
+            user: job.user,
+            key: job.key,
             workload: 1,
             state: State::Completed,
             attempt: Some(attempt.clone()),
@@ -160,8 +160,8 @@ impl Doubt {
         Command::Finish(Box::new(Finish {
             job: job.id,
             at: self.inside.app.clock.now(),
-            user: self.ana.id,
-            key: None,
+            user: job.user,
+            key: job.key,
             workload: 1,
             state: State::Cancelled,
             attempt: None,
