@@ -27,7 +27,7 @@ pub fn operations() -> Vec<Operation> {
                 "Credits can be bought before, but only who is `verified` can spend them. While it is `pending` this asks the \
                  provider, so that there is nothing to wait for here.",
             )
-            .tag("Account")
+            .tag("Verification")
             .polling()
             .answers::<Data<Status>>(200, "How far it is."),
         Operation::post("/verification/sessions", "startVerification", start)
@@ -36,7 +36,7 @@ pub fn operations() -> Vec<Operation> {
                 "Begins a verification at the identity provider, or goes on with the one that is open; a person does the rest on \
                  the page at `url`.",
             )
-            .tag("Account")
+            .tag("Verification")
             .answers::<Data<Begun>>(201, "Where a person goes on.")
             .errors(&["already_verified"]),
     ]

@@ -15,7 +15,8 @@ use crate::world::World;
 use crate::world::inside::Inside;
 
 /// What these do is seen on the page of a provider only.
-const UNSEEN: &[&str] = &["openCardPortal", "setUpPayoutAccount", "endSessions", "startVerification"];
+const UNSEEN: &[&str] =
+    &["createPurchase", "openCardPortal", "setUpPayoutAccount", "endSessions", "startVerification"];
 
 /// What is asked with a key of this name for an operation.
 fn key(operation: &Listed, what: &str) -> String {
