@@ -32,6 +32,7 @@ const SOURCES: &[(&str, &str, &str)] = &[
     guide!("quickstart", "From nothing to the first answer in five minutes."),
     guide!("authentication", "Keys, what each may do, and how to keep them safe."),
     guide!("chat", "Chat, images and models with the OpenAI libraries you have."),
+    guide!("tools", "Functions for models, answers as JSON, texts as vectors."),
     guide!("jobs", "Submit, wait, stream, cancel; what happens in between."),
     guide!("batches", "Up to a hundred inputs in one request."),
     guide!("prices", "What a job costs, how to bid, and how to know before."),
