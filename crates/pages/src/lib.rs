@@ -13,6 +13,7 @@
 //! | `/image` | [`image::Image`] | `image.html` |
 //! | `/jobs/{id}` | [`job::JobPage`] | `job.html` |
 //! | `/credits`, `/credits/return` | [`credits`] | `credits.html`, `credits_return.html` |
+//! | `/usage` | [`usage::Usage`] | `usage.html` |
 //! | `/verify` | [`verify::Verify`] | `verify.html` |
 //! | `/exchange`, `/exchange/{slug}` | [`exchange`] | `exchange.html`, `cargo.html` |
 //! | `/islands` | [`islands::Islands`] | `islands.html` |
@@ -43,6 +44,7 @@ pub mod pair;
 pub mod quickstart;
 pub mod sandbox;
 pub mod settings;
+pub mod usage;
 pub mod verify;
 
 pub use askama::Template;

@@ -31,6 +31,7 @@ pub mod router;
 pub mod secrets;
 pub mod telemetry;
 pub mod topups;
+pub mod usage;
 pub mod web;
 
 use db::{Migration, MigrationSet};
@@ -110,6 +111,11 @@ pub const MIGRATIONS: &[MigrationSet] = &[
                 name: "batches",
                 sqlite: include_str!("../migrations/sqlite/0014_batches.sql"),
                 postgres: include_str!("../migrations/postgres/0014_batches.sql"),
+            },
+            Migration {
+                name: "usage by the day",
+                sqlite: include_str!("../migrations/sqlite/0015_usage.sql"),
+                postgres: include_str!("../migrations/postgres/0015_usage.sql"),
             },
             Migration {
                 name: "API keys: expiry, addresses, rotation, alerts",

@@ -180,6 +180,8 @@ impl Drive {
         let finish = Finish {
             job: self.job.id,
             at: rules.now,
+            user: self.job.user,
+            key: self.job.key,
             workload: self.job.workload,
             state: verdict.state,
             charge: cost,

@@ -13,9 +13,12 @@ pub mod health;
 pub mod hosts;
 pub mod islands;
 pub mod job_receipts;
+pub mod job_shapes;
 pub mod jobs;
 pub mod key_shapes;
 pub mod market;
+pub mod market_shapes;
+pub mod network;
 pub mod openai;
 pub mod openapi;
 pub mod operation;
@@ -28,8 +31,10 @@ pub mod shapes;
 pub mod statement;
 pub mod stream;
 pub mod topups;
+pub mod usage;
 pub mod verification;
 pub mod webhooks;
+pub mod words;
 pub mod workloads;
 
 use operation::Operation;
@@ -50,11 +55,13 @@ pub fn operations() -> Vec<Operation> {
         hosts::operations(),
         market::operations(),
         quote::operations(),
+        network::operations(),
         api_keys::operations(),
         credits::operations(),
         receipts::operations(),
         topups::operations(),
         statement::operations(),
+        usage::operations(),
         payouts::operations(),
         islands::operations(),
         pairing::operations(),

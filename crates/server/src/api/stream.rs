@@ -14,10 +14,15 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use futures_util::Stream;
 use futures_util::stream::unfold;
+use schemars::JsonSchema;
 use serde_json::{Value, json};
+use types::id::JobId;
+use types::money::MicroCredits;
 
 use super::extract::{ApiUser, id};
+use super::job_shapes::UsageBody;
 use super::jobs::{amount, usage_json};
+use super::words::JobStatus;
 use crate::api::operation::Operation;
 use crate::app::App;
 use crate::config::WorkloadKind;
@@ -33,12 +38,77 @@ use crate::jobs::{Job, JobError, Origin, State as JobState};
 pub fn operations() -> Vec<Operation> {
     vec![
         Operation::get("/jobs/{id}/stream", "streamJob", stream)
-            .says("A job, live", "")
+            .says(
+                "A job, live",
+                "Server-sent events: each is one line `data: {…}` with one JSON object and an empty line behind it. The stream \
+                 begins at the beginning of the job whenever it is opened, and ends with an event `done`. Lines that begin \
+                 with a colon keep the connection alive. When the last stream of a job closes and nobody comes back, the \
+                 job is cancelled and charged as delivered.",
+            )
             .tag("Jobs")
             .polling()
-            .in_path::<String>("id", "")
-            .answers::<Value>(200, "A job, live."),
+            .in_path::<JobId>("id", "The job.")
+            .answers_as::<StreamEvent>(200, "text/event-stream", "Events; the schema is that of the JSON of each."),
     ]
+}
+
+/// An event of a job's stream. Which fields it has depends on its type.
+#[derive(JsonSchema)]
+#[schemars(rename = "JobEvent")]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum StreamEvent {
+    /// How far the job is.
+    Status {
+        /// `pending` or `running`, or its end where another coordinator drives it.
+        status: JobStatus,
+        /// The same for people.
+        message: String,
+        /// The lowest ask now, in credits per unit, while it waits.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        best_ask: Option<MicroCredits>,
+        /// The Island that runs it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        island: Option<String>,
+    },
+    /// A piece of text.
+    Token {
+        /// The piece.
+        content: String,
+    },
+    /// A step of an image.
+    Progress {
+        /// Steps done.
+        step: i64,
+        /// Of how many.
+        total: i64,
+    },
+    /// The image.
+    Image {
+        /// Its bytes, in base64.
+        image_data: String,
+        /// `png` or another.
+        format: String,
+        /// In pixels.
+        width: i64,
+        /// In pixels.
+        height: i64,
+    },
+    /// The job did not complete. `done` follows.
+    Error {
+        /// Why: a sentence.
+        error: String,
+        /// The same for programs: stable.
+        code: String,
+        /// How it ended.
+        status: JobStatus,
+    },
+    /// The last event.
+    Done {
+        /// How it ended.
+        status: JobStatus,
+        /// What it used and cost.
+        usage: UsageBody,
+    },
 }
 
 /// How often a silent stream is kept alive. Existing clients give up after 60 s without a byte.

@@ -345,6 +345,13 @@ pub const ALL: &[Code] = &[
         "Wait until some have ended.",
         &[],
     ),
+    code(
+        "too_many_batches",
+        &[429],
+        "As many batches run as an account may have.",
+        "Wait until some have ended.",
+        &[],
+    ),
     code("too_many_pairings", &[429], "Too many pairings are open.", "Try again in ten minutes.", &[]),
     code("too_many_codes", &[429], "Too many wrong codes were tried.", "Try again in an hour.", &[]),
     code("too_many_links", &[429], "Too many sign-in links were asked for.", "Try again in an hour.", &[]),

@@ -79,6 +79,10 @@ pub struct Finish {
     pub job: JobId,
     /// When.
     pub at: Timestamp,
+    /// Its user.
+    pub user: UserId,
+    /// Its key.
+    pub key: Option<ApiKeyId>,
     /// Its Cargo.
     pub workload: i64,
     /// How it ended.

@@ -394,6 +394,8 @@ impl Drive {
         let finish = Finish {
             job: self.job.id,
             at,
+            user: self.job.user,
+            key: self.job.key,
             workload: self.job.workload,
             state,
             charge: cost,

@@ -255,6 +255,8 @@ async fn end(app: &App, job: &Job) -> Result<(), DbError> {
     let finish = Finish {
         job: id,
         at: app.clock.now(),
+        user: job.user,
+        key: job.key,
         workload: job.workload,
         state,
         attempt,

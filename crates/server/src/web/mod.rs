@@ -30,6 +30,7 @@ pub mod settings;
 pub mod sign_in;
 pub mod statement;
 pub mod topups;
+pub mod usage;
 pub mod verify;
 
 use std::sync::Arc;
@@ -81,6 +82,8 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/credits/return", get(credits::back))
         .route("/sandbox/checkout/{id}", get(sandbox::checkout).post(sandbox::choose))
         .route("/sandbox/identity/{id}", get(sandbox::identity).post(sandbox::decide))
+        .route("/usage", get(usage::show))
+        .route("/usage/export", get(usage::export))
         .route("/verify", get(verify::show))
         .route("/verify/start", post(verify::start))
         .route("/verify/return", get(verify::back))

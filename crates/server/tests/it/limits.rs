@@ -352,6 +352,8 @@ async fn a_new_day_frees_it() {
         let finish = Finish {
             job: id,
             at: now,
+            user: ana.id,
+            key: Some(made.key.id),
             workload: 1,
             state: State::Completed,
             attempt: Some(attempt),

@@ -15,14 +15,16 @@ use futures_util::stream::unfold;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::shapes::{ChatCompletion, ChatEvent, ChatRequest};
 use super::{
-    CancelOnDrop, accept, add_cost, add_headers, ended, job_failed, market, still_running, stopped,
+    CancelOnDrop, ERRORS, accept, add_cost, add_headers, ended, job_failed, market, still_running, stopped,
     submission,
 };
 use crate::api::extract::{ApiUser, Fields};
 use crate::api::jobs::usage_json;
 use crate::api::operation::{Operation, Repeat, Repeatable};
 use crate::api::stream::{KEEP_ALIVE, event_stream, frame};
+use crate::api::words::Bid;
 use crate::app::App;
 use crate::config::WorkloadKind;
 use crate::error::ApiError;
@@ -36,11 +38,20 @@ use crate::jobs::{Job, JobError, State as JobState, message};
 pub fn operations() -> Vec<Operation> {
     vec![
         Operation::post("/chat/completions", "createChatCompletion", create)
-            .says("A chat completion", "")
+            .says(
+                "A chat completion",
+                "The request waits for its answer. When its connection closes, the job is cancelled and charged as delivered.",
+            )
             .tag("OpenAI")
             .openai()
             .repeat(Repeat::Job)
-            .answers::<Value>(200, "A chat completion."),
+            .header::<Bid>("X-Bid-Price", "The most the request may cost, in credits, if the body does not say so.")
+            .body::<ChatRequest>(json!({
+                "model": "default", "messages": [{"role": "user", "content": "How do tides work?"}], "max_tokens": 64,
+            }))
+            .answers::<ChatCompletion>(200, "The answer, whole or piece by piece.")
+            .answers_as::<ChatEvent>(200, "text/event-stream", "The answer, piece by piece.")
+            .errors(ERRORS),
     ]
 }
 

@@ -12,10 +12,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{answered, market, run, submission};
+use super::shapes::{EmbeddingRequest, Embeddings};
+use super::{ERRORS, answered, market, run, submission};
 use crate::api::extract::{ApiUser, Fields};
 use crate::api::jobs::usage_json;
 use crate::api::operation::{Operation, Repeat, Repeatable};
+use crate::api::words::Bid;
 use crate::app::App;
 use crate::config::WorkloadKind;
 use crate::error::ApiError;
@@ -27,11 +29,20 @@ use crate::jobs::{Job, JobError};
 pub fn operations() -> Vec<Operation> {
     vec![
         Operation::post("/embeddings", "createEmbedding", create)
-            .says("Vectors of texts", "")
+            .says(
+                "Vectors of texts",
+                "The request waits for them. When its connection closes, the job is cancelled.",
+            )
             .tag("OpenAI")
             .openai()
             .repeat(Repeat::Job)
-            .answers::<Value>(200, "A vector for each text."),
+            .header::<Bid>(
+                "X-Bid-Price",
+                "The most the request may cost, in credits, if the body does not say so.",
+            )
+            .body::<EmbeddingRequest>(json!({"model": "default", "input": ["How do tides work?"]}))
+            .answers::<Embeddings>(200, "A vector for each text.")
+            .errors(ERRORS),
     ]
 }
 

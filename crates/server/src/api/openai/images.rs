@@ -7,10 +7,12 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use super::{answered, market, run, submission};
+use super::shapes::{ImageRequest, ImagesAnswer};
+use super::{ERRORS, answered, market, run, submission};
 use crate::api::extract::{ApiUser, Fields};
 use crate::api::jobs::usage_json;
 use crate::api::operation::{Operation, Repeat, Repeatable};
+use crate::api::words::Bid;
 use crate::app::App;
 use crate::config::WorkloadKind;
 use crate::error::ApiError;
@@ -22,11 +24,19 @@ use crate::jobs::submit::find;
 pub fn operations() -> Vec<Operation> {
     vec![
         Operation::post("/images/generations", "createImage", create)
-            .says("Images", "")
+            .says("An image", "The request waits for it. When its connection closes, the job is cancelled.")
             .tag("OpenAI")
             .openai()
             .repeat(Repeat::Job)
-            .answers::<Value>(200, "Images."),
+            .header::<Bid>(
+                "X-Bid-Price",
+                "The most the request may cost, in credits, if the body does not say so.",
+            )
+            .body::<ImageRequest>(
+                json!({"model": "default", "prompt": "A lighthouse at dawn", "size": "512x512"}),
+            )
+            .answers::<ImagesAnswer>(200, "The image.")
+            .errors(ERRORS),
     ]
 }
 

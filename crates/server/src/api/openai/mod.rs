@@ -4,6 +4,7 @@ pub mod chat;
 pub mod embeddings;
 pub mod images;
 pub mod models;
+pub mod shapes;
 
 use std::sync::Arc;
 
@@ -25,6 +26,20 @@ use crate::jobs::live::LiveJob;
 use crate::jobs::submit::{Accepted, Submission, submit};
 use crate::jobs::{Job, JobError, Origin, State};
 use crate::marketplace::Market;
+
+/// What may go wrong with a request that runs a job and waits for it.
+const ERRORS: &[&str] = &[
+    "model_not_found",
+    "insufficient_credits",
+    "in_debt",
+    "verification_required",
+    "account_frozen",
+    "too_many_jobs",
+    "input_refused",
+    "cancelled",
+    "no_island",
+    "job_failed",
+];
 
 /// The market of a `model` and the model that its Islands must name, if one: a Cargo's slug, or `default` for the first
 /// of its kind; behind a slash the name of one of the models that it is served with.
@@ -189,5 +204,23 @@ fn job_failed(job: &Job) -> ApiError {
             ..ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "job_failed", text)
         },
     };
-    error.with("job_id", job.id.to_string()).with("job_error", code)
+    let error = error.with("job_id", job.id.to_string()).with("job_error", code);
+    if job.charge.is_positive() { error.with_amount("charged", job.charge) } else { error }
+}
+
+/// 404 for a path that no operation has, with what to do instead where clients are known to ask for it.
+#[must_use]
+pub fn unknown(path: &str) -> ApiError {
+    let path = path.strip_prefix("/api").unwrap_or(path);
+    let Some(name) = path.strip_prefix("/v1/") else { return ApiError::not_found("page") };
+    let instead = match name.split('/').next().unwrap_or_default() {
+        "responses" => "The Responses API is not available here: use POST /v1/chat/completions.",
+        "completions" => "Completions of bare texts are not available here: use POST /v1/chat/completions.",
+        "audio" | "realtime" => "Speech is not available here.",
+        "files" | "fine_tuning" | "assistants" | "threads" | "vector_stores" | "moderations" => {
+            "This part of the OpenAI API is not available here."
+        }
+        _ => "There is no such operation. GET /api/v1/openapi.json lists them.",
+    };
+    ApiError::new(StatusCode::NOT_FOUND, "not_found", instead)
 }

@@ -251,6 +251,9 @@ fn answer_headers(operation: &Operation, status: u16) -> Value {
     if operation.repeat != Repeat::Plain && (200..300).contains(&status) {
         names.push("Idempotent-Replayed");
     }
+    if operation.repeat == Repeat::Job {
+        names.extend(["X-Job-Id", "X-Credits-Used"]);
+    }
     names.into_iter().map(|name| (name.to_owned(), header(name))).collect::<Map<_, _>>().into()
 }
 
@@ -266,6 +269,8 @@ fn headers() -> Value {
         "X-RateLimit-Remaining": number(true, "How many of them are left now."),
         "X-RateLimit-Reset": number(true, "In how many seconds all of them are there again."),
         "Retry-After": number(false, "After how many seconds trying again makes sense."),
+        "X-Job-Id": {"required": false, "description": "The job that answers.", "schema": {"type": "string"}},
+        "X-Credits-Used": {"required": false, "description": "What it cost, in credits; not where the answer is streamed.", "schema": {"type": "string"}},
         "Idempotent-Replayed": {
             "required": false, "description": "There if this is the answer to an earlier request with the same `Idempotency-Key`.",
             "schema": {"type": "string", "enum": ["true"]},

@@ -327,6 +327,13 @@ impl Operation {
         self
     }
 
+    /// An answer without a body: another protocol from then on.
+    #[must_use]
+    pub fn switches(mut self, description: &'static str) -> Self {
+        self.answers.push(Answers { status: 101, description, shape: None });
+        self
+    }
+
     /// Errors that not every operation has, by code.
     #[must_use]
     pub fn errors(mut self, codes: &[&'static str]) -> Self {
