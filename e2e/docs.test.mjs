@@ -38,9 +38,9 @@ const STAGES = {
 for (const page of PAGES) {
   the.test(`the examples of ${page.name}.md do what it says`, async ({ server }) => {
     const clear = await STAGES[page.name]?.(server);
-    for (const language of ["bash", "python", "javascript"]) {
-      try {
-      // Each language has a reader of its own, who begins with the same credits.
+    try {
+      for (const language of ["bash", "python", "javascript"]) {
+        // Each language has a reader of its own, who begins with the same credits.
         const key = await reader(server, `${page.name}-${language}@example.org`);
         for (const { block, printed } of await runAll(page, language, { url: server.url, key })) {
           if (block.output === undefined) continue;
