@@ -151,6 +151,8 @@ impl World {
         let command = Command::Finish(Box::new(Finish {
             job: job.id,
             at: process.clock_now(),
+            user: job.user,
+            key: job.key,
             workload: job.workload,
             state,
             attempt: running,

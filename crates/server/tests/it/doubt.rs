@@ -139,6 +139,8 @@ impl Doubt {
         Command::Finish(Box::new(Finish {
             job: job.id,
             at: self.inside.app.clock.now(),
+            user: job.user,
+            key: job.key,
             workload: 1,
             state: State::Completed,
             attempt: Some(attempt.clone()),
@@ -158,6 +160,8 @@ impl Doubt {
         Command::Finish(Box::new(Finish {
             job: job.id,
             at: self.inside.app.clock.now(),
+            user: job.user,
+            key: job.key,
             workload: 1,
             state: State::Cancelled,
             attempt: None,
