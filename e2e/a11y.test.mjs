@@ -41,6 +41,8 @@ the.test("pages for visitors", async ({ context }) => {
     },
     "/exchange": () => page.goto("/exchange"),
     "/docs": () => page.goto("/docs"),
+    "/docs/quickstart": () => page.goto("/docs/quickstart"),
+    "/docs/errors": () => page.goto("/docs/errors"),
     "no such page": () => page.goto("/nowhere"),
   });
   await lookAt(elsewhere, {
@@ -193,7 +195,14 @@ the.test("pages in use", async ({ server, person }) => {
     "/credits, filtered": () => page.goto("/credits?kind=job"),
     "/credits, filtered backwards": () => page.goto("/credits?from=2026-01-02&until=2026-01-01"),
     "/quickstart": () => page.goto("/quickstart"),
-    "/docs": () => page.goto("/docs"),
+    "/docs, searched": () => page.goto("/docs?q=bid"),
+    "/docs/jobs": () => page.goto("/docs/jobs"),
+    "/docs/reference/jobs, trying": async () => {
+      await page.goto("/docs/reference/jobs");
+      await page.locator("#createJob").getByText("Try it", { exact: true }).click();
+      await page.getByRole("button", { name: "Send POST" }).first().click();
+      await page.getByText("Paste an API key at the top of the page first.").waitFor();
+    },
     "no such page": () => page.goto("/nowhere"),
     "not allowed": () => page.goto("/logout"),
   });

@@ -12,6 +12,8 @@ use tokio::net::TcpStream;
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// How much is read at once.
 const READ_BYTES: usize = 16 * 1024;
+/// Room for the head of an answer that nothing follows.
+const HEAD_BYTES: usize = 1024;
 
 /// A request in full.
 #[must_use]
@@ -80,6 +82,20 @@ impl Connection {
             }
         };
         Ok(Answer { status: head.status, body })
+    }
+
+    /// Sends a request and reads no further than the head of its answer; answers the status.
+    pub async fn begin(&mut self, request: &[u8]) -> Result<u16> {
+        self.stream.write_all(request).await?;
+        self.received = Vec::with_capacity(HEAD_BYTES);
+        loop {
+            if let Some(head) = Head::read(&self.received)? {
+                return Ok(head.status);
+            }
+            if self.stream.read_buf(&mut self.received).await? == 0 {
+                return Err(Error::new(ErrorKind::UnexpectedEof, "the connection was closed"));
+            }
+        }
     }
 
     async fn read_chunks(&mut self, mut at: usize) -> Result<()> {

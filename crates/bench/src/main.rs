@@ -1,7 +1,8 @@
 //! Measures Archipelago and checks the books afterwards.
 //!
 //! * `jobs` measures the built programs from outside: starts them as an operator would and puts load on them through real
-//!   sockets; so does `islands`, with thousands of Islands connected.
+//!   sockets; so do `gateway`, as a client sees it that could ask the upstream itself, and `islands`, with thousands of Islands
+//!   connected.
 //! * `market` measures the book of one Cargo, as a library; `economy` lets agents trade on it and settle on the ledger.
 //! * `ledger` and `growth` measure the ledger as a library, on both databases, beside what others do.
 //!
@@ -26,7 +27,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::workloads::{economy, growth, islands, jobs, ledger, market};
+use crate::workloads::{economy, gateway, growth, islands, jobs, ledger, market};
 
 /// What can go wrong ends the measurement with a sentence.
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -44,6 +45,9 @@ enum Command {
     /// Billed jobs per second and latencies, through HTTP and a real Island connection, beside the same load
     /// sent straight to the upstream.
     Jobs(jobs::Options),
+    /// What going through Archipelago costs a client beside asking the upstream itself: billed chat completions per second,
+    /// whole and streamed, added latency, and memory of idle streams.
+    Gateway(gateway::Options),
     /// What thousands of connected Islands cost the coordinator, and what a job takes among them.
     Islands(islands::Options),
     /// Durable cycles of hold and settlement per second and their latencies, our ledger beside others.
@@ -79,6 +83,7 @@ fn run(command: Command) -> Result<()> {
         match command {
             Command::Upstream => upstream::run().await,
             Command::Jobs(options) => unless_stopped(jobs::run(&options)).await,
+            Command::Gateway(options) => unless_stopped(gateway::run(&options)).await,
             Command::Islands(options) => unless_stopped(islands::run(&options)).await,
             Command::Growth(options) => unless_stopped(growth::run(&options)).await,
             Command::Economy(options) => unless_stopped(economy::run(&options)).await,

@@ -13,6 +13,8 @@ use crate::{Result, http};
 /// What it always says.
 const PIECES: [&str; 4] = ["The tide ", "comes in, ", "the tide ", "goes out."];
 const USAGE: &str = r#"{"prompt_tokens":12,"completion_tokens":9,"total_tokens":21}"#;
+/// Whoever asks this gets no answer.
+pub const SILENCE: &str = "Say nothing.";
 /// The longest request it reads, in bytes.
 const MAX_REQUEST_BYTES: usize = 1024 * 1024;
 /// How much is read at once.
@@ -53,10 +55,19 @@ async fn answer_all(mut stream: TcpStream) -> std::io::Result<()> {
             return Ok(());
         }
         while let Some((answer, bytes)) = answer(&received) {
+            if memmem::find(&received[..bytes], SILENCE.as_bytes()).is_some() {
+                return until_closed(stream).await;
+            }
             stream.write_all(answer).await?;
             received.drain(..bytes);
         }
     }
+}
+
+async fn until_closed(mut stream: TcpStream) -> std::io::Result<()> {
+    let mut unread = [0; 64];
+    while stream.read(&mut unread).await? > 0 {}
+    Ok(())
 }
 
 /// The answer to the first request received and how long that request is; nothing while it is not whole.

@@ -28,6 +28,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a tiny job may take, a model's loading included.
 const JOB_TIMEOUT: Duration = Duration::from_secs(300);
 const CHAT: &str = r#"{"prompt":"Say hello.","max_tokens":24}"#;
+const TEXT: &str = r#"{"input":"a lighthouse"}"#;
 const IMAGE: &str = r#"{"prompt":"a lighthouse","width":256,"height":256,"steps":4,"seed":1}"#;
 
 /// What was found.
@@ -199,6 +200,7 @@ async fn try_model(offer: &OfferConfig, model: &str, site: &Site, tally: &Arc<Ta
     let input = match offer.endpoint {
         Endpoint::Chat => CHAT,
         Endpoint::Images => IMAGE,
+        Endpoint::Embeddings => TEXT,
     };
     let Ok(input) = RawValue::from_string(input.to_owned()) else { return };
     let outbox = Arc::new(Outbox::new(false));
@@ -237,6 +239,7 @@ struct Told {
     first_text: Option<Duration>,
     pieces: u64,
     image: Option<(u32, u32, String)>,
+    vectors: usize,
 }
 
 impl Told {
@@ -247,6 +250,7 @@ impl Told {
                     self.first_text.get_or_insert_with(|| begun.elapsed());
                     self.pieces += 1;
                 }
+                Some(FromIsland::Embeddings { vectors, .. }) => self.vectors += vectors.len(),
                 Some(FromIsland::Image { width, height, format, .. }) => {
                     self.image = Some((width, height, format));
                 }
@@ -261,6 +265,10 @@ impl Told {
             (Endpoint::Images, _, Some((width, height, format))) => {
                 (true, format!("an image of {width} × {height} ({format}) in {} ms.", took.as_millis()))
             }
+            (Endpoint::Embeddings, ..) if self.vectors == 1 => {
+                (true, format!("the vector of a text in {} ms.", took.as_millis()))
+            }
+            (Endpoint::Embeddings, ..) => (false, "no vector came.".to_owned()),
             (Endpoint::Images, _, None) => (false, "no image came.".to_owned()),
             (Endpoint::Chat, None, _) => (false, "the answer was empty.".to_owned()),
             (Endpoint::Chat, Some(first), _) => {

@@ -53,6 +53,8 @@ pub(crate) struct Connection {
 /// What the coordinator said to welcome the Island.
 #[derive(Debug)]
 pub(crate) struct Welcome {
+    /// The version both speak.
+    pub(crate) protocol: u32,
     pub(crate) island_id: IslandId,
     pub(crate) name: String,
     pub(crate) heartbeat: Duration,
@@ -215,6 +217,7 @@ fn read_answer(text: &str) -> Result<Option<Welcome>, Lost> {
             // Whatever it asks for: a lease that is not renewed in time is work lost.
             let heartbeat_secs = heartbeat_secs.min(lease_secs / 2).clamp(1, MAX_HEARTBEAT_SECS);
             Ok(Some(Welcome {
+                protocol,
                 island_id,
                 name: plain(&name),
                 heartbeat: Duration::from_secs(heartbeat_secs.into()),
@@ -316,7 +319,8 @@ mod tests {
             "s".repeat(1000)
         );
         assert!(matches!(read_answer(&long), Err(Lost::Broken(_))));
-        let future = long.replace("\"protocol\":2", "\"protocol\":3");
+        let next = format!("\"protocol\":{}", PROTOCOL_VERSION + 1);
+        let future = long.replace("\"protocol\":2", &next);
         assert!(matches!(read_answer(&future), Err(Lost::Refused { retry: false, .. })));
     }
 

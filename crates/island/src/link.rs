@@ -231,7 +231,7 @@ impl<'a> Link<'a> {
             None => "This Island does not serve this Cargo.",
             Some(served) => match running.begin(order, served) {
                 Ok(begun) => {
-                    tokio::spawn(begun.run(Arc::clone(&self.session.outbox)));
+                    tokio::spawn(begun.run(Arc::clone(&self.session.outbox), self.session.protocol));
                     return Ok(());
                 }
                 Err(reason) => reason,

@@ -7,13 +7,16 @@ use std::sync::Arc;
 
 use tokio_tungstenite::tungstenite::Message;
 use types::id::AttemptId;
-use types::island_protocol::FromIsland;
+use types::island_protocol::{DELTAS_SINCE, FromIsland, MessageDelta, PROTOCOL_VERSION};
 
 use crate::outbox::Outbox;
 use crate::tally::Tally;
 
 /// The most text in one frame, in bytes. Escaped as JSON it is at most six times as long.
 const MAX_CHUNK_BYTES: usize = 64 * 1024;
+
+/// The most base64 of vectors in one frame, in bytes, if there is more than one.
+const MAX_VECTOR_BYTES: usize = 1024 * 1024;
 
 /// The session this attempt belonged to has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,13 +33,25 @@ pub(crate) fn frame(message: &FromIsland) -> Message {
 pub(crate) struct Reporter {
     attempt_id: AttemptId,
     last_seq: u64,
+    /// The version of the protocol that the coordinator understands.
+    protocol: u32,
     outbox: Arc<Outbox>,
     tally: Arc<Tally>,
 }
 
 impl Reporter {
     pub(crate) const fn new(attempt_id: AttemptId, outbox: Arc<Outbox>, tally: Arc<Tally>) -> Self {
-        Self { attempt_id, last_seq: 0, outbox, tally }
+        Self { attempt_id, last_seq: 0, protocol: PROTOCOL_VERSION, outbox, tally }
+    }
+
+    /// The coordinator understands this version only.
+    pub(crate) const fn speaks(&mut self, protocol: u32) {
+        self.protocol = protocol;
+    }
+
+    /// Whether the coordinator takes answers that are no text and no image.
+    pub(crate) const fn takes_deltas(&self) -> bool {
+        self.protocol >= DELTAS_SINCE
     }
 
     /// Whose end this is.
@@ -66,6 +81,32 @@ impl Reporter {
         self.send(&FromIsland::Output { attempt_id: self.attempt_id, seq: self.last_seq, chunk }).await
     }
 
+    /// Sends a piece of an answer that is no text.
+    pub(crate) async fn delta(&mut self, delta: MessageDelta) -> Result<(), Gone> {
+        self.tally.said(delta.said_bytes());
+        self.last_seq += 1;
+        self.send(&FromIsland::Delta { attempt_id: self.attempt_id, seq: self.last_seq, delta }).await
+    }
+
+    /// Sends vectors, as many of them in one frame as it may hold.
+    pub(crate) async fn embeddings(&mut self, vectors: Vec<String>) -> Result<(), Gone> {
+        let mut rest = vectors.into_iter().peekable();
+        while rest.peek().is_some() {
+            let mut bytes = 0;
+            let mut vectors = Vec::new();
+            while let Some(vector) =
+                rest.next_if(|next| vectors.is_empty() || bytes + next.len() <= MAX_VECTOR_BYTES)
+            {
+                bytes += vector.len();
+                vectors.push(vector);
+            }
+            self.last_seq += 1;
+            let (attempt_id, seq) = (self.attempt_id, self.last_seq);
+            self.send(&FromIsland::Embeddings { attempt_id, seq, vectors }).await?;
+        }
+        Ok(())
+    }
+
     /// Says how far an image has come.
     pub(crate) async fn progress(&self, step: u32, total: u32) -> Result<(), Gone> {
         self.send(&FromIsland::Progress { attempt_id: self.attempt_id, step, total }).await
@@ -83,6 +124,27 @@ mod tests {
 
     use super::*;
     use crate::cost::Speeds;
+
+    #[tokio::test]
+    async fn many_vectors_go_in_several_frames() {
+        let outbox = Arc::new(Outbox::new(true));
+        let mut reporter =
+            Reporter::new(AttemptId::from_i64(1), Arc::clone(&outbox), Arc::new(Tally::new(Speeds::new())));
+        let all: Vec<String> = (0..5).map(|number| number.to_string().repeat(MAX_VECTOR_BYTES / 2)).collect();
+        reporter.embeddings(all.clone()).await.unwrap();
+        let (mut found, mut expected_seq) = (Vec::new(), 1);
+        while let Some(frame) = outbox.next() {
+            let Ok(FromIsland::Embeddings { seq, vectors, .. }) =
+                serde_json::from_str(frame.to_text().unwrap())
+            else {
+                panic!("no vectors");
+            };
+            assert_eq!(seq, expected_seq);
+            expected_seq += 1;
+            found.extend(vectors);
+        }
+        assert!(found == all && expected_seq == 4, "{} in {expected_seq}", found.len());
+    }
 
     #[tokio::test]
     async fn long_texts_are_cut_between_characters() {

@@ -225,10 +225,11 @@ impl Drop for Place {
 }
 
 impl Begun {
-    /// Does the work and answers for it.
-    pub(crate) async fn run(self, outbox: Arc<Outbox>) {
+    /// Does the work and answers for it, to a coordinator that speaks this version of the protocol.
+    pub(crate) async fn run(self, outbox: Arc<Outbox>, protocol: u32) {
         let Self { mut place, stopped, served, order } = self;
         let mut reporter = Reporter::new(order.attempt_id, outbox, Arc::clone(&place.running.tally));
+        reporter.speaks(protocol);
         let site = Arc::clone(&place.lane.site);
         let model = place.lane.model(order.model.as_deref()).unwrap_or_default().to_owned();
         let work = Work { endpoint: served.endpoint, model: &model, input: &order.input };

@@ -18,6 +18,8 @@ use crate::tally::Tally;
 pub(crate) struct Session {
     /// What the coordinator calls it; nothing if it knows no sessions.
     name: Option<String>,
+    /// The version both sides speak.
+    pub(crate) protocol: u32,
     pub(crate) running: Arc<Running>,
     pub(crate) outbox: Arc<Outbox>,
     /// How long it outlives its connection.
@@ -37,6 +39,7 @@ impl Session {
                     .map_err(|_| Lost::Broken("the coordinator has lost count of this session".to_owned()))?;
                 previous.name.clone_from(&welcome.session);
                 previous.lease = welcome.lease;
+                previous.protocol = welcome.protocol;
                 tracing::info!(
                     "The session goes on: {} attempts in work, {} messages to be told again.",
                     previous.running.count(),
@@ -48,7 +51,8 @@ impl Session {
         }
         let outbox = Arc::new(Outbox::new(welcome.session.is_some()));
         let running = Arc::new(Running::new(Arc::clone(tally)));
-        Ok(Self { name: welcome.session.clone(), running, outbox, lease: welcome.lease, seen: 0 })
+        let (name, protocol, lease) = (welcome.session.clone(), welcome.protocol, welcome.lease);
+        Ok(Self { name, protocol, running, outbox, lease, seen: 0 })
     }
 
     /// How to go on with it on a new connection, if that is possible.

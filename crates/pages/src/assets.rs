@@ -47,6 +47,8 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("chat.js", JS, include_bytes!("../static/chat.js")),
     ("job_page.js", JS, include_bytes!("../static/job_page.js")),
     ("quote.js", JS, include_bytes!("../static/quote.js")),
+    ("docs.css", CSS, include_bytes!("../static/docs.css")),
+    ("docs.js", JS, include_bytes!("../static/docs.js")),
     ("dom.js", JS, include_bytes!("../static/dom.js")),
     ("image.js", JS, include_bytes!("../static/image.js")),
     ("job.js", JS, include_bytes!("../static/job.js")),

@@ -49,6 +49,7 @@ pub enum Nav {
     Exchange,
     Islands,
     Credits,
+    Usage,
     Settings,
     Quickstart,
     Docs,
@@ -114,12 +115,13 @@ pub(crate) struct NavItem {
     pub(crate) current: bool,
 }
 
-const NAV: [(Nav, &str, &str, &str); 8] = [
+const NAV: [(Nav, &str, &str, &str); 9] = [
     (Nav::Chat, "/chat", "Chat", "chat"),
     (Nav::Image, "/image", "Image", "image"),
     (Nav::Exchange, "/exchange", "Exchange", "exchange"),
     (Nav::Islands, "/islands", "Islands", "islands"),
     (Nav::Credits, "/credits", "Credits", "credits"),
+    (Nav::Usage, "/usage", "Usage", "usage"),
     (Nav::Settings, "/settings", "Settings", "settings"),
     (Nav::Quickstart, "/quickstart", "Quickstart", "quickstart"),
     (Nav::Docs, "/docs", "Docs", "docs"),

@@ -13,12 +13,13 @@
 //! | `/image` | [`image::Image`] | `image.html` |
 //! | `/jobs/{id}` | [`job::JobPage`] | `job.html` |
 //! | `/credits`, `/credits/return` | [`credits`] | `credits.html`, `credits_return.html` |
+//! | `/usage` | [`usage::Usage`] | `usage.html` |
 //! | `/verify` | [`verify::Verify`] | `verify.html` |
 //! | `/exchange`, `/exchange/{slug}` | [`exchange`] | `exchange.html`, `cargo.html` |
 //! | `/islands` | [`islands::Islands`] | `islands.html` |
 //! | `/pair` | [`pair::Pair`] | `pair.html` |
 //! | `/settings`, `/settings/keys/{id}` | [`settings`] | `settings.html`, `key.html` |
-//! | `/docs` | [`docs::Docs`] | `docs.html` |
+//! | `/docs` and what is below it | [`docs`] | `docs_*.html` |
 //! | sandbox payment and identity | [`sandbox`] | `sandbox_*.html` |
 //! | errors | [`error::ErrorPage`] | `error.html` |
 //!
@@ -43,6 +44,7 @@ pub mod pair;
 pub mod quickstart;
 pub mod sandbox;
 pub mod settings;
+pub mod usage;
 pub mod verify;
 pub mod webhooks;
 

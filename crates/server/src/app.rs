@@ -14,6 +14,7 @@ use types::rng::{Random, SystemRandom};
 use types::time::{Clock, SystemClock};
 
 use crate::accounts::api_keys::KeyCache;
+use crate::batches::live::LiveBatches;
 use crate::config::{Config, ConfigError, Package, ProviderName, Store, shown};
 use crate::hooks::{self, Hooks};
 use crate::idempotency::Running;
@@ -83,6 +84,8 @@ pub struct App {
     pub islands: Registry,
     /// Jobs that have not ended.
     pub jobs: LiveJobs,
+    /// Batches that are driven here.
+    pub batches: LiveBatches,
     /// Commits beginnings and endings of jobs.
     pub committer: Committer,
     /// How soon the ledger's tables follow those commits.
@@ -313,6 +316,7 @@ impl App {
             sandbox_secret,
             islands: Registry::default(),
             jobs: LiveJobs::default(),
+            batches: LiveBatches::default(),
             committer,
             pace: ledger::Pace::default(),
             hooks,

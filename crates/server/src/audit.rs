@@ -92,6 +92,16 @@ const CHECKS: &[Check] = &[
     },
     Check {
         invariant: "I15",
+        what: "a day's usage is not what its jobs came to",
+        meaning: "Usage shows another number of jobs, or other costs, than the jobs and the ledger do.",
+        sql: "SELECT 'user ' || user_id || ' day ' || day || ' jobs off by ' || sum(jobs) || ' charge off by ' || sum(charge)
+              FROM (SELECT user_id, completed_at / 86400000 AS day, -1 AS jobs, -charge AS charge
+                    FROM jobs WHERE completed_at IS NOT NULL
+                    UNION ALL SELECT user_id, day, jobs, charge FROM usage_days) both_sides
+              GROUP BY user_id, day HAVING sum(jobs) <> 0 OR sum(charge) <> 0",
+    },
+    Check {
+        invariant: "I15",
         what: "a payout and its transfers disagree",
         meaning: "Earnings were paid out without being taken, or were not put back, or not where they came from.",
         sql: "SELECT 'payout ' || p.id || ' ' || p.state FROM payouts p

@@ -17,8 +17,8 @@ use crate::live::{self, Happening};
 use crate::nodes::{Beat, Watch};
 use crate::providers::{events, sandbox, signature};
 use crate::{
-    accounts, audit, hooks, idempotency, islands, jobs, mail, marketplace, nodes, payouts, purchases, topups,
-    web,
+    accounts, audit, batches, hooks, idempotency, islands, jobs, mail, marketplace, nodes, payouts,
+    purchases, topups, web,
 };
 
 /// Starts them all. They end when the program stops.
@@ -28,6 +28,9 @@ pub fn start(app: &Arc<App>, router: &Router) {
     });
     every(app, "end forgotten jobs", Duration::from_secs(300), |app| async move {
         jobs::recover::end_forgotten_once(&app).await
+    });
+    every(app, "resume batches", Duration::from_secs(5), |app| async move {
+        batches::recover::resume_once(&app).await
     });
     every(app, "reconcile purchases", Duration::from_secs(30), |app| async move {
         purchases::reconcile_once(&app).await?;
@@ -187,6 +190,7 @@ async fn follow_other_writers(app: Arc<App>) {
 
 async fn follow(app: &App) -> Result<(), DbError> {
     jobs::elsewhere::wishes_once(app).await?;
+    batches::recover::wishes_once(app).await?;
     marketplace::overrides::follow_once(app).await?;
     islands::standing::follow_once(app).await?;
     let accounts = app.live.watched();
@@ -236,6 +240,9 @@ async fn keep(app: Arc<App>) {
 
 async fn resume(app: Arc<App>, jobs: Vec<Job>) {
     jobs::recover::resume_all(&app, jobs).await;
+    if let Err(error) = batches::recover::resume_once(&app).await {
+        tracing::warn!(%error, "batches could not be taken over yet");
+    }
     if let Err(error) = jobs::elsewhere::wishes_once(&app).await {
         tracing::warn!(%error, "wishes of other coordinators could not be read");
     }

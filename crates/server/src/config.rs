@@ -39,6 +39,7 @@ pub struct Config {
     pub market: Market,
     pub webhooks: Webhooks,
     pub limits: Limits,
+    pub metrics: Metrics,
     pub jobs: Jobs,
     pub islands: Islands,
     pub workloads: Vec<WorkloadConfig>,
@@ -155,11 +156,21 @@ pub struct Limits {
     pub body_bytes: usize,
     pub open_jobs_per_user: usize,
     pub open_input_bytes_per_user: usize,
+    pub open_batches_per_user: usize,
     pub streams_per_user: usize,
     pub connections: usize,
     pub sign_in_links_per_hour: u32,
     pub sign_in_links_per_address: u32,
     pub checkouts_per_address: u32,
+}
+
+/// `[metrics]`.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml explains each key")]
+pub struct Metrics {
+    #[serde(serialize_with = "hidden")]
+    pub token: String,
 }
 
 /// `[jobs]`.
@@ -332,6 +343,12 @@ impl Config {
                 "limits.requests_per_minute and limits.connections must be at least 1, limits.body_bytes at least 1024",
             );
         }
+        let token = &self.metrics.token;
+        if !token.is_empty()
+            && (!(16..=256).contains(&token.len()) || !token.bytes().all(|b| b.is_ascii_graphic()))
+        {
+            return refuse("metrics.token must be empty or have 16 to 256 printable characters and no space");
+        }
         if self.jobs.attempts > 16 {
             return refuse("jobs.attempts must be at most 16");
         }
@@ -395,6 +412,12 @@ impl std::fmt::Debug for Stripe {
 
 fn without_password<S: serde::Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&shown(url))
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
 }
 
 impl std::fmt::Debug for Database {

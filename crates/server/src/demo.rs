@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use db::DbError;
-use island::{Agent, Config as AgentConfig, OfferConfig, Secret};
+use island::{Agent, Config as AgentConfig, OfferConfig, Secret, Unit};
 
 use crate::accounts::{NewUser, User, find_or_create};
 use crate::app::{App, StartError};
@@ -17,7 +17,7 @@ const OWNER: &str = "demo-islands@localhost";
 type DemoIsland = (&'static str, &'static str, &'static [(&'static str, &'static str, u32)]);
 
 const ISLANDS: &[DemoIsland] = &[
-    ("Palma", "eu-south", &[("llm-chat", "2", 8), ("llm-chat-hq", "9", 2)]),
+    ("Palma", "eu-south", &[("llm-chat", "2", 8), ("llm-chat-hq", "9", 2), ("text-embedding", "0.05", 8)]),
     ("Hvar", "eu-south", &[("llm-chat", "2.75", 8), ("sdxl", "18", 2)]),
     ("Skye", "eu-north", &[("llm-chat", "3.5", 16), ("llm-chat-hq", "7.5", 4), ("sdxl", "14", 2)]),
 ];
@@ -29,7 +29,14 @@ const ISLANDS: &[DemoIsland] = &[
 pub async fn start(app: &Arc<App>) -> Result<(), StartError> {
     let owner = owner(app).await?;
     for (name, region, offers) in ISLANDS {
-        let made = islands::create(app, &owner, &format!("{name} demo"), true).await;
+        let made = islands::create(
+            app,
+            &owner,
+            &format!("{name} demo"),
+            true,
+            &crate::idempotency::Once::unclaimed(),
+        )
+        .await;
         let (_, token) = made.map_err(|error| StartError::Refused(format!("demo Island {name}: {error}")))?;
         let mut backend = AgentConfig::demo_backend();
         backend.offers = offers
@@ -55,10 +62,12 @@ pub async fn start(app: &Arc<App>) -> Result<(), StartError> {
 }
 
 fn offer(workload: &str, ask: &str, slots: u32) -> OfferConfig {
-    if workload == "sdxl" {
-        OfferConfig::images(workload, ask, slots)
-    } else {
-        OfferConfig::chat(workload, ask, slots)
+    match workload {
+        "sdxl" => OfferConfig::images(workload, ask, slots),
+        "text-embedding" => {
+            OfferConfig { unit: Unit::ThousandTokens, ..OfferConfig::embeddings(workload, ask, slots) }
+        }
+        _ => OfferConfig::chat(workload, ask, slots),
     }
 }
 

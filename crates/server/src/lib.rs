@@ -5,6 +5,7 @@ pub mod api;
 pub mod app;
 pub mod audit;
 pub mod background;
+pub mod batches;
 pub mod chat;
 pub mod cli;
 pub mod config;
@@ -31,6 +32,7 @@ pub mod router;
 pub mod secrets;
 pub mod telemetry;
 pub mod topups;
+pub mod usage;
 pub mod web;
 
 use db::{Migration, MigrationSet};
@@ -100,6 +102,21 @@ pub const MIGRATIONS: &[MigrationSet] = &[
                 name: "the first answers to requests",
                 sqlite: include_str!("../migrations/sqlite/0012_answers.sql"),
                 postgres: include_str!("../migrations/postgres/0012_answers.sql"),
+            },
+            Migration {
+                name: "answers beyond text",
+                sqlite: include_str!("../migrations/sqlite/0013_messages.sql"),
+                postgres: include_str!("../migrations/postgres/0013_messages.sql"),
+            },
+            Migration {
+                name: "batches",
+                sqlite: include_str!("../migrations/sqlite/0014_batches.sql"),
+                postgres: include_str!("../migrations/postgres/0014_batches.sql"),
+            },
+            Migration {
+                name: "usage by the day",
+                sqlite: include_str!("../migrations/sqlite/0015_usage.sql"),
+                postgres: include_str!("../migrations/postgres/0015_usage.sql"),
             },
             Migration {
                 name: "webhooks: endpoints, events, deliveries",

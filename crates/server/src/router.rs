@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 use types::id::RequestId;
 
-use crate::api::{clients, operation, operations};
+use crate::api::{clients, openai, operation, operations};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::ApiError;
@@ -27,7 +27,7 @@ pub fn router(app: &Arc<App>) -> Router {
     Router::new()
         .merge(operation::router(app, operations()))
         .merge(web::routes())
-        .fallback(|| async { ApiError::not_found("page") })
+        .fallback(|uri: Uri| async move { openai::unknown(uri.path()) })
         .method_not_allowed_fallback(|| async {
             ApiError::new(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -111,6 +111,10 @@ async fn explain(
     let body = error.body(&id.to_string(), clients::is_command_line(headers)).to_string();
     let (mut parts, _) = response.into_parts();
     parts.status = error.status;
+    if let Some(retry) = clients::should_retry(&error) {
+        let value = HeaderValue::from_static(if retry { "true" } else { "false" });
+        parts.headers.insert(clients::SHOULD_RETRY, value);
+    }
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Response::from_parts(parts, Body::from(body))
@@ -148,14 +152,15 @@ fn add_headers(response: &mut Response, policy: &HeaderValue, id: RequestId) {
 fn cross_origin(mut response: Response, asked: Option<&HeaderValue>) -> Response {
     let headers = response.headers_mut();
     // Clients send headers of their own; without cookies none of them opens anything.
-    let usual = HeaderValue::from_static("authorization, content-type, idempotency-key, x-bid-price");
+    let usual =
+        HeaderValue::from_static("authorization, content-type, idempotency-key, x-bid-price, x-max-price");
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.cloned().unwrap_or(usual));
     for (name, value) in [
         ("access-control-allow-origin", "*"),
         ("access-control-allow-methods", "GET, POST, PUT, PATCH, DELETE"),
         (
             "access-control-expose-headers",
-            "x-request-id, x-job-id, x-credits-used, retry-after, idempotent-replayed, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset",
+            "x-request-id, x-job-id, x-credits-used, retry-after, x-should-retry, idempotent-replayed, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset",
         ),
         ("access-control-max-age", "86400"),
     ] {

@@ -19,6 +19,11 @@
 //! `hello`; the `welcome` says whether the session goes on and how many messages had arrived; the Island sends the rest
 //! again, in order, and then goes on. So no output is lost and none is taken twice. If the session is over, or the
 //! coordinator does not know it, everything that ran in it is given up on both sides.
+//!
+//! **More than text** (from version 3). Where a model calls tools, refuses, or shows how it came to its answer, those pieces travel as
+//! [`FromIsland::Delta`]; the vectors of texts as [`FromIsland::Embeddings`]. Both are numbered messages, and share the
+//! `seq` of `output`. To a coordinator of an older version an Island does not say them; an Island of an older version serves chats
+//! as before, and what its model does beyond text is lost there.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -27,7 +32,10 @@ use crate::id::{AttemptId, IslandId, JobId};
 use crate::money::MicroCredits;
 
 /// The newest version spoken here.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
+
+/// The version from which an Island may say [`FromIsland::Delta`] and [`FromIsland::Embeddings`].
+pub const DELTAS_SINCE: u32 = 3;
 
 /// The oldest version still understood: without sessions and resumption.
 pub const OLDEST_PROTOCOL: u32 = 1;
@@ -88,6 +96,24 @@ pub enum FromIsland {
         seq: u64,
         /// The text.
         chunk: String,
+    },
+    /// From version 3: a piece of an answer that is no text.
+    Delta {
+        /// Which attempt.
+        attempt_id: AttemptId,
+        /// Counted together with `output`.
+        seq: u64,
+        /// The piece.
+        delta: MessageDelta,
+    },
+    /// From version 3: the vectors of some texts, in the order of the texts; the next message has those that follow.
+    Embeddings {
+        /// Which attempt.
+        attempt_id: AttemptId,
+        /// Counted together with `output`.
+        seq: u64,
+        /// Each vector as its numbers (32 bits, little-endian) in base64, which is short and exact.
+        vectors: Vec<String>,
     },
     /// How far an image has come.
     Progress {
@@ -224,6 +250,64 @@ pub enum ToIsland {
     },
 }
 
+/// A piece of a model's message that is no text, in the shape of the `OpenAI` API's stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageDelta {
+    /// Pieces of calls of tools.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCallDelta>,
+    /// A piece of a refusal to answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
+    /// A piece of how the model came to its answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning_content: Option<String>,
+}
+
+/// A piece of a call of a tool. Pieces with the same index belong together: texts are put behind each other.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolCallDelta {
+    /// Which call of the message, from 0.
+    pub index: u32,
+    /// The name of the call, to which the tool's answer refers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// `function`.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// What is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub function: Option<FunctionDelta>,
+}
+
+/// A piece of what is called, and with what.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionDelta {
+    /// The function's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// A piece of its arguments, which are JSON when complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<String>,
+}
+
+impl MessageDelta {
+    /// Whether it says nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The bytes of what the model itself said: names of functions, arguments, and texts.
+    #[must_use]
+    pub fn said_bytes(&self) -> usize {
+        let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let functions = self.tool_calls.iter().filter_map(|call| call.function.as_ref());
+        let called = functions.map(|function| length(&function.name) + length(&function.arguments));
+        called.sum::<usize>() + length(&self.refusal) + length(&self.reasoning_content)
+    }
+}
+
 /// One Cargo an Island serves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
@@ -303,6 +387,12 @@ mod tests {
         let text = serde_json::to_string(&output).unwrap();
         assert_eq!(text, r#"{"output":{"attempt_id":"att_0000000000001","seq":1,"chunk":"a\"b"}}"#);
         assert!(matches!(serde_json::from_str(&text), Ok(FromIsland::Output { seq: 1, .. })));
+
+        let calls = r#"{"delta":{"attempt_id":"att_0000000000001","seq":2,"delta":{"tool_calls":[{"index":0,"id":"call_1","type":"function","function":{"name":"tell","arguments":"{\"a\""}}]}}}"#;
+        let Ok(FromIsland::Delta { delta, .. }) = serde_json::from_str(calls) else { panic!("{calls}") };
+        assert_eq!(delta.said_bytes(), "tell".len() + "{\"a\"".len());
+        assert_eq!(serde_json::to_string(&FromIsland::Delta { attempt_id, seq: 2, delta }).unwrap(), calls);
+        assert!(MessageDelta::default().is_empty());
 
         let failed = r#"{"failed":{"attempt_id":"att_0000000000001","error":"no","extra":1}}"#;
         assert!(matches!(serde_json::from_str(failed), Ok(FromIsland::Failed { retryable: true, .. })));

@@ -13,7 +13,17 @@ impl JsonSchema for MicroCredits {
         "Credits".into()
     }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        if generator.contract().is_deserialize() {
+            return json_schema!({
+                "anyOf": [
+                    {"type": "number"},
+                    {"type": "string", "pattern": "^[0-9]+(\\.[0-9]{1,6})?$", "maxLength": 32},
+                ],
+                "description": "Credits (100 = $1) with at most six decimals: a number, or a decimal string.",
+                "examples": [2.5],
+            });
+        }
         json_schema!({
             "type": "number",
             "description": "Credits (100 = $1), exact to six decimals.",

@@ -179,14 +179,16 @@ impl Drive {
         let kept = verdict.state == State::Completed || cost.is_positive();
         let finish = Finish {
             job: self.job.id,
-            user: None,
             at: rules.now,
+            user: self.job.user,
+            key: self.job.key,
             workload: self.job.workload,
             state: verdict.state,
             charge: cost,
             fee: cost.percent_rounded_down(rules.fee_percent),
             units: bill.units,
             output: kept.then(|| self.live.output()).flatten(),
+            message: None,
             usage: Usage::default(),
             finish_reason: None,
             error: verdict.error.map(|code| (code.to_owned(), code.to_owned())),

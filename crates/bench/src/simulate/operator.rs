@@ -202,7 +202,7 @@ impl World {
         let user = self.people[person].user.clone();
         let fate = self.break_something(&process.saboteur).next();
         let foretold = self.foretell_move(&user, process.now(), fate);
-        let answer = credits::move_earnings(&process.app, &user).await;
+        let answer = credits::move_earnings(&process.app, &user, &Once::unclaimed()).await;
         self.log.say(&format!("{}: person {person} moves earnings: {answer:?}", process.name()));
         if told_of_move(&answer) != foretold {
             differs("moving earnings", foretold, &answer)?;

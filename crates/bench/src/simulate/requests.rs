@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use server::idempotency::Claim;
 use server::jobs::command::{Command, Open};
 use server::jobs::commit::{Asked, Done, HOLD_MARGIN_MS, commit_batch};
 use server::jobs::live::LiveJob;
@@ -166,7 +167,10 @@ impl World {
             least: MicroCredits::new(least),
             cap,
             hold_until: hold_until(process),
-            idempotency: request.idempotency.clone().map(|key| (key, format!("body {}", request.body))),
+            idempotency: request.idempotency.clone().map(|key| {
+                let hash = format!("body {}", request.body);
+                (Claim::new(person.user.id, key, hash, None), None)
+            }),
         };
         let live = Arc::new(LiveJob::new(&job, Arc::clone(&market.workload), measure::Request::default()));
         let drive = Drive::new(live, job, wallet, cap, Stage::Opening(attempt));

@@ -162,7 +162,11 @@ fn running(process: &Process, part: &Part) -> Running {
         }
         Part::Move(user) => {
             let user = user.clone();
-            Box::pin(async move { Said::Moved(told_of_move(&credits::move_earnings(&app, &user).await)) })
+            Box::pin(async move {
+                Said::Moved(told_of_move(
+                    &credits::move_earnings(&app, &user, &server::idempotency::Once::unclaimed()).await,
+                ))
+            })
         }
         Part::Operator(commands) => {
             let commands = commands.clone();

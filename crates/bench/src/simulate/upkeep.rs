@@ -150,8 +150,9 @@ impl World {
             });
         let command = Command::Finish(Box::new(Finish {
             job: job.id,
-            user: None,
             at: process.clock_now(),
+            user: job.user,
+            key: job.key,
             workload: job.workload,
             state,
             attempt: running,
@@ -160,6 +161,7 @@ impl World {
             units: types::units::Units::ZERO,
             unserved: None,
             output: None,
+            message: None,
             usage: Usage::default(),
             finish_reason: None,
             error: None,

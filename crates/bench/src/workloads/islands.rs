@@ -193,7 +193,17 @@ async fn make_islands(data: &Path, wanted: usize) -> Result<Vec<String>> {
         let make = async move |tx: &mut db::Tx<'_>| accounts::find_or_create(tx, &email, new).await;
         let owner = app.db.tx::<_, DbError, _>("owner", make).await?;
         for number in 0..OWNED.min(wanted - tokens.len()) {
-            tokens.push(islands::create(&app, &owner, &format!("island {number}"), false).await?.1);
+            tokens.push(
+                islands::create(
+                    &app,
+                    &owner,
+                    &format!("island {number}"),
+                    false,
+                    &server::idempotency::Once::unclaimed(),
+                )
+                .await?
+                .1,
+            );
         }
     }
     nodes::release(&db, claim.node, SystemClock.now()).await?;

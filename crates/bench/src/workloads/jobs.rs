@@ -77,7 +77,7 @@ pub struct Options {
 /// Where a coordinator keeps its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Engine {
+pub(super) enum Engine {
     /// In a file.
     Sqlite,
     /// On a PostgreSQL server.
@@ -85,7 +85,7 @@ enum Engine {
 }
 
 impl Engine {
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Sqlite => report::SQLITE,
             Self::Postgres => report::POSTGRES,

@@ -1,7 +1,8 @@
 //! Answers without a model, for trying out a network.
 //!
-//! Guarantees: every answer says at its very beginning, or in large letters, that it is a demo; the same
-//! question gets the same answer.
+//! Guarantees: every text says at its very beginning, and every image in large letters, that it is a demo; the same
+//! question gets the same answer. Vectors have no room for words: that no model made them is said of the Island and
+//! where they are described, and each begins with the same numbers, which no model would give.
 
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use types::island_protocol::{FromIsland, ReportedUsage};
 
 use super::demo_picture::{self, MAX_SIDE};
-use super::input::{ChatInput, ImageInput};
-use super::{Failure, Finished, Stopped, Work};
+use super::input::{ChatInput, EmbeddingInput, ImageInput};
+use super::{Failure, Finished, Stopped, Work, packed, too_old};
 use crate::reporter::Reporter;
 
 /// What every text begins with.
@@ -22,6 +23,9 @@ const QUOTE_CHARS: usize = 160;
 const MAX_PIECES: usize = 60;
 /// The most steps an image pretends to take.
 const MAX_STEPS: u32 = 50;
+/// Numbers of a vector when it is not said how many, and at most.
+const DIMENSIONS: u32 = 64;
+const MAX_DIMENSIONS: u32 = 4096;
 /// The steps of an image that names none.
 const STEPS: u32 = 10;
 
@@ -93,6 +97,21 @@ impl Demo {
         Ok(Finished::default())
     }
 
+    /// Vectors made of nothing but the letters of the texts.
+    pub(super) async fn embed(&self, work: Work<'_>, reporter: &mut Reporter) -> Result<Finished, Stopped> {
+        let input = EmbeddingInput::read(work.input)?;
+        if !reporter.takes_deltas() {
+            return Err(too_old("vectors").into());
+        }
+        let dimensions = input.dimensions.unwrap_or(DIMENSIONS).clamp(1, MAX_DIMENSIONS);
+        self.pause().await;
+        let vectors = input.input.all().iter().map(|text| packed(&vector(text, dimensions))).collect();
+        reporter.embeddings(vectors).await?;
+        let words = input.input.all().iter().map(|text| text.split_whitespace().count()).sum::<usize>();
+        let usage = ReportedUsage { prompt_tokens: u64::try_from(words).ok(), completion_tokens: Some(0) };
+        Ok(Finished { usage: Some(usage), finish_reason: None })
+    }
+
     async fn pause(&self) {
         if !self.delay.is_zero() {
             tokio::time::sleep(self.delay).await;
@@ -111,6 +130,19 @@ fn answer(question: &str) -> String {
     }
     let remark = usize::try_from(mark % 4).ok().and_then(|index| REMARKS.get(index)).unwrap_or(&REMARKS[0]);
     format!("{LABEL} You wrote {words} words: “{quote}” Their fingerprint is {mark:016x}. {remark}")
+}
+
+/// The same for the same text. Its first numbers are those of every demo vector; the others lie on a grid from -1 to 1.
+fn vector(text: &str, dimensions: u32) -> Vec<f32> {
+    let mut mark = fingerprint(text);
+    let mut numbers = Vec::new();
+    for place in 0..dimensions {
+        // A step of a well-known generator: enough to tell texts apart.
+        mark = mark.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let number = i8::from_le_bytes([mark.to_le_bytes()[7]]);
+        numbers.push(if place < 2 { 1.0 } else { f32::from(number) / 128.0 });
+    }
+    numbers
 }
 
 /// FNV-1a: short, and the same on every machine.
@@ -134,5 +166,13 @@ mod tests {
             assert_eq!(text, answer(question));
         }
         assert_ne!(answer("a"), answer("b"));
+    }
+
+    #[test]
+    fn vectors_are_the_same_for_the_same_text() {
+        assert_eq!(vector("a", 64), vector("a", 64));
+        assert_ne!(vector("a", 64), vector("b", 64));
+        assert_eq!(vector("a", 8)[..2], [1.0, 1.0]);
+        assert!(vector("a", 4096).iter().all(|number| (-1.0..=1.0).contains(number)));
     }
 }

@@ -132,6 +132,38 @@ impl ImageInput {
     }
 }
 
+/// Texts whose vectors are wanted.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(super) struct EmbeddingInput {
+    pub(super) input: Texts,
+    pub(super) dimensions: Option<u32>,
+}
+
+/// One text or several.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(untagged)]
+pub(super) enum Texts {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl EmbeddingInput {
+    pub(super) fn read(input: &RawValue) -> Result<Self, Failure> {
+        serde_json::from_str(input.get())
+            .map_err(|_| Failure::input("The input needs a text, or a list of texts."))
+    }
+}
+
+impl Texts {
+    /// All of them.
+    pub(super) fn all(&self) -> &[String] {
+        match self {
+            Self::One(text) => std::slice::from_ref(text),
+            Self::Many(texts) => texts,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +211,22 @@ mod tests {
         let cases = ["1", "null", "[]", "{}", r#"{"prompt":5}"#, r#"{"prompt":"a","system_prompt":{}}"#];
         for input in cases {
             assert!(!ChatInput::read(&raw(input)).unwrap_err().retryable, "{input}");
+        }
+    }
+
+    #[test]
+    fn texts_are_read() {
+        for (input, expected) in [
+            (r#"{"input":"a","dimensions":8}"#, Some((vec!["a"], Some(8)))),
+            (r#"{"input":["a","b"],"encoding_format":"float"}"#, Some((vec!["a", "b"], None))),
+            (r#"{"input":[1,2]}"#, None),
+            ("{}", None),
+        ] {
+            let read = EmbeddingInput::read(&raw(input));
+            let found = read.as_ref().ok().map(|read| (read.input.all().to_vec(), read.dimensions));
+            let expected =
+                expected.map(|(texts, more)| (texts.into_iter().map(str::to_owned).collect(), more));
+            assert_eq!(found, expected, "{input}");
         }
     }
 

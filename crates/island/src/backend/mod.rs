@@ -94,6 +94,21 @@ impl From<Failure> for Stopped {
     }
 }
 
+/// What a coordinator too old for an answer makes of an attempt.
+fn too_old(what: &str) -> Failure {
+    Failure {
+        backend_is_well: true,
+        ..Failure::retryable(format!("This network's coordinator is too old for {what}."))
+    }
+}
+
+/// A vector as it travels: its numbers, little-endian, in base64.
+fn packed(vector: &[f32]) -> String {
+    use base64::Engine as _;
+    let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
 impl Backend {
     /// Makes the backend that a configuration describes; `key` is where it stands there, and `slots` how many
     /// requests it will get at once.
@@ -135,8 +150,10 @@ impl Backend {
         match (self, work.endpoint) {
             (Self::OpenAi(backend), Endpoint::Chat) => backend.chat(work, reporter).await,
             (Self::OpenAi(backend), Endpoint::Images) => backend.image(work, reporter).await,
+            (Self::OpenAi(backend), Endpoint::Embeddings) => backend.embed(work, reporter).await,
             (Self::Demo(backend), Endpoint::Chat) => backend.chat(work, reporter).await,
             (Self::Demo(backend), Endpoint::Images) => backend.image(work, reporter).await,
+            (Self::Demo(backend), Endpoint::Embeddings) => backend.embed(work, reporter).await,
         }
     }
 }

@@ -129,6 +129,12 @@ impl OfferConfig {
     pub fn images(workload: &str, ask: &str, slots: u32) -> Self {
         Self { endpoint: Endpoint::Images, ..Self::chat(workload, ask, slots) }
     }
+
+    /// An offer of the vectors of texts by the backend's default model.
+    #[must_use]
+    pub fn embeddings(workload: &str, ask: &str, slots: u32) -> Self {
+        Self { endpoint: Endpoint::Embeddings, ..Self::chat(workload, ask, slots) }
+    }
 }
 
 /// What kind of answer a Cargo wants.
@@ -140,6 +146,8 @@ pub enum Endpoint {
     Chat,
     /// An image.
     Images,
+    /// The vectors of texts.
+    Embeddings,
 }
 
 /// A text that is not shown.

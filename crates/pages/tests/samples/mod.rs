@@ -123,10 +123,7 @@ fn signed_out() -> askama::Result<Vec<Sample>> {
         ),
         ("login_used", LoginExpired { layout: public("Link used"), email, used: true }.render()?),
         ("not_found", ErrorPage::not_found(public(""), "req_01hq3f9".into()).render()?),
-        (
-            "docs_public",
-            pages::docs::Docs { layout: public("API"), base_url: "http://127.0.0.1:4000".into() }.render()?,
-        ),
+        ("docs_public", docs(public("Documentation"))?),
     ])
 }
 
@@ -306,13 +303,14 @@ fn others() -> askama::Result<Vec<Sample>> {
             verify(VerifyState::Rejected { reason: "The document could not be read.".into() })?,
         ),
         ("error", ErrorPage::internal(flashed, "req_01hq3f9".into()).render()?),
-        (
-            "docs",
-            pages::docs::Docs {
-                layout: member("API", Nav::Docs),
-                base_url: "https://archipelago.example.org".into(),
-            }
-            .render()?,
-        ),
+        ("docs", docs(member("Documentation", Nav::Docs))?),
     ])
+}
+
+/// The quickstart, as a page.
+fn docs(layout: Layout) -> askama::Result<String> {
+    let guide = pages::docs::guides::find("quickstart").expect("the quickstart");
+    let html = pages::docs::at_home(&guide.html, "https://archipelago.example.org");
+    let side = pages::docs::Side::default();
+    pages::docs::GuidePage { layout, side, title: guide.title.clone(), html, next: None }.render()
 }

@@ -7,6 +7,7 @@ use types::money::MicroCredits;
 
 use super::{User, store};
 use crate::app::App;
+use crate::idempotency::Once;
 
 /// Maxima by Cargo, in micro-credits per unit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,8 +39,14 @@ impl Bids {
 ///
 /// # Errors
 /// A [`DbError`].
-pub async fn set(app: &App, user: &User, workload: i64, bid: Option<MicroCredits>) -> Result<(), DbError> {
-    set_all(app, user, vec![(workload, bid)]).await
+pub async fn set(
+    app: &App,
+    user: &User,
+    workload: i64,
+    bid: Option<MicroCredits>,
+    once: &Once<()>,
+) -> Result<(), DbError> {
+    set_all(app, user, vec![(workload, bid)], once).await
 }
 
 /// The same for several Cargos at once.
@@ -50,20 +57,20 @@ pub async fn set_all(
     app: &App,
     user: &User,
     wanted: Vec<(i64, Option<MicroCredits>)>,
+    once: &Once<()>,
 ) -> Result<(), DbError> {
     let id = user.id;
-    app.db
-        .tx("set_bids", async move |tx| {
-            let mut bids = store::bids_of(tx, id).await?;
-            for &(workload, bid) in &wanted {
-                match bid {
-                    Some(bid) => drop(bids.0.insert(workload, bid)),
-                    None => drop(bids.0.remove(&workload)),
-                }
+    let set = once.tx(app, "set_bids", async move |tx| {
+        let mut bids = store::bids_of(tx, id).await?;
+        for &(workload, bid) in &wanted {
+            match bid {
+                Some(bid) => drop(bids.0.insert(workload, bid)),
+                None => drop(bids.0.remove(&workload)),
             }
-            store::set_bids(tx, id, &bids).await
-        })
-        .await?;
+        }
+        store::set_bids(tx, id, &bids).await
+    });
+    set.await?;
     app.keys.forget();
     Ok(())
 }

@@ -23,6 +23,7 @@ use types::time::Timestamp;
 
 use self::bids::Bids;
 use crate::app::App;
+use crate::idempotency::Once;
 
 /// A person.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,13 +94,13 @@ pub const MAX_NAME: usize = 80;
 ///
 /// # Errors
 /// A [`DbError`].
-pub async fn rename(app: &App, user: &User, name: &str) -> Result<bool, DbError> {
+pub async fn rename(app: &App, user: &User, name: &str, once: &Once<()>) -> Result<bool, DbError> {
     let name = name.trim().to_owned();
     if name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
         return Ok(false);
     }
     let id = user.id;
-    app.db.tx("rename", async move |tx| store::rename_user(tx, id, &name).await).await?;
+    once.tx(app, "rename", async move |tx| store::rename_user(tx, id, &name).await).await?;
     app.keys.forget();
     Ok(true)
 }

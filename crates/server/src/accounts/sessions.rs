@@ -9,6 +9,7 @@ use types::time::{DAY_MS, Timestamp};
 
 use super::{SharedUser, store};
 use crate::app::App;
+use crate::idempotency::Once;
 use crate::secrets;
 
 /// How long a session lasts without being used.
@@ -77,10 +78,10 @@ pub async fn end(app: &App, session: &Session) -> Result<(), DbError> {
     app.db.tx("sign_out", async move |tx| store::delete_session(tx, &hash).await).await
 }
 
-/// Ends all sessions of a user.
+/// Ends all sessions of a user; answers how many there were.
 ///
 /// # Errors
 /// A [`DbError`].
-pub async fn end_all(app: &App, user: UserId) -> Result<usize, DbError> {
-    app.db.tx("sign_out_everywhere", async move |tx| store::delete_sessions_of(tx, user).await).await
+pub async fn end_all(app: &App, user: UserId, once: &Once<usize>) -> Result<usize, DbError> {
+    once.tx(app, "sign_out_everywhere", async move |tx| store::delete_sessions_of(tx, user).await).await
 }

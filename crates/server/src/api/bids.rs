@@ -4,51 +4,106 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::response::Response;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Value, json};
+use types::id::JobId;
 use types::money::MicroCredits;
 
 use super::extract::{ApiUser, Fields, id};
-use super::jobs::{add_waiting, amount, job_json, parse_bid};
+use super::jobs::{add_waiting, job_json, parse_bid};
+use super::shapes::Data;
 use crate::accounts::User;
 use crate::accounts::bids::set;
-use crate::api::operation::Operation;
+use crate::api::operation::{Operation, Repeatable};
 use crate::app::App;
 use crate::error::ApiError;
+use crate::idempotency::{Answer, Claim, Once};
 use crate::jobs::rebid::raise;
-use crate::jobs::{JobError, State as JobState};
+use crate::jobs::{Job, JobError, State as JobState};
 use crate::marketplace::Market;
 
 /// What is in this file, for the router and the documentation.
 #[must_use]
 pub fn operations() -> Vec<Operation> {
+    let slug = "The Cargo, such as `llm-chat`.";
     vec![
         Operation::post("/jobs/{id}/bid", "raiseJobBid", raise_job)
-            .says("Raise the bid of a waiting job", "")
+            .says(
+                "Raise the bid of a waiting job",
+                "A job that waits for an Island within its bid gets a higher one. It may start at once.",
+            )
             .tag("Jobs")
-            .in_path::<String>("id", "")
-            .answers::<Value>(200, "Raise the bid of a waiting job."),
+            .in_path::<JobId>("id", "The job.")
+            .body::<BidWish>(json!({"bid_price": 5}))
+            .answers::<Data<Value>>(200, "The job, with its new bid.")
+            .errors(&["not_waiting"]),
         Operation::get("/market/bids", "listBids", list)
-            .says("Your maximum prices", "")
+            .says(
+                "Your maximum prices",
+                "For every Cargo the most you pay for a unit, if you have set that, and the ceiling that holds otherwise.",
+            )
             .tag("Exchange")
-            .answers::<Value>(200, "Your maximum prices."),
+            .answers::<Data<Vec<Bid>>>(200, "One for each Cargo."),
         Operation::put("/market/bids/{slug}", "setBid", put)
-            .says("Set your maximum price for a Cargo", "")
+            .says(
+                "Set your maximum price for a Cargo",
+                "Jobs that give no `bid_price` of their own are bid at this price for each unit.",
+            )
             .tag("Exchange")
-            .in_path::<String>("slug", "")
-            .answers::<Value>(200, "Set your maximum price for a Cargo."),
+            .in_path::<String>("slug", slug)
+            .body::<BidWish>(json!({"bid_price": "2.5"}))
+            .answers::<Data<Bid>>(200, "What holds now.")
+            .errors(&["unknown_workload"]),
         Operation::delete("/market/bids/{slug}", "deleteBid", delete)
-            .says("Take away your maximum price for a Cargo", "")
+            .says("Take away your maximum price for a Cargo", "The ceiling of the Cargo holds again.")
             .tag("Exchange")
-            .in_path::<String>("slug", "")
-            .answers::<Value>(200, "Take away your maximum price for a Cargo."),
+            .in_path::<String>("slug", slug)
+            .answers::<Data<Bid>>(200, "What holds now.")
+            .errors(&["unknown_workload"]),
     ]
 }
 
+/// A price that is not to be exceeded.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes a body that is read field by field")]
+struct BidWish {
+    /// Credits, above 0 and at most 1,000,000, to six decimals; a number or a decimal text. For a job: for all of it. For a
+    /// Cargo: for each unit.
+    bid_price: MicroCredits,
+}
+
+/// What a user pays at most for a Cargo.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Bid {
+    /// The Cargo.
+    workload_slug: String,
+    /// What is priced: `request`, `1k_tokens` or `image`.
+    unit: &'static str,
+    /// The most you pay for a unit, in credits; null if you have not set it.
+    bid_price: Option<MicroCredits>,
+    /// What holds as long as you have set nothing, in credits for a unit.
+    ceiling: MicroCredits,
+}
+
+impl Bid {
+    fn of(market: &Market, bid: Option<MicroCredits>) -> Self {
+        let workload = &market.workload;
+        Self {
+            workload_slug: workload.slug.clone(),
+            unit: workload.unit.name(),
+            bid_price: bid,
+            ceiling: workload.ceiling,
+        }
+    }
+}
+
 /// `GET /api/v1/market/bids`: for every Cargo the own maximum, if one is set, and the ceiling that holds otherwise.
-pub async fn list(State(app): State<Arc<App>>, ApiUser(caller): ApiUser) -> Json<Value> {
-    let row = |market: &Arc<Market>| bid_json(market, caller.user.bids.get(market.workload.id));
-    let rows: Vec<Value> = app.market.all().iter().map(row).collect();
-    Json(json!({"data": rows}))
+pub async fn list(State(app): State<Arc<App>>, ApiUser(caller): ApiUser) -> Json<Data<Vec<Bid>>> {
+    let row = |market: &Arc<Market>| Bid::of(market, caller.user.bids.get(market.workload.id));
+    Json(Data { data: app.market.all().iter().map(row).collect() })
 }
 
 /// `PUT /api/v1/market/bids/{slug}` with `{bid_price}`: credits for each unit of the Cargo.
@@ -58,11 +113,13 @@ pub async fn list(State(app): State<Arc<App>>, ApiUser(caller): ApiUser) -> Json
 pub async fn put(
     State(app): State<Arc<App>>,
     ApiUser(caller): ApiUser,
+    Repeatable(claim): Repeatable,
     Path(slug): Path<String>,
     fields: Fields,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Response, ApiError> {
+    fields.only(&["bid_price"])?;
     let bid = parse_bid(fields.need("bid_price")?)?;
-    change(&app, &caller.user, &slug, Some(bid)).await
+    change(&app, &caller.user, &slug, Some(bid), claim).await
 }
 
 /// `DELETE /api/v1/market/bids/{slug}`: the ceiling of the Cargo holds again.
@@ -72,9 +129,10 @@ pub async fn put(
 pub async fn delete(
     State(app): State<Arc<App>>,
     ApiUser(caller): ApiUser,
+    Repeatable(claim): Repeatable,
     Path(slug): Path<String>,
-) -> Result<Json<Value>, ApiError> {
-    change(&app, &caller.user, &slug, None).await
+) -> Result<Response, ApiError> {
+    change(&app, &caller.user, &slug, None, claim).await
 }
 
 /// `POST /api/v1/jobs/{id}/bid` with `{bid_price}`: raises the bid of a job that waits.
@@ -84,16 +142,22 @@ pub async fn delete(
 pub async fn raise_job(
     State(app): State<Arc<App>>,
     ApiUser(caller): ApiUser,
+    Repeatable(claim): Repeatable,
     Path(job): Path<String>,
     fields: Fields,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Response, ApiError> {
+    fields.only(&["bid_price"])?;
     let bid = parse_bid(fields.need("bid_price")?)?;
-    let job = raise(&app, caller.user.id, id(&job, "job")?, bid).await?;
-    let mut body = job_json(&app, &job, None);
-    if job.state == JobState::Pending {
-        add_waiting(&app, &job, &mut body);
-    }
-    Ok(Json(json!({"data": body})))
+    let for_answer = Arc::clone(&app);
+    let once = Once::new(claim, move |job: &Job| {
+        let mut body = job_json(&for_answer, job, None);
+        if job.state == JobState::Pending {
+            add_waiting(&for_answer, job, &mut body);
+        }
+        Answer::ok(&json!({"data": body}))
+    });
+    let job = raise(&app, caller.user.id, id(&job, "job")?, bid, &once).await?;
+    Ok(once.respond(&job))
 }
 
 async fn change(
@@ -101,16 +165,11 @@ async fn change(
     user: &User,
     slug: &str,
     bid: Option<MicroCredits>,
-) -> Result<Json<Value>, ApiError> {
+    claim: Option<Claim>,
+) -> Result<Response, ApiError> {
     let market = app.market.get(slug).ok_or(JobError::UnknownWorkload)?;
-    set(app, user, market.workload.id, bid).await?;
-    Ok(Json(json!({"data": bid_json(market, bid)})))
-}
-
-fn bid_json(market: &Market, bid: Option<MicroCredits>) -> Value {
-    let workload = &market.workload;
-    json!({
-        "workload_slug": workload.slug, "unit": workload.unit.name(),
-        "bid_price": amount(bid), "ceiling": workload.ceiling,
-    })
+    let shown = Data { data: Bid::of(market, bid) };
+    let once = Once::new(claim, move |()| Answer::ok(&shown));
+    set(app, user, market.workload.id, bid, &once).await?;
+    Ok(once.respond(&()))
 }

@@ -5,13 +5,21 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode};
-use serde_json::{Value, json};
+use axum::response::Response;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::json;
+use types::id::PurchaseId;
+use types::money::MicroCredits;
+use types::time::Timestamp;
 
-use super::extract::{Address, ApiUser, Fields, idempotency_key, page};
-use crate::api::operation::Operation;
+use super::extract::{Address, ApiUser, Fields, page};
+use super::shapes::Data;
+use crate::api::operation::{Operation, Repeatable};
 use crate::app::App;
+use crate::config;
 use crate::error::ApiError;
+use crate::idempotency::{Answer, Claim, Once};
 use crate::limits::Errand;
 use crate::purchases::{self, Purchase};
 use crate::secrets;
@@ -21,31 +29,119 @@ use crate::secrets;
 pub fn operations() -> Vec<Operation> {
     vec![
         Operation::get("/credits/packages", "listPackages", packages)
-            .says("What can be bought", "")
+            .says("What can be bought", "The packages of credits, with their prices.")
             .tag("Credits")
-            .answers::<Value>(200, "What can be bought."),
+            .answers::<Data<Vec<Package>>>(200, "The packages."),
         Operation::get("/credits/purchases", "listPurchases", purchases)
-            .says("Your purchases", "")
+            .says("Your purchases", "Newest first.")
             .tag("Credits")
-            .answers::<Value>(200, "Your purchases."),
+            .query::<u32>("limit", "How many at most, 1 to 100; 20 if it is not given.")
+            .answers::<Data<Vec<ShownPurchase>>>(200, "Your purchases, newest first."),
         Operation::post("/credits/purchases", "createPurchase", buy)
-            .says("Buy credits", "")
+            .says(
+                "Buy credits",
+                "Makes a purchase and opens its checkout; a person pays at `checkout_url` within two hours. The credits are in \
+                 the wallet as soon as the payment is confirmed. A purchase that nobody pays costs nothing.",
+            )
             .tag("Credits")
-            .answers::<Value>(201, "Buy credits."),
+            .body::<PurchaseWish>(json!({"package": "starter"}))
+            .answers::<Data<ShownPurchase>>(201, "The purchase, to be paid at `checkout_url`."),
     ]
 }
 
+/// What to buy.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes a body that is read field by field")]
+struct PurchaseWish {
+    /// The `slug` of a package.
+    package: String,
+}
+
+/// A package of credits.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Package {
+    /// What it is called in requests.
+    slug: String,
+    /// What people call it.
+    name: String,
+    /// How many credits it is.
+    credits: i64,
+    /// Its price, in US cents.
+    price_cents: i64,
+    /// Always `usd`.
+    currency: &'static str,
+}
+
+/// A purchase.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct ShownPurchase {
+    /// Its id; also that of the transfer that grants it.
+    id: PurchaseId,
+    /// The `slug` of the package.
+    package: String,
+    /// What the package was called when it was bought.
+    package_name: String,
+    /// How many credits it is.
+    credits: i64,
+    /// Its price, in US cents.
+    amount_cents: i64,
+    /// Always `usd`.
+    currency: String,
+    /// `created` until it is paid, `pending` while the money is on its way, `granted`, `failed` or `expired`.
+    state: &'static str,
+    /// Where a person pays it.
+    checkout_url: Option<String>,
+    /// When it was made.
+    created_at: Timestamp,
+    /// When the credits came.
+    granted_at: Option<Timestamp>,
+    /// The state, or what became of the money since: `partly_refunded`, `refunded`, `disputed`, `lost`.
+    standing: &'static str,
+    /// How much of the money was given back, in US cents.
+    refunded_cents: i64,
+    /// How many of the credits were taken back for that.
+    taken_back: MicroCredits,
+    /// How many of the credits a dispute keeps from being spent.
+    frozen: MicroCredits,
+}
+
+impl Package {
+    fn of(package: &config::Package) -> Self {
+        Self {
+            slug: package.slug.clone(),
+            name: package.name.clone(),
+            credits: package.credits.get(),
+            price_cents: package.price.get(),
+            currency: purchases::CURRENCY,
+        }
+    }
+}
+
+impl ShownPurchase {
+    fn of(purchase: &Purchase) -> Self {
+        Self {
+            id: purchase.id,
+            package: purchase.package_slug.clone(),
+            package_name: purchase.package_name.clone(),
+            credits: purchase.credits.get(),
+            amount_cents: purchase.amount.get(),
+            currency: purchase.currency.clone(),
+            state: purchase.state.name(),
+            checkout_url: purchase.checkout_url.clone(),
+            created_at: purchase.created_at,
+            granted_at: purchase.granted_at,
+            standing: purchase.standing_name(),
+            refunded_cents: purchase.lot.standing.refunded.get(),
+            taken_back: purchase.lot.taken,
+            frozen: purchase.lot.frozen,
+        }
+    }
+}
+
 /// `GET /api/v1/credits/packages`.
-pub async fn packages(State(app): State<Arc<App>>, _: ApiUser) -> Json<Value> {
-    let rows: Vec<Value> = app
-        .packages
-        .iter()
-        .map(|package| {
-            json!({"slug": package.slug, "name": package.name, "credits": package.credits.get(),
-                   "price_cents": package.price.get(), "currency": purchases::CURRENCY})
-        })
-        .collect();
-    Json(json!({"data": rows}))
+pub async fn packages(State(app): State<Arc<App>>, _: ApiUser) -> Json<Data<Vec<Package>>> {
+    Json(Data { data: app.packages.iter().map(Package::of).collect() })
 }
 
 /// `GET /api/v1/credits/purchases`.
@@ -56,10 +152,10 @@ pub async fn purchases(
     State(app): State<Arc<App>>,
     ApiUser(caller): ApiUser,
     Query(query): Query<HashMap<String, String>>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Data<Vec<ShownPurchase>>>, ApiError> {
     let (limit, _) = page(&query)?;
     let rows = purchases::history(&app, caller.user.id, limit).await?;
-    Ok(Json(json!({"data": rows.iter().map(purchase_json).collect::<Vec<_>>()})))
+    Ok(Json(Data { data: rows.iter().map(ShownPurchase::of).collect() }))
 }
 
 /// `POST /api/v1/credits/purchases`: makes a purchase; a person pays it at `checkout_url`.
@@ -70,25 +166,16 @@ pub async fn buy(
     State(app): State<Arc<App>>,
     ApiUser(caller): ApiUser,
     address: Address,
-    headers: HeaderMap,
+    Repeatable(claim): Repeatable,
     fields: Fields,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
+) -> Result<Response, ApiError> {
+    fields.only(&["package"])?;
     let package = fields.need_text("package")?;
     address.take(&app, Errand::Checkout)?;
-    // Without a key of the caller's every request is a purchase of its own; unpaid ones cost nothing.
-    let attempt = idempotency_key(&headers)?
-        .map_or_else(|| secrets::new(&*app.random, "once_"), |key| format!("api:{}", secrets::hash(&key)));
+    // The same attempt is the same purchase with the same checkout, so that the answer can be written after it. Without a key
+    // of the caller's every request is a purchase of its own; unpaid ones cost nothing.
+    let attempt = claim.as_ref().map_or_else(|| secrets::new(&*app.random, "once_"), Claim::attempt);
+    let once = Once::new(claim, |purchase| Answer::created(&Data { data: ShownPurchase::of(purchase) }));
     let purchase = purchases::buy(&app, &caller.user, &package, &attempt).await?;
-    Ok((StatusCode::CREATED, Json(json!({"data": purchase_json(&purchase)}))))
-}
-
-fn purchase_json(purchase: &Purchase) -> Value {
-    json!({
-        "id": purchase.id, "package": purchase.package_slug, "package_name": purchase.package_name,
-        "credits": purchase.credits.get(), "amount_cents": purchase.amount.get(), "currency": purchase.currency,
-        "state": purchase.state.name(), "checkout_url": purchase.checkout_url,
-        "created_at": purchase.created_at, "granted_at": purchase.granted_at,
-        "standing": purchase.standing_name(), "refunded_cents": purchase.lot.standing.refunded.get(),
-        "taken_back": purchase.lot.taken, "frozen": purchase.lot.frozen,
-    })
+    Ok(once.respond(&once.keep(&app, purchase).await?))
 }

@@ -52,6 +52,10 @@ impl From<JobError> for ApiError {
                 let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_jobs", text);
                 Self { retry_after_secs: Some(5), ..error }
             }
+            JobError::TooManyBatches => {
+                let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_batches", text);
+                Self { retry_after_secs: Some(5), ..error }
+            }
             JobError::KeyTaken => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", text),
             JobError::NotFound => Self::not_found("job"),
             JobError::NotEnded => Self::new(StatusCode::CONFLICT, "not_ended", text),
@@ -163,6 +167,7 @@ impl From<IslandError> for ApiError {
         let text = error.to_string();
         match error {
             IslandError::Name => Self::invalid("name", text),
+            IslandError::NotFound => Self::not_found("Island"),
             IslandError::TooMany => Self::new(StatusCode::CONFLICT, "too_many_islands", sentence(&text)),
             IslandError::Db(error) => error.into(),
         }

@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use types::id::Id;
 
 use crate::accounts::api_keys::Caller;
+use crate::api::operation::Known;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::limits::Errand;
@@ -112,13 +113,25 @@ impl FromRequest<Arc<App>> for Fields {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        let known = request.extensions().get::<Known>().cloned();
         let body = Bytes::from_request(request, app).await.map_err(unreadable)?;
-        let fields = serde_json::from_slice(&body).map_err(|error| {
+        let fields: HashMap<String, Box<RawValue>> = serde_json::from_slice(&body).map_err(|error| {
             let text = format!("The body must be a JSON object: {error}.");
             ApiError::new(StatusCode::BAD_REQUEST, "invalid_json", text)
         })?;
+        if let Some(Known(known)) = known
+            && let Some(name) = fields.keys().filter(|name| !known.contains(name)).min()
+        {
+            return Err(unknown_field(name, &known));
+        }
         Ok(Self { fields, body })
     }
+}
+
+/// 422: a field that is not one of the known ones.
+fn unknown_field(name: &str, known: &[String]) -> ApiError {
+    let shown: String = name.chars().filter(|letter| !letter.is_control()).take(64).collect();
+    ApiError::invalid(shown, format!("is not known here; known are {}", known.join(", ")))
 }
 
 /// The same where everything in the body may be left out: without a body it is an empty one.
@@ -138,19 +151,6 @@ impl FromRequest<Arc<App>> for OptionalFields {
 }
 
 impl Fields {
-    /// Refuses fields that are not known here.
-    ///
-    /// # Errors
-    /// 422 naming the first of them.
-    pub fn only(&self, known: &[&str]) -> Result<(), ApiError> {
-        match self.without(known).map(|(name, _)| name).min() {
-            Some(name) => {
-                Err(ApiError::invalid(name, format!("is not known here; there are {}", known.join(", "))))
-            }
-            None => Ok(()),
-        }
-    }
-
     /// Whether a field is there, even if it is null.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
@@ -201,6 +201,19 @@ impl Fields {
     /// 422 naming it.
     pub fn need(&self, name: &str) -> Result<&RawValue, ApiError> {
         self.get(name).ok_or_else(|| ApiError::invalid(name, "is missing"))
+    }
+
+    /// No other fields than these: one with a mistake in its name must not be taken for one that is not there.
+    ///
+    /// # Errors
+    /// 422 naming the first other one.
+    pub fn only(&self, names: &[&str]) -> Result<(), ApiError> {
+        let other = self.fields.keys().filter(|name| !names.contains(&name.as_str())).min();
+        let Some(other) = other else { return Ok(()) };
+        let known =
+            if names.is_empty() { "none are".to_owned() } else { format!("only {}", names.join(", ")) };
+        let other: String = other.chars().take(64).collect();
+        Err(ApiError::invalid(other, format!("is not known here; {known}")))
     }
 
     /// A text, if it is there.
@@ -274,12 +287,16 @@ pub fn id<I: Id + FromStr>(text: &str, what: &str) -> Result<I, ApiError> {
 /// The `Idempotency-Key`, if there is one.
 ///
 /// # Errors
-/// 422 if it is empty, long, or not printable.
+/// 422 if it is empty, long, not printable, or there are two.
 pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
     let text = value.to_str().unwrap_or_default();
-    if text.is_empty() || text.len() > 255 {
-        return Err(ApiError::invalid("Idempotency-Key", "must have 1 to 255 printable characters"));
+    if text.is_empty() || text.len() > 255 || values.next().is_some() {
+        return Err(ApiError::invalid(
+            "Idempotency-Key",
+            "must be given once and have 1 to 255 printable ASCII characters",
+        ));
     }
     Ok(Some(text.to_owned()))
 }

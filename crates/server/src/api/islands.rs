@@ -18,10 +18,15 @@ use crate::islands::{self, connection};
 pub fn operations() -> Vec<Operation> {
     vec![
         Operation::get("/islands/connect", "connectIsland", connect)
-            .says("Where Islands connect, by WebSocket", "")
+            .says(
+                "Where Islands connect",
+                "By WebSocket, with the token of an Island as a bearer. What is said then is the protocol of Islands, which the \
+                 program `island` speaks.",
+            )
             .tag("Islands")
             .access(Access::Island)
-            .answers::<serde_json::Value>(200, "Where Islands connect, by WebSocket."),
+            .switches("The connection is a WebSocket from now on.")
+            .errors(&["no_websocket"]),
     ]
 }
 

@@ -1,5 +1,4 @@
-//! `/api/v1/jobs`: submit, look, list, cancel. Both spellings of a job's fields are sent, because the JavaScript client
-//! hands on what it gets.
+//! `/api/v1/jobs`: submit, look, list, cancel.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,16 +8,21 @@ use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use db::DbError;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use types::id::{JobId, UserId};
 use types::money::{AmountError, MicroCredits, parse_json_amount};
 use types::units::Units;
 
 use super::extract::{ApiUser, Fields, id, page};
+use super::job_shapes::{JobBody, NewJob, OutputBody, UsageBody};
+use super::shapes::{Data, Listed, Meta};
+use super::words::{JobStatus, PageLimit, PageOffset};
 use crate::api::operation::{Operation, Repeatable};
 use crate::app::App;
+use crate::batches::look::{cancel, find};
 use crate::error::ApiError;
 use crate::idempotency::{Answer, Once};
-use crate::jobs::submit::{Submission, cancel, find, order_of, submit};
+use crate::jobs::submit::{Submission, submit};
 use crate::jobs::{self, Job, JobError, Origin};
 
 /// What is in this file, for the router and the documentation.
@@ -26,24 +30,49 @@ use crate::jobs::{self, Job, JobError, Origin};
 pub fn operations() -> Vec<Operation> {
     vec![
         Operation::post("/jobs", "createJob", create)
-            .says("Submit a job", "")
+            .says(
+                "Submit a job",
+                "The job goes to the cheapest free Island within the bid; without one it waits, and reserves nothing while it \
+                 does. Follow it with `GET /api/v1/jobs/{id}/stream`, or ask for it now and then.",
+            )
             .tag("Jobs")
-            .answers::<Value>(201, "Submit a job."),
+            .body::<NewJob>(json!({
+                "workload": "llm-chat", "input": {"prompt": "How do tides work?", "max_tokens": 64}, "bid_price": 5,
+            }))
+            .answers::<Data<JobBody>>(201, "The job. While it is `pending`, it says what it waits for.")
+            .errors(&[
+                "unknown_workload", "insufficient_credits", "in_debt", "verification_required", "account_frozen",
+                "too_many_jobs",
+            ]),
         Operation::get("/jobs", "listJobs", list)
             .says("Your jobs, newest first", "")
             .tag("Jobs")
-            .answers::<Value>(200, "Your jobs, newest first."),
+            .query::<PageLimit>("limit", "How many jobs.")
+            .query::<PageOffset>("offset", "How many to leave out, from the newest.")
+            .answers::<Listed<JobBody>>(200, "A part of your jobs."),
         Operation::get("/jobs/{id}", "getJob", show)
-            .says("A job", "")
+            .says("A job", "How far it is, what came of it, what it cost. May be asked ten times as often as other things.")
             .tag("Jobs")
             .polling()
-            .in_path::<String>("id", "")
-            .answers::<Value>(200, "A job."),
-        Operation::delete("/jobs/{id}", "cancelJob", delete)
-            .says("Cancel a job", "")
+            .in_path::<JobId>("id", "The job.")
+            .answers::<Data<JobBody>>(200, "The job. While it is `pending`, it says what it waits for."),
+        Operation::get("/jobs/{id}/output", "getJobOutput", output)
+            .says("What came of a job", "The output alone, of a job that has ended.")
             .tag("Jobs")
-            .in_path::<String>("id", "")
-            .answers::<Value>(200, "Cancel a job."),
+            .polling()
+            .in_path::<JobId>("id", "The job.")
+            .answers::<Data<OutputBody>>(200, "Its output.")
+            .errors(&["not_ended"]),
+        Operation::delete("/jobs/{id}", "cancelJob", delete)
+            .says(
+                "Cancel a job",
+                "A job that waits costs nothing; one that runs costs what was delivered. Cancelling what is cancelled answers \
+                 the same again.",
+            )
+            .tag("Jobs")
+            .in_path::<JobId>("id", "The job.")
+            .answers::<Data<JobBody>>(200, "The cancelled job.")
+            .errors(&["already_ended"]),
     ]
 }
 
@@ -68,11 +97,8 @@ pub async fn create(
     let priority = fields.whole("priority", 0, 100)?.unwrap_or(0);
     let for_answer = Arc::clone(&app);
     let once = Once::new(claim, move |job: &Job| {
-        let mut body = job_json(&for_answer, job, None);
-        if job.state == jobs::State::Pending {
-            add_waiting(&for_answer, job, &mut body);
-        }
-        Answer::created(&json!({"data": body}))
+        let data = JobBody::new(&for_answer, job, None).waiting(&for_answer, job);
+        Answer::created(&Data { data })
     });
     let submission = Submission {
         market,
@@ -157,11 +183,11 @@ pub async fn list(
     State(app): State<Arc<App>>,
     ApiUser(caller): ApiUser,
     Query(query): Query<HashMap<String, String>>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Listed<JobBody>>, ApiError> {
     let (limit, offset) = page(&query)?;
     let (rows, total) = jobs::submit::list(&app, caller.user.id, limit, offset).await?;
-    let rows: Vec<Value> = rows.iter().map(|(job, output)| job_json(&app, job, output.as_deref())).collect();
-    Ok(Json(json!({"data": rows, "meta": {"total": total, "limit": limit, "offset": offset}})))
+    let data = rows.iter().map(|(job, output)| JobBody::new(&app, job, output.as_deref())).collect();
+    Ok(Json(Listed { data, meta: Meta { total, limit, offset } }))
 }
 
 /// `GET /api/v1/jobs/{id}`.
@@ -172,16 +198,36 @@ pub async fn show(
     State(app): State<Arc<App>>,
     ApiUser(caller): ApiUser,
     Path(job): Path<String>,
-) -> Result<Json<Value>, ApiError> {
-    let (job, output) = find(&app, caller.user.id, id(&job, "job")?).await?;
-    if let Some(live) = app.jobs.get(job.id) {
+) -> Result<Json<Data<JobBody>>, ApiError> {
+    let (job, output) = look(&app, caller.user.id, &job).await?;
+    let message = if job.state.is_final() { jobs::message::of_job(&app, job.id).await? } else { None };
+    let data = JobBody::new(&app, &job, output.as_deref()).waiting(&app, &job).with_message(message);
+    Ok(Json(Data { data }))
+}
+
+/// `GET /api/v1/jobs/{id}/output`.
+///
+/// # Errors
+/// 401, 403, 404, 409 before its end, 429.
+pub async fn output(
+    State(app): State<Arc<App>>,
+    ApiUser(caller): ApiUser,
+    Path(job): Path<String>,
+) -> Result<Json<Data<OutputBody>>, ApiError> {
+    let (job, output) = look(&app, caller.user.id, &job).await?;
+    if !job.state.is_final() {
+        return Err(JobError::NotEnded.into());
+    }
+    Ok(Json(Data { data: OutputBody { id: job.id, status: JobStatus(job.state.name()), output } }))
+}
+
+/// A job of this user, which is thereby not forgotten about.
+async fn look(app: &App, user: UserId, job: &str) -> Result<(Job, Option<String>), ApiError> {
+    let found = find(app, user, id(job, "job")?).await?;
+    if let Some(live) = app.jobs.get(found.0.id) {
         live.seen();
     }
-    let mut body = job_json(&app, &job, output.as_deref());
-    if job.state == jobs::State::Pending {
-        add_waiting(&app, &job, &mut body);
-    }
-    Ok(Json(json!({"data": body})))
+    Ok(found)
 }
 
 /// `DELETE /api/v1/jobs/{id}`: cancels. Cancelling what is cancelled answers the same again.
@@ -191,87 +237,43 @@ pub async fn show(
 pub async fn delete(
     State(app): State<Arc<App>>,
     ApiUser(caller): ApiUser,
+    Repeatable(claim): Repeatable,
     Path(job): Path<String>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Response, ApiError> {
     let job = id(&job, "job")?;
     match cancel(&app, caller.user.id, job).await {
-        Ok(ended) if ended.state != jobs::State::Cancelled => Err(JobError::Ended.into()),
-        Ok(_) | Err(JobError::Ended) => {
-            let (job, output) = find(&app, caller.user.id, job).await?;
-            if job.state != jobs::State::Cancelled {
-                return Err(JobError::Ended.into());
-            }
-            Ok(Json(json!({"data": job_json(&app, &job, output.as_deref())})))
-        }
-        Err(error) => Err(error.into()),
+        Ok(_) | Err(JobError::Ended) => {}
+        Err(error) => return Err(error.into()),
     }
+    let found = find(&app, caller.user.id, job).await?;
+    if found.0.state != jobs::State::Cancelled {
+        return Err(JobError::Ended.into());
+    }
+    let for_answer = Arc::clone(&app);
+    let once = Once::new(claim, move |(job, output): &(Job, Option<String>)| {
+        Answer::ok(&Data { data: JobBody::new(&for_answer, job, output.as_deref()) })
+    });
+    let found = once.keep(&app, found).await?;
+    Ok(once.respond(&found))
 }
 
 /// A waiting job says what it waits for.
 pub fn add_waiting(app: &App, job: &Job, body: &mut Value) {
-    let (Some(market), Some(body)) = (app.market.by_id(job.workload), body.as_object_mut()) else { return };
-    let place = market.place_in_queue(job.id);
-    let best_ask = market.best_eligible(&order_of(job));
-    body.insert("best_ask".to_owned(), amount(best_ask));
-    // How much its bid for each unit falls short; nothing if it waits for a free Island only.
-    let gap = best_ask.and_then(|ask| ask.minus(job.unit_bid).ok()).filter(|gap| gap.is_positive());
-    body.insert("bid_gap".to_owned(), amount(gap));
-    body.insert("place_in_queue".to_owned(), json!(place));
+    if let Ok(value) = serde_json::to_value(JobBody::new(app, job, None).waiting(app, job)) {
+        *body = value;
+    }
 }
 
 /// A job as all clients read it.
 #[must_use]
 pub fn job_json(app: &App, job: &Job, output: Option<&str>) -> Value {
-    let slug = app.market.by_id(job.workload).map(|market| market.workload.slug.clone());
-    let input: Value = serde_json::from_str(&job.input).unwrap_or_default();
-    let times = |at: Option<types::time::Timestamp>| at.map(|at| at.to_string());
-    let (created, started, completed) =
-        (job.created_at.to_string(), times(job.started_at), times(job.completed_at));
-    let duration = job.duration_ms();
-    let error = job.error.as_ref().map(|(_, text)| text.clone());
-    let mut body = json!({
-        "id": job.id, "status": job.state.name(), "input": input, "output": output, "error": error,
-        "error_code": job.error.as_ref().map(|(code, _)| code.clone()),
-        "workload_id": job.workload, "workloadId": job.workload,
-        "workload_slug": slug, "workloadSlug": slug,
-        "created_at": created, "createdAt": created,
-        "started_at": started, "startedAt": started,
-        "completed_at": completed, "completedAt": completed,
-        "duration_ms": duration, "durationMs": duration,
-        "bid_price": job.bid, "unit_bid": job.unit_bid, "units": units(job.units), "bid_source": job.bid_source.name(), "cost": job.charge,
-        "host_id": job.island, "attempts": job.attempts, "region": job.region, "model": job.model, "priority": job.priority,
-    });
-    if job.state.is_final()
-        && let Some(body) = body.as_object_mut()
-    {
-        body.insert("usage".to_owned(), usage_json(job));
-    }
-    body
+    serde_json::to_value(JobBody::new(app, job, output)).unwrap_or_default()
 }
 
 /// What a job used and cost. Counts nobody made are left out.
 #[must_use]
 pub fn usage_json(job: &Job) -> Value {
-    let mut usage = Map::new();
-    let (prompt, completion) = (job.usage.prompt_tokens, job.usage.completion_tokens);
-    for (name, camel, count) in [
-        ("prompt_tokens", "promptTokens", prompt),
-        ("completion_tokens", "completionTokens", completion),
-        (
-            "total_tokens",
-            "totalTokens",
-            prompt.zip(completion).map(|(prompt, completion)| prompt + completion),
-        ),
-    ] {
-        if let Some(count) = count {
-            usage.insert(name.to_owned(), count.into());
-            usage.insert(camel.to_owned(), count.into());
-        }
-    }
-    let cost = serde_json::to_value(job.charge).unwrap_or_default();
-    usage.insert("credits_used".to_owned(), cost.clone());
-    usage.insert("creditsUsed".to_owned(), cost);
-    Value::Object(usage)
+    serde_json::to_value(UsageBody::new(job)).unwrap_or_default()
 }
 
 /// An amount of a Cargo as an exact JSON number.

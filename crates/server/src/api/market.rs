@@ -6,71 +6,90 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use serde_json::{Value, json};
+use axum::response::Response;
+use serde_json::json;
 use types::id::IslandId;
-use types::money::MicroCredits;
-use types::time::Timestamp;
-use types::units::Units;
 
 use super::extract::{ApiUser, Fields};
-use super::jobs::amount;
+use super::market_shapes::{
+    AskLevel, AskingBody, BidLevel, BookBody, DetailBody, HistoryBody, NewAsk, PointBody, RateBody, Trade,
+};
+use super::shapes::Data;
+use super::words::{PageLimit, PriceUnit, Slug, Window};
 use crate::accounts::api_keys::{self, Caller, KeyError};
-use crate::api::operation::{Access, Operation};
+use crate::api::operation::{Access, Operation, Repeatable};
 use crate::app::App;
 use crate::error::ApiError;
+use crate::idempotency::{Answer, Claim, Once};
 use crate::jobs::JobError;
 use crate::marketplace::Market;
 use crate::marketplace::overrides::{self, AskError, Asking};
-use crate::marketplace::rates::{self, Detail, Point, Rate, Span, Window};
-use crate::marketplace::suggest::{AskReason, BidReason};
+use crate::marketplace::rates::{self, Span};
 
 /// What is in this file, for the router and the documentation.
 #[must_use]
 pub fn operations() -> Vec<Operation> {
+    public().into_iter().chain(asks()).collect()
+}
+
+fn public() -> Vec<Operation> {
+    let of = |operation: Operation| {
+        operation
+            .tag("Exchange")
+            .access(Access::Public)
+            .in_path::<Slug>("slug", "The Cargo.")
+            .errors(&["unknown_workload"])
+    };
     vec![
         Operation::get("/market/rates", "listRates", all)
-            .says("Rates of all Cargos", "")
+            .says("Rates of all Cargos", "Over the last 24 hours.")
             .tag("Exchange")
             .access(Access::Public)
-            .answers::<Value>(200, "Rates of all Cargos."),
-        Operation::get("/market/rates/{slug}", "getRates", one)
-            .says("Rates of a Cargo", "")
-            .tag("Exchange")
-            .access(Access::Public)
-            .in_path::<String>("slug", "")
-            .answers::<Value>(200, "Rates of a Cargo."),
-        Operation::get("/market/history/{slug}", "getHistory", history)
+            .answers::<Data<Vec<RateBody>>>(200, "One row for each Cargo."),
+        of(Operation::get("/market/rates/{slug}", "getRates", one))
+            .says("Rates of a Cargo", "Over several windows, with what to bid and what to ask.")
+            .answers::<Data<Vec<DetailBody>>>(200, "A list of one, as existing clients read it."),
+        of(Operation::get("/market/history/{slug}", "getHistory", history))
             .says("How the price of a Cargo moved", "")
-            .tag("Exchange")
-            .access(Access::Public)
-            .in_path::<String>("slug", "")
-            .answers::<Value>(200, "How the price of a Cargo moved."),
-        Operation::get("/market/book/{slug}", "getBook", book)
-            .says("ApiUser and waiting bids of a Cargo", "")
-            .tag("Exchange")
-            .access(Access::Public)
-            .in_path::<String>("slug", "")
-            .answers::<Value>(200, "ApiUser and waiting bids of a Cargo."),
-        Operation::get("/market/trades/{slug}", "listTrades", trades)
-            .says("The newest trades of a Cargo", "")
-            .tag("Exchange")
-            .access(Access::Public)
-            .in_path::<String>("slug", "")
-            .answers::<Value>(200, "The newest trades of a Cargo."),
+            .query::<Window>("window", "How far back; `24h` if nothing is said.")
+            .answers::<HistoryBody>(200, "One row for each step, oldest first."),
+        of(Operation::get("/market/book/{slug}", "getBook", book))
+            .says("Asks and waiting bids of a Cargo", "By price. Whose they are is not told.")
+            .answers::<Data<BookBody>>(200, "The book."),
+        of(Operation::get("/market/trades/{slug}", "listTrades", trades))
+            .says("The newest trades of a Cargo", "Whose they were is not told.")
+            .query::<PageLimit>("limit", "How many trades.")
+            .answers::<Data<Vec<Trade>>>(200, "The newest first."),
+    ]
+}
+
+fn asks() -> Vec<Operation> {
+    let codes = &["unknown_workload", "not_found", "limited_key"];
+    vec![
         Operation::get("/market/asking-prices", "listAskingPrices", asking_prices)
             .says("The asks of your Islands", "")
             .tag("Islands")
-            .answers::<Value>(200, "The asks of your Islands."),
+            .answers::<Data<Vec<AskingBody>>>(200, "One row for each Island and Cargo."),
         Operation::post("/market/asking-prices", "setAskingPrice", set_asking_price)
-            .says("Set the ask of an Island of yours", "")
+            .says(
+                "Set the ask of an Island of yours",
+                "It stands at once, in place of what the Island's agent says, until it is reset. Jobs already matched keep \
+                 their price.",
+            )
             .tag("Islands")
             .access(Access::Manage)
-            .answers::<Value>(200, "Set the ask of an Island of yours."),
+            .body::<NewAsk>(json!({"host_id": "isl_0000000000000", "workload": "llm-chat", "ask": 2.5}))
+            .answers::<Data<AskingBody>>(200, "The ask as it stands now.")
+            .errors(codes)
+            .errors(&["confirmation_required"]),
         Operation::delete("/market/asking-prices", "resetAskingPrice", reset_asking_price)
-            .says("Let an Island's agent set its ask again", "")
+            .says("Let an Island's agent set its ask again", "Resetting what was not set changes nothing.")
             .tag("Islands")
             .access(Access::Manage)
-            .answers::<Value>(200, "Let an Island's agent set its ask again."),
+            .query::<IslandId>("host_id", "Which of your Islands. Needed.")
+            .query::<Slug>("workload", "For which Cargo. Needed.")
+            .answers::<Data<AskingBody>>(200, "The ask as it stands now.")
+            .errors(codes),
     ]
 }
 
@@ -83,25 +102,24 @@ type Params = Query<HashMap<String, String>>;
 ///
 /// # Errors
 /// 503.
-pub async fn all(State(app): State<Arc<App>>) -> Result<Json<Value>, ApiError> {
+pub async fn all(State(app): State<Arc<App>>) -> Result<Json<Data<Vec<RateBody>>>, ApiError> {
     let now = app.clock.now();
     let rates = rates::all(&app).await?;
-    let rows = app.market.all().iter().zip(&rates).map(|(market, rate)| rate_json(market, rate, now));
-    Ok(Json(json!({"data": rows.collect::<Vec<_>>()})))
+    let rows = app.market.all().iter().zip(&rates).map(|(market, rate)| RateBody::new(market, rate, now));
+    Ok(Json(Data { data: rows.collect() }))
 }
 
 /// `GET /api/v1/market/rates/{slug}`: a list of one, as existing clients read it.
 ///
 /// # Errors
 /// 404, 503.
-pub async fn one(State(app): State<Arc<App>>, Path(slug): Path<String>) -> Result<Json<Value>, ApiError> {
+pub async fn one(
+    State(app): State<Arc<App>>,
+    Path(slug): Path<String>,
+) -> Result<Json<Data<Vec<DetailBody>>>, ApiError> {
     let market = market(&app, &slug)?;
     let detail = rates::detail(&app, market).await?;
-    let mut row = rate_json(market, &detail.rate, app.clock.now());
-    let windows = Span::ALL.iter().zip(&detail.windows);
-    row["windows"] = windows.map(|(span, window)| (span.name().to_owned(), window_json(window))).collect();
-    suggestions(&mut row, &detail);
-    Ok(Json(json!({"data": [row]})))
+    Ok(Json(Data { data: vec![DetailBody::new(market, &detail, app.clock.now())] }))
 }
 
 /// `GET /api/v1/market/history/{slug}?window=1h|24h|7d|30d`: one row for each step, oldest first; prices are null where
@@ -113,32 +131,45 @@ pub async fn history(
     State(app): State<Arc<App>>,
     Path(slug): Path<String>,
     Query(query): Params,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<HistoryBody>, ApiError> {
     let market = market(&app, &slug)?;
     let span = span(&query)?;
     let points = rates::history(&app, market.workload.id, span).await?;
-    let rows: Vec<Value> = points.iter().map(|point| point_json(&slug, point)).collect();
-    let seconds = span.step() * 60;
-    Ok(Json(json!({"data": rows, "window": span.name(), "step_seconds": seconds})))
+    let data = points.iter().map(|point| PointBody::new(&slug, point)).collect();
+    Ok(Json(HistoryBody { data, window: Window(span.name()), step_seconds: span.step() * 60 }))
 }
 
 /// `GET /api/v1/market/book/{slug}`: asks and waiting bids by price. Whose they are is not told.
 ///
 /// # Errors
 /// 404.
-pub async fn book(State(app): State<Arc<App>>, Path(slug): Path<String>) -> Result<Json<Value>, ApiError> {
+pub async fn book(
+    State(app): State<Arc<App>>,
+    Path(slug): Path<String>,
+) -> Result<Json<Data<BookBody>>, ApiError> {
     let market = market(&app, &slug)?;
     let (asks, bids, book) = (market.depth(LEVELS), market.demand(LEVELS), market.standing());
-    let asks = asks.iter().map(|level| {
-        json!({"price": level.ask, "free_slots": level.free_slots, "slots": level.slots, "num_hosts": level.islands})
+    let asks = asks.iter().map(|level| AskLevel {
+        price: level.ask,
+        free_slots: level.free_slots,
+        slots: level.slots,
+        num_hosts: level.islands,
     });
-    let bids = bids.iter().map(|demand| json!({"price": demand.bid, "num_waiting": demand.jobs}));
-    Ok(Json(json!({"data": {
-        "workload_slug": slug, "unit": market.workload.unit.name(), "timestamp": app.clock.now(),
-        "best_ask": amount(book.best_ask), "lowest_ask": amount(book.lowest_ask),
-        "num_hosts": book.islands, "slots": book.slots, "free_slots": book.free, "num_waiting": book.waiting,
-        "asks": asks.collect::<Vec<_>>(), "bids": bids.collect::<Vec<_>>(),
-    }})))
+    let bids = bids.iter().map(|demand| BidLevel { price: demand.bid, num_waiting: demand.jobs });
+    let data = BookBody {
+        workload_slug: slug,
+        unit: PriceUnit(market.workload.unit.name()),
+        timestamp: app.clock.now(),
+        best_ask: book.best_ask,
+        lowest_ask: book.lowest_ask,
+        num_hosts: book.islands,
+        slots: book.slots,
+        free_slots: book.free,
+        num_waiting: book.waiting,
+        asks: asks.collect(),
+        bids: bids.collect(),
+    };
+    Ok(Json(Data { data }))
 }
 
 /// `GET /api/v1/market/trades/{slug}?limit=`: the newest first. Whose they were is not told.
@@ -149,14 +180,11 @@ pub async fn trades(
     State(app): State<Arc<App>>,
     Path(slug): Path<String>,
     Query(query): Params,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Data<Vec<Trade>>>, ApiError> {
     let market = market(&app, &slug)?;
     let (limit, _) = super::extract::page(&query)?;
     let sales = rates::sales(&app, market.workload.id, limit).await?;
-    let rows = sales.iter().map(|sale| {
-        json!({"timestamp": sale.at, "price": sale.price, "units": decimal(sale.units), "unit": market.workload.unit.name()})
-    });
-    Ok(Json(json!({"data": rows.collect::<Vec<_>>()})))
+    Ok(Json(Data { data: sales.iter().map(|sale| Trade::new(market, sale)).collect() }))
 }
 
 /// `GET /api/v1/market/asking-prices`: what one's Islands ask, and who says so.
@@ -166,16 +194,16 @@ pub async fn trades(
 pub async fn asking_prices(
     State(app): State<Arc<App>>,
     ApiUser(caller): ApiUser,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Data<Vec<AskingBody>>>, ApiError> {
     let mine = crate::islands::mine(&app, &caller.user).await?;
     let rows = mine.iter().flat_map(|(record, _)| {
         let askings = app.market.all().iter().map(|market| (market, overrides::asking(&app, record, market)));
         askings
             .filter(|(_, asking)| asking.agent.is_some())
-            .map(|(market, asking)| asking_json(market, &asking))
+            .map(|(market, asking)| AskingBody::new(market, &asking))
             .collect::<Vec<_>>()
     });
-    Ok(Json(json!({"data": rows.collect::<Vec<_>>()})))
+    Ok(Json(Data { data: rows.collect() }))
 }
 
 /// `POST /api/v1/market/asking-prices`: `host_id`, `workload`, `ask` (credits per unit); `confirm` for a change by more than
@@ -186,8 +214,9 @@ pub async fn asking_prices(
 pub async fn set_asking_price(
     State(app): State<Arc<App>>,
     ApiUser(caller): ApiUser,
+    Repeatable(claim): Repeatable,
     fields: Fields,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
+) -> Result<Response, ApiError> {
     let (island, market) = named(&app, &fields)?;
     let raw = fields.get("ask").or_else(|| fields.get("asking_price"));
     let raw = raw.ok_or_else(|| ApiError::invalid("ask", "is missing"))?;
@@ -195,9 +224,9 @@ pub async fn set_asking_price(
         .map_err(|error| ApiError::invalid("ask", error.to_string()))?;
     let confirmed = fields.truth("confirm")?;
     may_manage(&app, &caller).await?;
-    let owner = caller.user.id;
-    let asking = overrides::set(&app, owner, (island, market), ask, confirmed).await?;
-    Ok((StatusCode::OK, Json(json!({"data": asking_json(market, &asking)}))))
+    let once = changes(claim, market);
+    let asking = overrides::set(&app, caller.user.id, (island, market), (ask, confirmed), &once).await?;
+    Ok(once.respond(&asking))
 }
 
 /// `DELETE /api/v1/market/asking-prices?host_id=&workload=`: the agent’s ask is in
@@ -208,14 +237,22 @@ pub async fn set_asking_price(
 pub async fn reset_asking_price(
     State(app): State<Arc<App>>,
     ApiUser(caller): ApiUser,
+    Repeatable(claim): Repeatable,
     Query(query): Params,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Response, ApiError> {
     let need = |name: &str| query.get(name).ok_or_else(|| ApiError::invalid(name, "is missing"));
     let island = super::extract::id(need("host_id")?, "Island")?;
     let market = market(&app, need("workload")?)?;
     may_manage(&app, &caller).await?;
-    let asking = overrides::reset(&app, caller.user.id, (island, market)).await?;
-    Ok(Json(json!({"data": asking_json(market, &asking)})))
+    let once = changes(claim, market);
+    let asking = overrides::reset(&app, caller.user.id, (island, market), &once).await?;
+    Ok(once.respond(&asking))
+}
+
+/// A change of an ask, answered with the ask as it then stands.
+fn changes(claim: Option<Claim>, market: &Arc<Market>) -> Once<Asking> {
+    let market = Arc::clone(market);
+    Once::new(claim, move |asking: &Asking| Answer::ok(&Data { data: AskingBody::new(&market, asking) }))
 }
 
 /// What one's Islands ask is not for a key that was given away with a limit.
@@ -259,79 +296,4 @@ fn market<'a>(app: &'a App, slug: &str) -> Result<&'a Arc<Market>, ApiError> {
 fn span(query: &HashMap<String, String>) -> Result<Span, ApiError> {
     let Some(name) = query.get("window") else { return Ok(Span::default()) };
     Span::from_name(name).ok_or_else(|| ApiError::invalid("window", "must be 1h, 24h, 7d or 30d"))
-}
-
-/// Units as an exact decimal number.
-fn decimal(units: Units) -> Value {
-    // Five decimals of a unit are six of an amount, whose writing is exact.
-    amount(units.parts().checked_mul(10).map(MicroCredits::new))
-}
-
-fn rate_json(market: &Market, rate: &Rate, now: Timestamp) -> Value {
-    json!({
-        "workload_slug": rate.slug, "name": rate.name, "unit": market.workload.unit.name(),
-        "best_ask": amount(rate.best_ask), "best_free_ask": amount(rate.book.best_ask), "last_price": amount(rate.last),
-        "avg_price": amount(rate.day.mean()), "median_price": amount(rate.day.median),
-        "min_price": amount(rate.day.lowest), "max_price": amount(rate.day.highest),
-        "num_trades": rate.day.trades, "num_hosts": rate.islands, "num_waiting": rate.waiting,
-        "slots": rate.book.slots, "free_slots": rate.book.free,
-        "window": Span::Day.name(), "timestamp": now,
-    })
-}
-
-fn window_json(window: &Window) -> Value {
-    json!({
-        "avg_price": amount(window.mean()), "median_price": amount(window.median),
-        "min_price": amount(window.lowest), "max_price": amount(window.highest),
-        "num_trades": window.trades, "units": decimal(Units::from_parts(window.units)),
-    })
-}
-
-fn suggestions(row: &mut Value, detail: &Detail) {
-    let bid = detail.suggested_bid.map(|(bid, why)| {
-        let why = match why {
-            BidReason::Plenty => "plenty_free",
-            BidReason::Few => "best_ask",
-            BidReason::Recent => "nine_of_ten_cleared",
-            BidReason::Busy => "lowest_busy_ask",
-        };
-        json!({"price": bid, "reason": why})
-    });
-    let ask = detail.suggested_ask.map(|(ask, why)| {
-        let why = match why {
-            AskReason::Median => "median_cleared",
-            AskReason::Undercut => "lowest_free_ask",
-            AskReason::Unserved => "median_unserved",
-            AskReason::Demand => "unserved_only",
-        };
-        json!({"price": ask, "reason": why})
-    });
-    row["suggested_bid"] = json!(bid);
-    row["suggested_ask"] = json!(ask);
-    row["unserved_24h"] = json!({
-        "num_jobs": detail.unserved.count(),
-        "median_bid": amount(detail.unserved.median()), "max_bid": amount(detail.unserved.highest()),
-    });
-}
-
-fn point_json(slug: &str, point: &Point) -> Value {
-    let (window, noted) = (&point.window, point.noted.as_ref());
-    json!({
-        "workload_slug": slug, "timestamp": point.at,
-        "avg_price": amount(window.mean()), "last_price": amount(point.last),
-        "min_price": amount(window.lowest), "max_price": amount(window.highest), "num_trades": window.trades,
-        "best_free_ask": amount(noted.and_then(|noted| noted.best_ask)),
-        "num_hosts": noted.map(|noted| noted.islands), "num_waiting": noted.map(|noted| noted.waiting),
-    })
-}
-
-fn asking_json(market: &Market, asking: &Asking) -> Value {
-    json!({
-        "host_id": asking.island, "workload": market.workload.slug, "unit": market.workload.unit.name(),
-        "ask": amount(asking.ask), "agent_ask": amount(asking.agent),
-        "set_here": asking.set_at.is_some(), "set_at": asking.set_at,
-        "rank": market.rank(asking.island).map(|rank| json!({
-            "place": rank.place, "of": rank.of, "next_cheaper": amount(rank.cheaper),
-        })),
-    })
 }

@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod api_keys;
+pub mod batches;
 pub mod bids;
 pub mod clients;
 pub mod credits;
@@ -14,21 +15,28 @@ pub mod hooks;
 pub mod hosts;
 pub mod islands;
 pub mod job_receipts;
+pub mod job_shapes;
 pub mod jobs;
 pub mod key_shapes;
 pub mod market;
+pub mod market_shapes;
+pub mod network;
 pub mod openai;
 pub mod openapi;
 pub mod operation;
 pub mod pairing;
 pub mod payouts;
+pub mod profile;
 pub mod quote;
 pub mod receipts;
 pub mod shapes;
 pub mod statement;
 pub mod stream;
 pub mod topups;
+pub mod usage;
+pub mod verification;
 pub mod webhooks;
+pub mod words;
 pub mod workloads;
 
 use operation::Operation;
@@ -38,7 +46,10 @@ use operation::Operation;
 pub fn operations() -> Vec<Operation> {
     [
         account::operations(),
+        profile::operations(),
+        verification::operations(),
         jobs::operations(),
+        batches::operations(),
         job_receipts::operations(),
         bids::operations(),
         stream::operations(),
@@ -46,16 +57,19 @@ pub fn operations() -> Vec<Operation> {
         hosts::operations(),
         market::operations(),
         quote::operations(),
+        network::operations(),
         api_keys::operations(),
         hooks::operations(),
         credits::operations(),
         receipts::operations(),
         topups::operations(),
         statement::operations(),
+        usage::operations(),
         payouts::operations(),
         islands::operations(),
         pairing::operations(),
         openai::chat::operations(),
+        openai::embeddings::operations(),
         openai::images::operations(),
         openai::models::operations(),
         health::operations(),

@@ -3,6 +3,7 @@
 use axum::Json;
 use serde_json::Value;
 
+use super::words::AnyObject;
 use crate::api::operation::{Access, Operation, document};
 
 /// What is in this file, for the router and the documentation.
@@ -10,10 +11,13 @@ use crate::api::operation::{Access, Operation, document};
 pub fn operations() -> Vec<Operation> {
     vec![
         Operation::get("/openapi.json", "getOpenApi", show)
-            .says("This document", "")
+            .says(
+                "This document",
+                "OpenAPI 3.1. It is the same for everybody, and made from the code that answers.",
+            )
             .tag("Server")
             .access(Access::Public)
-            .answers::<Value>(200, "An OpenAPI 3.1 document."),
+            .answers::<AnyObject>(200, "The document."),
     ]
 }
 

@@ -4,29 +4,67 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::extract::{ApiUser, Fields};
-use super::jobs::{amount, min_trust, model, parse_bid, region, units};
+use super::jobs::{min_trust, model, parse_bid, region};
+use super::market_shapes::QuoteBody;
+use super::shapes::Data;
+use super::words::{AnyObject, Bid, Trust};
 use crate::api::operation::{Access, Operation};
 use crate::app::App;
 use crate::config::WorkloadKind;
 use crate::error::ApiError;
 use crate::jobs::{JobError, input};
-use crate::marketplace::quote::{Quote, Wanted};
-use crate::marketplace::{Market, Workload};
+use crate::marketplace::Workload;
+use crate::marketplace::quote::Wanted;
 
 /// What is in this file, for the router and the documentation.
 #[must_use]
 pub fn operations() -> Vec<Operation> {
     vec![
         Operation::post("/market/quote", "quoteJob", quote)
-            .says("What a job would cost", "")
+            .says(
+                "What a job would cost",
+                "And how long it would wait. Takes what `POST /api/v1/jobs` takes; without an `input` the answer is about a \
+                 short one. Changes nothing, reserves nothing.",
+            )
             .tag("Exchange")
             .access(Access::Read)
-            .answers::<Value>(200, "What a job would cost."),
+            .body::<Wish>(json!({"workload": "llm-chat", "input": {"prompt": "How do tides work?"}, "bid_price": 5}))
+            .answers::<Data<QuoteBody>>(200, "What it would cost.")
+            .errors(&["unknown_workload"]),
     ]
+}
+
+/// A job that somebody thinks of submitting.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "read by the OpenAPI document only; the handler reads the fields one by one")]
+pub struct Wish {
+    /// Which Cargo: its slug.
+    #[schemars(length(min = 1))]
+    workload: String,
+    /// What to do, as in `POST /api/v1/jobs`.
+    #[schemars(with = "Option<AnyObject>")]
+    input: Option<Value>,
+    /// The most the whole job may cost, in credits.
+    #[schemars(with = "Option<Bid>")]
+    bid_price: Option<Value>,
+    /// Where the Island must stand.
+    #[schemars(length(min = 1, max = 64))]
+    region: Option<String>,
+    /// Which model the Island must serve the Cargo with.
+    #[schemars(length(min = 1, max = 200))]
+    model: Option<String>,
+    /// How far the Island must be trusted.
+    #[schemars(with = "Option<Trust>")]
+    min_trust: Option<String>,
+    /// Makes no difference here.
+    #[schemars(range(min = 0, max = 100))]
+    priority: Option<i64>,
 }
 
 /// The handler. Takes what `POST /api/v1/jobs` takes; without an `input` the answer is about a short one.
@@ -37,7 +75,7 @@ pub async fn quote(
     State(app): State<Arc<App>>,
     ApiUser(caller): ApiUser,
     fields: Fields,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Data<QuoteBody>>, ApiError> {
     let slug = fields.need_text("workload")?;
     let market = app.market.get(&slug).ok_or(JobError::UnknownWorkload)?;
     let usual;
@@ -56,26 +94,14 @@ pub async fn quote(
         min_trust: min_trust(&fields)?,
     };
     let quote = market.quote(&caller.user, &wanted);
-    Ok(Json(json!({"data": quote_json(market, &quote)})))
+    Ok(Json(Data { data: QuoteBody::new(market, &quote) }))
 }
 
 fn usual_input(workload: &Workload) -> Result<Box<RawValue>, JobError> {
     let text = match workload.kind {
         WorkloadKind::Chat => r#"{"prompt":"How do tides work?"}"#,
         WorkloadKind::Image => r#"{"prompt":"A lighthouse at dawn"}"#,
+        WorkloadKind::Embedding => r#"{"input":"How do tides work?"}"#,
     };
     RawValue::from_string(text.to_owned()).map_err(|_| JobError::Internal)
-}
-
-/// A quote as programs read it.
-#[must_use]
-pub fn quote_json(market: &Market, quote: &Quote) -> Value {
-    json!({
-        "workload_slug": market.workload.slug, "unit": market.workload.unit.name(),
-        "best_ask": amount(quote.best_ask), "price": amount(quote.price),
-        "bid_price": quote.bid, "unit_bid": quote.unit_bid, "bid_source": quote.source.name(),
-        "bid_needed": amount(quote.bid_needed),
-        "max_units": units(quote.units), "worst_case": quote.worst_case, "expected": amount(quote.expected),
-        "wait_secs": quote.wait_secs,
-    })
 }

@@ -12,13 +12,15 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
 use ledger::TransferKind;
 use ledger::statement::{Filter, StatementError};
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
+use types::id::{JobId, TransferId};
 use types::money::MicroCredits;
 use types::time::Timestamp;
 
 use super::extract::{ApiUser, page};
-use super::jobs::amount;
+use super::shapes::{Data, Paged};
+use super::words::{AccountName, Cursor, FileFormat, MovementKind, PageLimit, TextFile};
 use crate::accounts::User;
 use crate::api::operation::Operation;
 use crate::app::App;
@@ -31,19 +33,33 @@ use crate::jobs::submit::charged_by;
 #[must_use]
 pub fn operations() -> Vec<Operation> {
     vec![
-        Operation::get("/credits/transactions", "listTransactions", transactions)
-            .says("Your statement", "")
-            .tag("Credits")
-            .answers::<Value>(200, "Your statement."),
+        filtered(Operation::get("/credits/transactions", "listTransactions", transactions))
+            .says("Your statement", "Every movement of credits, newest first.")
+            .query::<PageLimit>("limit", "How many movements.")
+            .query::<Cursor>("cursor", "The `next_cursor` of the part before.")
+            .answers::<Paged<Movement>>(200, "A part of it."),
         Operation::get("/credits/balance", "getBalance", balance)
-            .says("Your balance, now or at a time", "")
+            .says("Your balance, now or at a time", "What was held at a time in the past is not known any more.")
             .tag("Credits")
-            .answers::<Value>(200, "Your balance, now or at a time."),
-        Operation::get("/credits/export", "exportTransactions", export)
-            .says("Your statement as CSV or JSON", "")
-            .tag("Credits")
-            .answers::<Value>(200, "Your statement as CSV or JSON."),
+            .query::<AccountName>("account", "Which of your accounts; `wallet` if nothing is said.")
+            .query::<Timestamp>("at", "When; now if nothing is said.")
+            .answers::<Data<BalanceBody>>(200, "The balance."),
+        filtered(Operation::get("/credits/export", "exportTransactions", export))
+            .says("Your statement as a file", "All of it, newest first, however long. It is broken off, not ended, if it cannot be read to its end.")
+            .query::<FileFormat>("format", "`csv` if nothing is said.")
+            .answers_as::<TextFile>(200, "text/csv", "With a header; amounts are decimals.")
+            .answers::<Vec<Movement>>(200, "The file."),
     ]
+}
+
+/// With what says which movements are meant.
+fn filtered(operation: Operation) -> Operation {
+    operation
+        .tag("Credits")
+        .query::<AccountName>("account", "Which of your accounts; `wallet` if nothing is said.")
+        .query::<MovementKind>("kind", "Only movements for this.")
+        .query::<Timestamp>("from", "Only movements from this time on.")
+        .query::<Timestamp>("to", "Only movements before this time.")
 }
 
 /// What the address of a request may say about the statement it wants.
@@ -54,6 +70,62 @@ pub type Asked = HashMap<String, String>;
 struct Part<'a> {
     data: Vec<Entry<'a>>,
     next_cursor: Option<String>,
+}
+
+/// A movement of credits.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "read by the OpenAPI document only; credits::export::Entry writes it")]
+struct Movement {
+    /// The transfer it belongs to.
+    id: TransferId,
+    /// Its number in this account, from 1.
+    seq: i64,
+    /// What it was for.
+    kind: MovementKind,
+    /// How many credits; negative if they left.
+    amount: MicroCredits,
+    /// The same in millionths of a credit.
+    amount_micros: i64,
+    /// What was in the account after it, in credits.
+    balance: MicroCredits,
+    /// The same in millionths of a credit.
+    balance_micros: i64,
+    /// What it was for, in words.
+    note: Option<String>,
+    /// When.
+    at: Timestamp,
+    /// The job it paid.
+    job_id: Option<JobId>,
+    /// That job's Cargo.
+    workload_name: Option<String>,
+    /// The Island that ran that job.
+    island: Option<String>,
+}
+
+/// What is, or was, in an account.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Balance")]
+pub struct BalanceBody {
+    /// Which account.
+    account: AccountName,
+    /// When.
+    at: Timestamp,
+    /// What is in it, in credits.
+    balance: MicroCredits,
+    /// The same in millionths of a credit.
+    balance_micros: i64,
+    /// How much of that is held for running jobs, in credits; null for the past.
+    held: Option<MicroCredits>,
+    /// The same in millionths of a credit.
+    held_micros: Option<i64>,
+    /// What is left to spend, in credits; null for the past.
+    available: Option<MicroCredits>,
+    /// The same in millionths of a credit.
+    available_micros: Option<i64>,
+    /// What is owed for payments that were taken back, in credits.
+    debt: MicroCredits,
+    /// The same in millionths of a credit.
+    debt_micros: i64,
 }
 
 /// `GET /api/v1/credits/transactions?limit=&cursor=&kind=&from=&to=&account=`: the statement, newest first.
@@ -83,7 +155,7 @@ pub async fn balance(
     State(app): State<Arc<App>>,
     ApiUser(caller): ApiUser,
     Query(asked): Query<Asked>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Data<BalanceBody>>, ApiError> {
     let (which, now) = (which(&asked)?, app.clock.now());
     let account = which.of(&caller.user);
     let (at, posted, held, debt) = match time(&asked, "at")? {
@@ -98,13 +170,19 @@ pub async fn balance(
         }
     };
     let available = held.and_then(|held| posted.minus(held).ok());
-    Ok(Json(json!({"data": {
-        "account": which.name(), "at": at,
-        "balance": amount(Some(posted)), "balance_micros": posted.get(),
-        "held": amount(held), "held_micros": held.map(MicroCredits::get),
-        "available": amount(available), "available_micros": available.map(MicroCredits::get),
-        "debt": amount(Some(debt)), "debt_micros": debt.get(),
-    }})))
+    let data = BalanceBody {
+        account: AccountName(which.name()),
+        at,
+        balance: posted,
+        balance_micros: posted.get(),
+        held,
+        held_micros: held.map(MicroCredits::get),
+        available,
+        available_micros: available.map(MicroCredits::get),
+        debt,
+        debt_micros: debt.get(),
+    };
+    Ok(Json(Data { data }))
 }
 
 /// `GET /api/v1/credits/export?format=&account=&kind=&from=&to=`: the whole statement as a file, newest first.

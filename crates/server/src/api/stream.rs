@@ -14,30 +14,101 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use futures_util::Stream;
 use futures_util::stream::unfold;
+use schemars::JsonSchema;
 use serde_json::{Value, json};
+use types::id::JobId;
+use types::money::MicroCredits;
 
 use super::extract::{ApiUser, id};
+use super::job_shapes::UsageBody;
 use super::jobs::{amount, usage_json};
+use super::words::JobStatus;
 use crate::api::operation::Operation;
 use crate::app::App;
 use crate::config::WorkloadKind;
 use crate::error::ApiError;
 use crate::jobs::elsewhere::LOOK;
 use crate::jobs::live::{Event, LiveJob, Reader};
+use crate::jobs::message::{self, Message};
 use crate::jobs::submit::find;
-use crate::jobs::{Job, Origin, State as JobState};
+use crate::jobs::{Job, JobError, Origin, State as JobState};
 
 /// What is in this file, for the router and the documentation.
 #[must_use]
 pub fn operations() -> Vec<Operation> {
     vec![
         Operation::get("/jobs/{id}/stream", "streamJob", stream)
-            .says("A job, live", "")
+            .says(
+                "A job, live",
+                "Server-sent events: each is one line `data: {…}` with one JSON object and an empty line behind it. The stream \
+                 begins at the beginning of the job whenever it is opened, and ends with an event `done`. Lines that begin \
+                 with a colon keep the connection alive. When the last stream of a job closes and nobody comes back, the \
+                 job is cancelled and charged as delivered.",
+            )
             .tag("Jobs")
             .polling()
-            .in_path::<String>("id", "")
-            .answers::<Value>(200, "A job, live."),
+            .in_path::<JobId>("id", "The job.")
+            .answers_as::<StreamEvent>(200, "text/event-stream", "Events; the schema is that of the JSON of each."),
     ]
+}
+
+/// An event of a job's stream. Which fields it has depends on its type.
+#[derive(JsonSchema)]
+#[schemars(rename = "JobEvent")]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum StreamEvent {
+    /// How far the job is.
+    Status {
+        /// `pending` or `running`, or its end where another coordinator drives it.
+        status: JobStatus,
+        /// The same for people.
+        message: String,
+        /// The lowest ask now, in credits per unit, while it waits.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        best_ask: Option<MicroCredits>,
+        /// The Island that runs it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        island: Option<String>,
+    },
+    /// A piece of text.
+    Token {
+        /// The piece.
+        content: String,
+    },
+    /// A step of an image.
+    Progress {
+        /// Steps done.
+        step: i64,
+        /// Of how many.
+        total: i64,
+    },
+    /// The image.
+    Image {
+        /// Its bytes, in base64.
+        image_data: String,
+        /// `png` or another.
+        format: String,
+        /// In pixels.
+        width: i64,
+        /// In pixels.
+        height: i64,
+    },
+    /// The job did not complete. `done` follows.
+    Error {
+        /// Why: a sentence.
+        error: String,
+        /// The same for programs: stable.
+        code: String,
+        /// How it ended.
+        status: JobStatus,
+    },
+    /// The last event.
+    Done {
+        /// How it ended.
+        status: JobStatus,
+        /// What it used and cost.
+        usage: UsageBody,
+    },
 }
 
 /// How often a silent stream is kept alive. Existing clients give up after 60 s without a byte.
@@ -52,7 +123,11 @@ pub async fn stream(
     ApiUser(caller): ApiUser,
     Path(job): Path<String>,
 ) -> Result<Response, ApiError> {
-    let (job, output) = find(&app, caller.user.id, id(&job, "job")?).await?;
+    let job = id(&job, "job")?;
+    let (job, output) = match find(&app, caller.user.id, job).await {
+        Err(JobError::NotFound) => return super::batches::stream(app, caller.user.id, job).await,
+        found => found?,
+    };
     match app.jobs.get(job.id) {
         Some(live) => {
             // A key that may only read looks on; whether the job goes on is not its business.
@@ -68,7 +143,7 @@ pub async fn stream(
             if !job.state.is_final() {
                 return Ok(event_stream(elsewhere(app, job)));
             }
-            let frames = last_frames(&app, &job, output.as_deref());
+            let frames = last_frames(&app, &job, output.as_deref()).await?;
             Ok(event_stream(futures_util::stream::iter([Ok(Bytes::from(frames))])))
         }
     }
@@ -86,7 +161,7 @@ fn elsewhere(app: Arc<App>, job: Job) -> impl Stream<Item = Result<Bytes, Infall
                 told = Some(job.state);
                 let text = if job.state.is_final() {
                     let (_, output) = find(&app, job.user, job.id).await.ok()?;
-                    last_frames(&app, &job, output.as_deref())
+                    last_frames(&app, &job, output.as_deref()).await.ok()?
                 } else {
                     let waits = job.state == JobState::Pending;
                     let message = if waits { "Waiting for an Island within the bid." } else { "Running." };
@@ -107,9 +182,11 @@ fn elsewhere(app: Arc<App>, job: Job) -> impl Stream<Item = Result<Bytes, Infall
     })
 }
 
-fn last_frames(app: &App, job: &Job, output: Option<&str>) -> String {
+async fn last_frames(app: &App, job: &Job, output: Option<&str>) -> Result<String, JobError> {
     let kind = app.market.by_id(job.workload).map(|market| market.workload.kind);
-    replay(job, output, kind == Some(WorkloadKind::Image)).iter().map(frame).collect()
+    let message = message::of_job(app, job.id).await?;
+    let events = replay(job, (output, message.as_ref()), kind == Some(WorkloadKind::Image));
+    Ok(events.iter().map(frame).collect())
 }
 
 /// A response of server-sent events.
@@ -172,6 +249,8 @@ fn event_json(event: &Event) -> Vec<Value> {
             json!({"type": "status", "status": "running", "message": format!("Running on {island}."), "island": island})
         }
         Event::Token(text) => json!({"type": "token", "content": text}),
+        // Existing clients know no other kind of event for what a model says.
+        Event::Delta(delta) => json!({"type": "token", "content": "", "delta": delta}),
         Event::Progress { step, total } => json!({"type": "progress", "step": step, "total": total}),
         Event::Image(image) => json!({
             "type": "image", "image_data": image.data, "format": image.format,
@@ -182,7 +261,8 @@ fn event_json(event: &Event) -> Vec<Value> {
 }
 
 /// The last events of a job: the error, if there is one, and what it cost.
-fn end(job: &Job) -> Vec<Value> {
+#[must_use]
+pub fn end(job: &Job) -> Vec<Value> {
     let mut events = Vec::new();
     if job.state != JobState::Completed {
         let (code, text) =
@@ -194,8 +274,11 @@ fn end(job: &Job) -> Vec<Value> {
 }
 
 /// A job that has ended, as its stream would have shown it.
-fn replay(job: &Job, output: Option<&str>, picture: bool) -> Vec<Value> {
+fn replay(job: &Job, (output, message): (Option<&str>, Option<&Message>), picture: bool) -> Vec<Value> {
     let mut events = Vec::new();
+    if let Some(message) = message {
+        events.push(json!({"type": "token", "content": "", "delta": message}));
+    }
     if let Some(output) = output {
         events.push(if picture {
             let image: Value = serde_json::from_str(output).unwrap_or_default();

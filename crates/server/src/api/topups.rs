@@ -4,59 +4,199 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
+use axum::response::Response;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
-use types::id::UserId;
 use types::money::{Cents, MicroCredits, parse_json_amount};
+use types::time::Timestamp;
 
-use super::extract::{ApiUser, Fields, idempotency_key};
+use super::extract::{ApiUser, Fields};
+use super::shapes::Data;
 use crate::accounts::api_keys::KeyError;
-use crate::api::operation::Operation;
+use crate::api::operation::{Operation, Repeatable};
 use crate::app::App;
 use crate::error::ApiError;
+use crate::idempotency::{Answer, Claim, Once};
 use crate::promo::{self, PromoError};
 use crate::secrets;
 use crate::topups::alerts::{self, AlertError};
-use crate::topups::{self, TopUpError};
+use crate::topups::{self, Shown, TopUpError};
 
 /// What is in this file, for the router and the documentation.
 #[must_use]
 pub fn operations() -> Vec<Operation> {
-    vec![
-        Operation::get("/credits/auto-topup", "getAutoTopup", show)
-            .says("Auto top-up", "")
-            .tag("Credits")
-            .answers::<Value>(200, "Auto top-up."),
-        Operation::put("/credits/auto-topup", "setAutoTopup", put)
-            .says("Set auto top-up", "")
-            .tag("Credits")
-            .answers::<Value>(200, "Set auto top-up."),
-        Operation::delete("/credits/auto-topup", "deleteAutoTopup", delete)
-            .says("Turn auto top-up off", "")
-            .tag("Credits")
-            .answers::<Value>(200, "Turn auto top-up off."),
+    let mut operations = about_topups();
+    operations.extend([
         Operation::get("/credits/alerts", "getAlerts", alerts)
             .says("Alerts about your balance", "")
             .tag("Credits")
-            .answers::<Value>(200, "Alerts about your balance."),
+            .answers::<Data<Vec<Alert>>>(200, "The amounts, lowest first."),
         Operation::put("/credits/alerts", "setAlerts", set_alerts)
-            .says("Set alerts about your balance", "")
+            .says(
+                "Set alerts about your balance",
+                "A letter is sent each time the available balance falls below one of up to three amounts; 0 tells when nothing is left.",
+            )
             .tag("Credits")
-            .answers::<Value>(200, "Set alerts about your balance."),
+            .body::<AlertsWish>(json!({"thresholds": [100, 10]}))
+            .answers::<Data<Vec<Alert>>>(200, "The amounts, lowest first."),
         Operation::post("/credits/redeem", "redeemCode", redeem)
-            .says("Redeem a promo code", "")
+            .says("Redeem a promo code", "Its credits are in the wallet at once.")
             .tag("Credits")
-            .answers::<Value>(200, "Redeem a promo code."),
+            .body::<CodeWish>(json!({"code": "WELCOME"}))
+            .answers::<Data<Redeemed>>(201, "What the code was worth.")
+            .errors(&["code_redeemed", "code_used_up", "code_expired", "too_many_codes"]),
+    ]);
+    operations
+}
+
+fn about_topups() -> Vec<Operation> {
+    vec![
+        Operation::get("/credits/auto-topup", "getAutoTopup", show)
+            .says("Auto top-up", "Whether a package is bought with your saved card when few credits are left.")
+            .tag("Credits")
+            .answers::<Data<AutoTopup>>(200, "What is set, and how it goes."),
+        Operation::put("/credits/auto-topup", "setAutoTopup", put)
+            .says(
+                "Set auto top-up",
+                "Switches it on, or changes it. Needs a saved card: buy credits once and let the card be saved. What had paused \
+                 it is forgotten.",
+            )
+            .tag("Credits")
+            .body::<TopupWish>(json!({"threshold": 100, "package": "starter", "monthly_max_cents": 2000}))
+            .answers::<Data<AutoTopup>>(200, "What is set now.")
+            .errors(&["no_saved_card", "limited_key"]),
+        Operation::delete("/credits/auto-topup", "deleteAutoTopup", delete)
+            .says("Turn auto top-up off", "A charge that is on its way is still granted.")
+            .tag("Credits")
+            .answers::<Data<AutoTopup>>(200, "It is off."),
     ]
+}
+
+/// What auto top-up shall do.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes a body that is read field by field")]
+struct TopupWish {
+    /// Below how many available credits it buys; above 0.
+    threshold: MicroCredits,
+    /// What it buys: the `slug` of a package, which must have at least as many credits as the threshold.
+    package: String,
+    /// The most it may charge in a calendar month (UTC), in US cents, 1 to 100,000,000; at least the price of the package.
+    #[schemars(range(min = 1, max = 100_000_000))]
+    monthly_max_cents: i64,
+}
+
+/// Of what balances you want to be told.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes a body that is read field by field")]
+struct AlertsWish {
+    /// Up to three amounts in credits, 0 or more; an empty list ends the alerts.
+    #[schemars(length(max = 3))]
+    thresholds: Vec<MicroCredits>,
+}
+
+/// A code to redeem.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes a body that is read field by field")]
+struct CodeWish {
+    /// The promo code; small letters are as good as large ones.
+    code: String,
+}
+
+/// Auto top-up. Where it is off, only `enabled` and `charged_this_month_cents` are there.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct AutoTopup {
+    /// Whether it is switched on.
+    enabled: bool,
+    /// What it has charged in this calendar month (UTC), in US cents.
+    charged_this_month_cents: i64,
+    /// How it goes.
+    #[serde(flatten)]
+    rule: Option<TopupRule>,
+}
+
+/// A rule that is switched on.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct TopupRule {
+    /// `active`, or `paused` until you set it again or pay in another way.
+    state: &'static str,
+    /// Below how many available credits it buys.
+    threshold: MicroCredits,
+    /// The `slug` of the package it buys.
+    package: String,
+    /// The most it may charge in a calendar month (UTC), in US cents.
+    monthly_max_cents: i64,
+    /// How often the card was declined since it last worked.
+    declines: i64,
+    /// Why it did not buy, in a few words.
+    last_error: Option<String>,
+    /// Where you confirm a payment that your bank wants confirmed.
+    confirm_url: Option<String>,
+    /// When a declined card is tried again.
+    next_try_at: Option<Timestamp>,
+}
+
+/// An amount of which you are told when the balance falls below it.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Alert {
+    /// The amount, in credits.
+    threshold: MicroCredits,
+    /// Whether the balance is below it, and you were told.
+    below: bool,
+}
+
+/// What a code was worth.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Redeemed {
+    /// The code, in capital letters.
+    code: String,
+    /// The credits it has brought.
+    credits: MicroCredits,
+}
+
+impl AutoTopup {
+    fn of((rule, charged): Shown, now: Timestamp) -> Self {
+        let rule = rule.filter(|rule| rule.enabled).map(|rule| TopupRule {
+            state: rule.state.name(),
+            threshold: rule.threshold,
+            package: rule.package_slug,
+            monthly_max_cents: rule.monthly_max.get(),
+            declines: rule.declines,
+            last_error: rule.last_error,
+            confirm_url: rule.confirm_url,
+            next_try_at: (rule.next_try_at > now).then_some(rule.next_try_at),
+        });
+        Self { enabled: rule.is_some(), charged_this_month_cents: charged.get(), rule }
+    }
+
+    /// How a change of it is answered.
+    fn answered(app: &App, claim: Option<Claim>) -> Once<Shown> {
+        let now = app.clock.now();
+        Once::new(claim, move |shown: &Shown| Answer::ok(&Data { data: Self::of(shown.clone(), now) }))
+    }
+}
+
+impl Alert {
+    fn all(set: &[(MicroCredits, bool)]) -> Data<Vec<Self>> {
+        Data { data: set.iter().map(|&(threshold, below)| Self { threshold, below }).collect() }
+    }
 }
 
 /// `GET /api/v1/credits/auto-topup`.
 ///
 /// # Errors
 /// 401, 403, 429.
-pub async fn show(State(app): State<Arc<App>>, ApiUser(caller): ApiUser) -> Result<Json<Value>, ApiError> {
-    shown(&app, caller.user.id).await
+pub async fn show(
+    State(app): State<Arc<App>>,
+    ApiUser(caller): ApiUser,
+) -> Result<Json<Data<AutoTopup>>, ApiError> {
+    let found = topups::find(&app, caller.user.id).await?;
+    Ok(Json(Data { data: AutoTopup::of(found, app.clock.now()) }))
 }
 
 /// `PUT /api/v1/credits/auto-topup`: switches it on with `threshold`, `package` and `monthly_max_cents`.
@@ -66,44 +206,42 @@ pub async fn show(State(app): State<Arc<App>>, ApiUser(caller): ApiUser) -> Resu
 pub async fn put(
     State(app): State<Arc<App>>,
     ApiUser(caller): ApiUser,
+    Repeatable(claim): Repeatable,
     fields: Fields,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Response, ApiError> {
+    fields.only(&["threshold", "package", "monthly_max_cents"])?;
     let threshold = amount("threshold", fields.need("threshold")?)?;
     let package = fields.need_text("package")?;
     let most = fields.whole("monthly_max_cents", 1, 100_000_000)?;
-    let most = most.ok_or_else(|| ApiError::invalid("monthly_max_cents", "is missing"))?;
-    topups::set(&app, (&caller.user, Some(caller.key.id)), threshold, &package, Cents::new(most)).await?;
-    shown(&app, caller.user.id).await
+    let most = Cents::new(most.ok_or_else(|| ApiError::invalid("monthly_max_cents", "is missing"))?);
+    let once = AutoTopup::answered(&app, claim);
+    let by = (&*caller.user, Some(caller.key.id));
+    let set = topups::set(&app, by, threshold, &package, most, &once).await?;
+    Ok(once.respond(&set))
 }
 
 /// `DELETE /api/v1/credits/auto-topup`: switches it off.
 ///
 /// # Errors
 /// 401, 403, 429.
-pub async fn delete(State(app): State<Arc<App>>, ApiUser(caller): ApiUser) -> Result<Json<Value>, ApiError> {
-    topups::remove(&app, caller.user.id).await?;
-    shown(&app, caller.user.id).await
-}
-
-async fn shown(app: &App, user: UserId) -> Result<Json<Value>, ApiError> {
-    let (rule, charged) = topups::find(app, user).await?;
-    let Some(rule) = rule.filter(|rule| rule.enabled) else {
-        return Ok(Json(json!({"data": {"enabled": false, "charged_this_month_cents": charged.get()}})));
-    };
-    Ok(Json(json!({"data": {
-        "enabled": true, "state": rule.state.name(), "threshold": rule.threshold, "package": rule.package_slug,
-        "monthly_max_cents": rule.monthly_max.get(), "charged_this_month_cents": charged.get(),
-        "declines": rule.declines, "last_error": rule.last_error, "confirm_url": rule.confirm_url,
-        "next_try_at": (rule.next_try_at > app.clock.now()).then_some(rule.next_try_at),
-    }})))
+pub async fn delete(
+    State(app): State<Arc<App>>,
+    ApiUser(caller): ApiUser,
+    Repeatable(claim): Repeatable,
+) -> Result<Response, ApiError> {
+    let once = AutoTopup::answered(&app, claim);
+    Ok(once.respond(&topups::remove(&app, caller.user.id, &once).await?))
 }
 
 /// `GET /api/v1/credits/alerts`.
 ///
 /// # Errors
 /// 401, 403, 429.
-pub async fn alerts(State(app): State<Arc<App>>, ApiUser(caller): ApiUser) -> Result<Json<Value>, ApiError> {
-    shown_alerts(&app, caller.user.id).await
+pub async fn alerts(
+    State(app): State<Arc<App>>,
+    ApiUser(caller): ApiUser,
+) -> Result<Json<Data<Vec<Alert>>>, ApiError> {
+    Ok(Json(Alert::all(&alerts::of(&app, caller.user.id).await?)))
 }
 
 /// `PUT /api/v1/credits/alerts`: sets up to three `thresholds`.
@@ -113,21 +251,17 @@ pub async fn alerts(State(app): State<Arc<App>>, ApiUser(caller): ApiUser) -> Re
 pub async fn set_alerts(
     State(app): State<Arc<App>>,
     ApiUser(caller): ApiUser,
+    Repeatable(claim): Repeatable,
     fields: Fields,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Response, ApiError> {
+    fields.only(&["thresholds"])?;
     let listed: Vec<Box<RawValue>> = serde_json::from_str(fields.need("thresholds")?.get())
         .map_err(|_| ApiError::invalid("thresholds", "must be a list of amounts"))?;
     let thresholds: Result<Vec<MicroCredits>, ApiError> =
         listed.iter().map(|one| amount("thresholds", one)).collect();
-    alerts::set(&app, caller.user.id, thresholds?).await?;
-    shown_alerts(&app, caller.user.id).await
-}
-
-async fn shown_alerts(app: &App, user: UserId) -> Result<Json<Value>, ApiError> {
-    let set = alerts::of(app, user).await?;
-    let rows: Vec<Value> =
-        set.iter().map(|(threshold, below)| json!({"threshold": threshold, "below": below})).collect();
-    Ok(Json(json!({"data": rows})))
+    let once = Once::new(claim, |set: &Vec<(MicroCredits, bool)>| Answer::ok(&Alert::all(set)));
+    let set = alerts::set(&app, caller.user.id, thresholds?, &once).await?;
+    Ok(once.respond(&set))
 }
 
 /// `POST /api/v1/credits/redeem`: redeems a `code`.
@@ -137,14 +271,19 @@ async fn shown_alerts(app: &App, user: UserId) -> Result<Json<Value>, ApiError> 
 pub async fn redeem(
     State(app): State<Arc<App>>,
     ApiUser(caller): ApiUser,
-    headers: HeaderMap,
+    Repeatable(claim): Repeatable,
     fields: Fields,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
+) -> Result<Response, ApiError> {
+    fields.only(&["code"])?;
     let code = fields.need_text("code")?;
-    let attempt = idempotency_key(&headers)?
-        .map_or_else(|| secrets::new(&*app.random, "once_"), |key| format!("api:{}", secrets::hash(&key)));
+    // The same attempt redeems once, so that the answer can be written after it.
+    let attempt = claim.as_ref().map_or_else(|| secrets::new(&*app.random, "once_"), Claim::attempt);
+    let shown = promo::normalise(&code).unwrap_or_default();
+    let once = Once::new(claim, move |credits: &MicroCredits| {
+        Answer::created(&Data { data: Redeemed { code: shown.clone(), credits: *credits } })
+    });
     let credits = promo::redeem(&app, &caller.user, &code, &attempt).await?;
-    Ok((StatusCode::CREATED, Json(json!({"data": {"code": promo::normalise(&code), "credits": credits}}))))
+    Ok(once.respond(&once.keep(&app, credits).await?))
 }
 
 fn amount(name: &str, value: &RawValue) -> Result<MicroCredits, ApiError> {

@@ -8,9 +8,12 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::json;
 
 use super::extract::unreadable;
+use super::words::AnyObject;
 use crate::api::operation::{Access, Operation};
 use crate::app::App;
 use crate::error::ApiError;
@@ -21,19 +24,31 @@ use crate::providers::{self, SignatureError};
 #[must_use]
 pub fn operations() -> Vec<Operation> {
     vec![
-        Operation::post("/webhooks/sandbox", "takeSandboxEvent", sandbox)
-            .says("Events of the sandbox providers", "")
-            .tag("Server")
-            .at_root()
-            .access(Access::Signed)
-            .answers::<Value>(200, "Events of the sandbox providers."),
-        Operation::post("/webhooks/stripe", "takeStripeEvent", stripe)
-            .says("Events of Stripe", "")
-            .tag("Server")
-            .at_root()
-            .access(Access::Signed)
-            .answers::<Value>(200, "Events of Stripe."),
+        signed_by(Operation::post("/webhooks/sandbox", "takeSandboxEvent", sandbox))
+            .says("Events of the sandbox providers", "The sandboxes call this by themselves.")
+            .header::<String>("sandbox-signature", "The signature of the body."),
+        signed_by(Operation::post("/webhooks/stripe", "takeStripeEvent", stripe))
+            .says("Events of Stripe", "What to enter as the address of a webhook in Stripe's dashboard.")
+            .header::<String>("stripe-signature", "The signature of the body.")
+            .errors(&["not_found"]),
     ]
+}
+
+fn signed_by(operation: Operation) -> Operation {
+    operation
+        .tag("Server")
+        .at_root()
+        .access(Access::Signed)
+        .body::<AnyObject>(json!({}))
+        .answers::<Received>(200, "The event is stored; it is not sent again.")
+        .errors(&["bad_signature"])
+}
+
+/// That an event was taken.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub struct Received {
+    /// `true`.
+    received: bool,
 }
 
 /// `POST /webhooks/sandbox`.
@@ -44,7 +59,7 @@ pub async fn sandbox(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Received>, ApiError> {
     let secrets = std::slice::from_ref(&app.sandbox_secret);
     let body = signed(&app, secrets, &headers, "sandbox-signature", body)?;
     take(app, providers::sandbox::read_event(&body)).await
@@ -58,7 +73,7 @@ pub async fn stripe(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Received>, ApiError> {
     if app.stripe.is_none() {
         return Err(ApiError::not_found("webhook: Stripe is not in use here"));
     }
@@ -80,12 +95,15 @@ fn signed(
     Ok(body)
 }
 
-async fn take(app: Arc<App>, event: Result<ProviderEvent, SignatureError>) -> Result<Json<Value>, ApiError> {
+async fn take(
+    app: Arc<App>,
+    event: Result<ProviderEvent, SignatureError>,
+) -> Result<Json<Received>, ApiError> {
     let event = event.map_err(refused)?;
     // To the end, even if the provider hangs up: what is written must also be told to the pages.
     let handled = tokio::spawn(async move { events::receive(&app, event).await });
     handled.await.unwrap_or_else(|_| Err(ApiError::unavailable("The webhook could not be handled.")))?;
-    Ok(Json(json!({"received": true})))
+    Ok(Json(Received { received: true }))
 }
 
 fn refused(error: SignatureError) -> ApiError {

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use types::money::MicroCredits;
 
 use super::extract::ApiUser;
-use super::jobs::amount;
+use super::shapes::Data;
+use super::words::{PriceUnit, Runtime, Slug};
 use crate::api::operation::Operation;
 use crate::app::App;
 use crate::error::ApiError;
@@ -20,25 +23,79 @@ use crate::marketplace::rates::{self, Rate};
 pub fn operations() -> Vec<Operation> {
     vec![
         Operation::get("/workloads", "listWorkloads", list)
-            .says("All Cargos", "")
+            .says("All Cargos", "What can be run on this network, and what it costs now.")
             .tag("Cargos")
-            .answers::<Value>(200, "All Cargos."),
+            .answers::<Data<Vec<WorkloadBody>>>(200, "All Cargos."),
         Operation::get("/workloads/{slug}", "getWorkload", show)
             .says("A Cargo", "")
             .tag("Cargos")
-            .in_path::<String>("slug", "")
-            .answers::<Value>(200, "A Cargo."),
+            .in_path::<Slug>("slug", "The Cargo.")
+            .answers::<Data<WorkloadBody>>(200, "The Cargo.")
+            .errors(&["unknown_workload"]),
     ]
+}
+
+/// A Cargo.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Workload")]
+pub struct WorkloadBody {
+    /// Its number.
+    id: i64,
+    /// Its name in requests.
+    slug: String,
+    /// Its name for people.
+    name: String,
+    /// What it does.
+    description: String,
+    /// What the Python SDK takes for its kind.
+    runtime_type: Runtime,
+    /// Memory of the graphics card that an Island needs for it, in MiB.
+    required_vram_mb: Option<u32>,
+    /// Memory that an Island needs for it, in MiB.
+    required_ram_mb: Option<u32>,
+    /// What a unit costs now, or did last, or may at most, in credits.
+    price_per_job: MicroCredits,
+    /// Whether it can be used.
+    is_enabled: bool,
+    /// What an ask is the price of.
+    unit: PriceUnit,
+    /// The lowest ask now, in credits per unit; null if no Island offers it.
+    best_ask: Option<MicroCredits>,
+    /// The bid of a job that names none and whose consumer has saved none, in credits per unit.
+    ceiling: MicroCredits,
+    /// How many Islands offer it now.
+    islands_online: usize,
+    #[serde(flatten)]
+    camel: CamelWorkload,
+}
+
+/// The same once more, as the JavaScript SDK spells it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct CamelWorkload {
+    /// `runtime_type`.
+    runtime_type: Runtime,
+    /// `required_vram_mb`.
+    required_vram_mb: Option<u32>,
+    /// `required_ram_mb`.
+    required_ram_mb: Option<u32>,
+    /// `price_per_job`.
+    price_per_job: MicroCredits,
+    /// `is_enabled`.
+    is_enabled: bool,
 }
 
 /// `GET /api/v1/workloads`.
 ///
 /// # Errors
 /// 401, 403, 429, 503.
-pub async fn list(State(app): State<Arc<App>>, _: ApiUser) -> Result<Json<Value>, ApiError> {
+pub async fn list(
+    State(app): State<Arc<App>>,
+    _: ApiUser,
+) -> Result<Json<Data<Vec<WorkloadBody>>>, ApiError> {
     let rates = rates::all(&app).await?;
-    let rows = app.market.all().iter().zip(&rates).map(|(market, rate)| workload_json(market, rate));
-    Ok(Json(json!({"data": rows.collect::<Vec<_>>()})))
+    let rows = app.market.all().iter().zip(&rates).map(|(market, rate)| WorkloadBody::new(market, rate));
+    Ok(Json(Data { data: rows.collect() }))
 }
 
 /// `GET /api/v1/workloads/{slug}`.
@@ -49,26 +106,42 @@ pub async fn show(
     State(app): State<Arc<App>>,
     _: ApiUser,
     Path(slug): Path<String>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Data<WorkloadBody>>, ApiError> {
     let market = app.market.get(&slug).ok_or(JobError::UnknownWorkload)?;
     let rates = rates::all(&app).await?;
     let rate = rates.iter().find(|rate| rate.slug == slug).ok_or(JobError::UnknownWorkload)?;
-    Ok(Json(json!({"data": workload_json(market, rate)})))
+    Ok(Json(Data { data: WorkloadBody::new(market, rate) }))
 }
 
-fn workload_json(market: &Market, rate: &Rate) -> Value {
-    let workload = &market.workload;
-    let (best_ask, last, islands) = (rate.best_ask, rate.last, rate.islands);
-    // Clients require a number here: what it would cost now, or did last, or may at most.
-    let price = best_ask.or(last).unwrap_or(workload.ceiling);
-    json!({
-        "id": workload.id, "slug": workload.slug, "name": workload.name, "description": workload.description,
+impl WorkloadBody {
+    fn new(market: &Market, rate: &Rate) -> Self {
+        let workload = &market.workload;
         // The only other word the Python client accepts is "wasm".
-        "runtime_type": "container", "runtimeType": "container",
-        "required_vram_mb": workload.required_vram_mb, "requiredVramMb": workload.required_vram_mb,
-        "required_ram_mb": workload.required_ram_mb, "requiredRamMb": workload.required_ram_mb,
-        "price_per_job": price, "pricePerJob": price,
-        "is_enabled": true, "isEnabled": true,
-        "unit": workload.unit.name(), "best_ask": amount(best_ask), "ceiling": workload.ceiling, "islands_online": islands,
-    })
+        let runtime_type = Runtime("container");
+        // Clients require a number here: what it would cost now, or did last, or may at most.
+        let price = rate.best_ask.or(rate.last).unwrap_or(workload.ceiling);
+        let (required_vram_mb, required_ram_mb) = (workload.required_vram_mb, workload.required_ram_mb);
+        Self {
+            id: workload.id,
+            slug: workload.slug.clone(),
+            name: workload.name.clone(),
+            description: workload.description.clone(),
+            runtime_type,
+            required_vram_mb,
+            required_ram_mb,
+            price_per_job: price,
+            is_enabled: true,
+            unit: PriceUnit(workload.unit.name()),
+            best_ask: rate.best_ask,
+            ceiling: workload.ceiling,
+            islands_online: rate.islands,
+            camel: CamelWorkload {
+                runtime_type,
+                required_vram_mb,
+                required_ram_mb,
+                price_per_job: price,
+                is_enabled: true,
+            },
+        }
+    }
 }

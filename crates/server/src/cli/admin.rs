@@ -22,6 +22,7 @@ use crate::app::{App, open_database};
 use crate::config::Config;
 use crate::credits::Account;
 use crate::credits::export::{Export, Format};
+use crate::idempotency::Once;
 use crate::nodes::{self, Claim};
 use crate::{credits, identity, islands, telemetry};
 
@@ -267,7 +268,7 @@ async fn grant(app: &App, email: &str, amount: &str, note: &str) -> Answer {
 
 async fn create_token(app: &App, email: &str, name: &str) -> Answer {
     let user = user(app, email).await?;
-    let made = islands::create(app, &user, name, false).await;
+    let made = islands::create(app, &user, name, false, &Once::unclaimed()).await;
     let (id, token) = made.map_err(|error| CliError::Refused(format!("--name {error}")))?;
     Ok((json!({"id": id, "name": name.trim(), "token": token}), token))
 }

@@ -8,6 +8,7 @@ use super::CliError;
 use super::admin::Answer;
 use crate::api::payouts::payout_json;
 use crate::app::App;
+use crate::idempotency::Once;
 use crate::payouts::{self, PayoutError, schedule, send};
 
 /// Payouts.
@@ -64,7 +65,9 @@ pub async fn run(app: &App, command: PayoutsCommand) -> Answer {
             Ok((payout_json(&sent), format!("{id} is {}{error}.", sent.state.name())))
         }
         PayoutsCommand::Cancel { id } => {
-            let cancelled = payouts::cancel(app, None, read(&id)?).await.map_err(|error| refused(&error))?;
+            let cancelled = payouts::cancel(app, None, read(&id)?, &Once::unclaimed())
+                .await
+                .map_err(|error| refused(&error))?;
             Ok((payout_json(&cancelled), format!("{id} was called off; the credits are back.")))
         }
         PayoutsCommand::Run => {

@@ -21,7 +21,7 @@ use crate::api::extract::Peer;
 use crate::app::{App, StartError, lock_data_dir, open_database};
 use crate::config::{Config, ConfigError};
 use crate::providers::ProviderError;
-use crate::{background, demo, islands, jobs, nodes, router, telemetry};
+use crate::{background, batches, demo, islands, jobs, nodes, router, telemetry};
 
 /// How long a client may take to send the head of a request, or be silent between two. Longer than existing clients keep
 /// a connection for its next use.
@@ -70,6 +70,7 @@ pub async fn run(mut config: Config, demo: bool) -> Result<(), StartError> {
     // Recovery may take longer than the others wait for a sign of life.
     background::keep_node(&app);
     jobs::recover::at_start(&app).await?;
+    batches::recover::resume_once(&app).await?;
     let router = router::router(&app);
     background::start(&app, &router);
     if demo {

@@ -15,6 +15,7 @@ use types::time::Timestamp;
 
 use crate::accounts::User;
 use crate::app::App;
+use crate::idempotency::Once;
 
 /// A balance, ready for display.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -197,13 +198,19 @@ pub enum MoveError {
 ///
 /// # Errors
 /// A [`MoveError`].
-pub async fn move_earnings(app: &App, user: &User) -> Result<MicroCredits, MoveError> {
+pub async fn move_earnings(
+    app: &App,
+    user: &User,
+    once: &Once<MicroCredits>,
+) -> Result<MicroCredits, MoveError> {
     let now = app.clock.now();
     let id: TransferId = app.ids.next(now);
     let (wallet, earnings) = (user.wallet, user.earnings);
+    let writes = once.clone();
     let (moved, balances) = app
         .db
         .tx("move_earnings", async move |tx| {
+            writes.first(tx).await?;
             // Read and moved in one transaction: two clicks move it once.
             let amount = ledger::balance(tx, earnings).await?.available();
             if !amount.is_positive() {
@@ -215,9 +222,11 @@ pub async fn move_earnings(app: &App, user: &User) -> Result<MicroCredits, MoveE
             for outcome in submitted.outcomes {
                 outcome.map_err(|refusal| DbError::Other(format!("earnings were not moved: {refusal}")))?;
             }
+            writes.write(tx, &amount, now).await?;
             Ok((amount, submitted.balances))
         })
         .await?;
+    once.note_written();
     app.live.balances(&balances);
     Ok(moved)
 }

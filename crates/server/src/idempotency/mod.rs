@@ -19,11 +19,12 @@ use axum::response::{IntoResponse, Response};
 use db::{DbError, Tx};
 use serde::Serialize;
 use types::id::{JobId, UserId};
-use types::time::DAY_MS;
+use types::time::{DAY_MS, Timestamp};
 
 pub use seal::Seal;
 
 use crate::app::App;
+use crate::secrets;
 
 /// How long an answer is kept.
 pub const KEPT_MS: i64 = DAY_MS;
@@ -41,6 +42,8 @@ pub struct Claim {
     pub seal: Option<Seal>,
     /// Whether the record was written.
     written: Arc<AtomicBool>,
+    /// Whether another coordinator was found to have been faster.
+    taken: Arc<AtomicBool>,
 }
 
 /// What was answered first.
@@ -80,7 +83,7 @@ impl Claim {
     /// A claim that nobody has made yet.
     #[must_use]
     pub fn new(user: UserId, key: String, hash: String, seal: Option<Seal>) -> Self {
-        Self { user, key, hash, seal, written: Arc::default() }
+        Self { user, key, hash, seal, written: Arc::default(), taken: Arc::default() }
     }
 
     /// Whether the record was written.
@@ -92,6 +95,23 @@ impl Claim {
     /// Notes that the record was written.
     pub fn note_written(&self) {
         self.written.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether another coordinator was asked the same in the same moment and was faster. Then this one did nothing.
+    #[must_use]
+    pub fn is_taken(&self) -> bool {
+        self.taken.load(Ordering::SeqCst)
+    }
+
+    /// Notes that another coordinator was faster.
+    pub fn note_taken(&self) {
+        self.taken.store(true, Ordering::SeqCst);
+    }
+
+    /// A name for what this request does, for those who keep such names: the same for the same request under the same key.
+    #[must_use]
+    pub fn attempt(&self) -> String {
+        format!("api:{}", secrets::fingerprint(&[&self.key, &self.hash]))
     }
 
     /// What the key says about this request.
@@ -160,11 +180,14 @@ type Writer<T> = dyn Fn(&T) -> Answer + Send + Sync;
 pub struct Once<T> {
     claim: Option<Claim>,
     answer: Option<Arc<Writer<T>>>,
+    /// The answer that was written down. What it is made from may change in the next moment, but who asked first is told the
+    /// very same as who asks again.
+    kept: Arc<Mutex<Option<Answer>>>,
 }
 
 impl<T> Clone for Once<T> {
     fn clone(&self) -> Self {
-        Self { claim: self.claim.clone(), answer: self.answer.clone() }
+        Self { claim: self.claim.clone(), answer: self.answer.clone(), kept: Arc::clone(&self.kept) }
     }
 }
 
@@ -177,20 +200,20 @@ impl<T> fmt::Debug for Once<T> {
 impl<T: Send + 'static> Once<T> {
     /// A change that nobody will repeat with a key: a form of a page, a command.
     #[must_use]
-    pub const fn unclaimed() -> Self {
-        Self { claim: None, answer: None }
+    pub fn unclaimed() -> Self {
+        Self { claim: None, answer: None, kept: Arc::default() }
     }
 
     /// A change whose answer is written by `answer`.
     #[must_use]
     pub fn new(claim: Option<Claim>, answer: impl Fn(&T) -> Answer + Send + Sync + 'static) -> Self {
-        Self { claim, answer: Some(Arc::new(answer)) }
+        Self { claim, answer: Some(Arc::new(answer)), kept: Arc::default() }
     }
 
     /// A change whose answer is how its job ends.
     #[must_use]
-    pub const fn ends_later(claim: Option<Claim>) -> Self {
-        Self { claim, answer: None }
+    pub fn ends_later(claim: Option<Claim>) -> Self {
+        Self { claim, answer: None, kept: Arc::default() }
     }
 
     /// The claim, if there is one.
@@ -205,17 +228,20 @@ impl<T: Send + 'static> Once<T> {
         self.answer.as_ref().map(|answer| answer(value))
     }
 
-    /// The answer to this effect, on its way.
+    /// The answer to this effect, on its way: the one that was written down, if one was.
     #[must_use]
     pub fn respond(&self, value: &T) -> Response {
-        let answer = self.answer(value).unwrap_or_else(|| Answer::ok(&serde_json::Value::Null));
-        answer.into_response()
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let answer = kept.or_else(|| self.answer(value));
+        answer.unwrap_or_else(|| Answer::ok(&serde_json::Value::Null)).into_response()
     }
 
     /// The answer to this effect as it is stored.
     #[must_use]
     pub fn stored(&self, value: &T) -> Option<Answer> {
         let answer = self.answer(value)?;
+        // A transaction may run several times; what its last run answers is what is stored.
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer.clone());
         Some(self.claim.as_ref().map_or_else(|| answer.clone(), |claim| claim.sealed(answer.clone())))
     }
 
@@ -235,9 +261,9 @@ impl<T: Send + 'static> Once<T> {
         let value = app
             .db
             .tx(name, async move |tx| {
-                once.check(tx).await?;
+                once.first(tx).await?;
                 let value = work(tx).await?;
-                store::insert(tx, &once, &value, now).await?;
+                once.write(tx, &value, now).await?;
                 Ok::<_, E>(value)
             })
             .await?;
@@ -249,22 +275,43 @@ impl<T: Send + 'static> Once<T> {
     /// that was given a key of ours, a wish that stays.
     ///
     /// # Errors
-    /// A [`DbError`].
+    /// A [`DbError`]; [`DbError::Busy`] if another coordinator was asked the same in this moment, and has answered.
     pub async fn keep(&self, app: &App, value: T) -> Result<T, DbError> {
         if self.claim.is_none() {
             return Ok(value);
         }
         let (once, now) = (self.clone(), app.clock.now());
         let Some(answer) = self.stored(&value) else { return Ok(value) };
-        app.db.tx("keep_answer", async move |tx| store::insert_answer(tx, &once, &answer, now).await).await?;
+        app.db
+            .tx("keep_answer", async move |tx| {
+                once.first(tx).await?;
+                store::insert_answer(tx, &once, &answer, now).await
+            })
+            .await?;
         self.note_written();
         Ok(value)
     }
 
-    async fn check(&self, tx: &mut Tx<'_>) -> Result<(), DbError> {
+    /// Begins the effect in a transaction that has other ends too, one of which [`Self::write`]s the answer; the caller
+    /// [notes](Self::note_written) that once it is committed.
+    ///
+    /// # Errors
+    /// [`DbError::Busy`] if another coordinator was faster: the guard gives the answer that one wrote.
+    pub async fn first(&self, tx: &mut Tx<'_>) -> Result<(), DbError> {
         let Some(claim) = &self.claim else { return Ok(()) };
-        // Another coordinator was faster. Whoever asks again gets its answer.
-        if store::find(tx, claim.user, &claim.key).await?.is_some() { Err(DbError::Busy) } else { Ok(()) }
+        if store::find(tx, claim.user, &claim.key).await?.is_none() {
+            return Ok(());
+        }
+        claim.note_taken();
+        Err(DbError::Busy)
+    }
+
+    /// Writes the answer to the effect of this transaction.
+    ///
+    /// # Errors
+    /// A [`DbError`].
+    pub async fn write(&self, tx: &mut Tx<'_>, value: &T, now: Timestamp) -> Result<(), DbError> {
+        store::insert(tx, self, value, now).await
     }
 
     /// Notes that the record was written.
@@ -308,5 +355,9 @@ impl Drop for Entry {
 /// A [`DbError`].
 pub async fn forget_once(app: &App) -> Result<(), DbError> {
     let until = app.clock.now().plus_millis(-KEPT_MS);
-    app.db.tx("forget_answers", async move |tx| store::delete_until(tx, until).await).await
+    // In parts, so that writers wait for no long time.
+    while app.db.tx("forget_answers", async move |tx| store::delete_until(tx, until).await).await?
+        >= store::AT_ONCE
+    {}
+    Ok(())
 }

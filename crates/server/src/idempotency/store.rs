@@ -7,7 +7,7 @@ use types::time::Timestamp;
 use super::{Answer, Once, Record};
 
 /// Rows deleted at once, so that writers wait for no long time.
-const AT_ONCE: u32 = 5_000;
+pub(super) const AT_ONCE: usize = 5_000;
 
 /// What is known of a key of a user.
 pub(super) async fn find(tx: &mut Tx<'_>, user: UserId, key: &str) -> Result<Option<Record>, DbError> {
@@ -50,9 +50,9 @@ pub(super) async fn insert_answer<T: Send + 'static>(
     tx.execute(sql, &values).await.map(drop)
 }
 
-/// Deletes what was written until `until`, oldest first.
-pub(super) async fn delete_until(tx: &mut Tx<'_>, until: Timestamp) -> Result<(), DbError> {
+/// Deletes what was written until `until`, oldest first; answers how many.
+pub(super) async fn delete_until(tx: &mut Tx<'_>, until: Timestamp) -> Result<usize, DbError> {
     let sql = "DELETE FROM idempotency WHERE (user_id, idempotency_key) IN
                  (SELECT user_id, idempotency_key FROM idempotency WHERE created_at <= $1 ORDER BY created_at LIMIT $2)";
-    tx.execute(sql, &params![until, i64::from(AT_ONCE)]).await.map(drop)
+    tx.execute(sql, &params![until, i64::try_from(AT_ONCE).unwrap_or(i64::MAX)]).await
 }

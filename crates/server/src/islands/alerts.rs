@@ -10,6 +10,7 @@ use types::time::{DAY_MS, MINUTE_MS, SECOND_MS, Timestamp};
 
 use super::store;
 use crate::app::App;
+use crate::idempotency::Once;
 use crate::mail::letters::{IslandBack, IslandGone, Line};
 use crate::mail::outbox;
 
@@ -47,8 +48,8 @@ pub async fn wanted(app: &App, user: UserId) -> Result<bool, DbError> {
 ///
 /// # Errors
 /// A [`DbError`].
-pub async fn want(app: &App, user: UserId, wanted: bool) -> Result<(), DbError> {
-    app.db.tx("island_letters", async move |tx| store::want_letters(tx, user, wanted).await).await
+pub async fn want(app: &App, user: UserId, wanted: bool, once: &Once<()>) -> Result<(), DbError> {
+    once.tx(app, "island_letters", async move |tx| store::want_letters(tx, user, wanted).await).await
 }
 
 /// Since when this process has looked on: Islands get the same time to come back to it before anybody is told.

@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use tokio::sync::oneshot;
 use types::id::AttemptId;
-use types::island_protocol::{ToIsland, Today};
+use types::island_protocol::{MessageDelta, ToIsland, Today};
 use types::money::MicroCredits;
 use types::time::Timestamp;
 
 use super::link::Link;
+use super::vectors::Vectors;
 use crate::config::WorkloadKind;
 use crate::jobs::live::{LiveJob, TooMuch};
-use crate::jobs::{Image, Usage};
+use crate::jobs::{Image, Usage, message};
 use crate::marketplace::Workload;
 
 /// How many attempts that ended are remembered, to tell a late word from a lie.
@@ -73,6 +74,20 @@ pub enum Said {
         seq: u64,
         /// The text.
         text: String,
+    },
+    /// A piece of an answer that is no text.
+    Delta {
+        /// From 1, without gaps, together with text.
+        seq: u64,
+        /// The piece.
+        delta: MessageDelta,
+    },
+    /// The vectors of some texts.
+    Embeddings {
+        /// From 1, without gaps.
+        seq: u64,
+        /// As they came.
+        vectors: Vec<String>,
     },
     /// How far an image has come.
     Progress {
@@ -146,9 +161,21 @@ pub(super) struct Running {
     pub lease: Lease,
     pub end: oneshot::Sender<End>,
     pub next_seq: u64,
+    /// What came of vectors, where those are asked for.
+    pub vectors: Vectors,
     pub assigned_at: Timestamp,
     /// It takes a slot that the book does not know of, because the Island has left the book since.
     pub unreserved: bool,
+}
+
+impl Running {
+    /// Counts a piece of an answer; answers whether it is the next one, and of the kind that was asked for. It is a sign of life too.
+    pub fn count(&mut self, seq: u64, kind: WorkloadKind, lease: Timestamp) -> bool {
+        self.lease.renew(lease);
+        let in_order = self.next_seq == seq && self.workload.kind == kind;
+        self.next_seq = seq.saturating_add(1);
+        in_order
+    }
 }
 
 /// The attempts that ended last.
@@ -230,6 +257,17 @@ pub(super) fn take_text(live: &LiveJob, in_order: bool, text: &str, most: usize)
         return None;
     }
     live.push_text(text, most).err().map(|TooMuch| End::TooMuch)
+}
+
+/// Takes a piece that is no text, which is no answer where a picture was asked for.
+pub(super) fn take_delta(live: &LiveJob, in_order: bool, delta: MessageDelta, most: usize) -> Option<End> {
+    if !in_order || !message::is_sound(&delta) {
+        return Some(End::Malformed);
+    }
+    if live.is_cancelled() {
+        return None;
+    }
+    live.push_delta(delta, most).err().map(|TooMuch| End::TooMuch)
 }
 
 /// Takes an image: one, and where a picture was asked for.

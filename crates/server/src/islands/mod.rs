@@ -23,6 +23,7 @@ pub mod standing;
 pub mod stats;
 pub(crate) mod store;
 pub mod upkeep;
+mod vectors;
 
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ use types::time::{SECOND_MS, Timestamp};
 
 use crate::accounts::User;
 use crate::app::App;
+use crate::idempotency::Once;
 use crate::secrets;
 
 /// Most Islands one user may have.
@@ -94,6 +96,9 @@ pub enum IslandError {
     /// No name, or a long or strange one.
     #[error("must have 1 to 64 letters, digits, spaces or .-_ and no others")]
     Name,
+    /// Not there, or another's, or revoked.
+    #[error("there is no such Island")]
+    NotFound,
     /// Too many.
     #[error("you have 200 Islands; revoke one first")]
     TooMany,
@@ -111,6 +116,7 @@ pub async fn create(
     user: &User,
     name: &str,
     demo: bool,
+    once: &Once<(IslandId, String)>,
 ) -> Result<(IslandId, String), IslandError> {
     let name = check_name(name)?;
     let now = app.clock.now();
@@ -118,59 +124,63 @@ pub async fn create(
     let token = secrets::new(&*app.random, "it_");
     let (hash, prefix) = (secrets::hash(&token), token.chars().take(8).collect::<String>());
     let owner = user.id;
-    app.db
-        .tx("create_island", async move |tx| {
-            if store::islands_of(tx, owner).await?.len() >= MAX_ISLANDS {
-                return Err(IslandError::TooMany);
-            }
-            Ok(store::insert(tx, (id, owner), &name, (&hash, &prefix), now, demo).await?)
-        })
-        .await?;
-    Ok((id, token))
+    let made = once.tx(app, "create_island", async move |tx| {
+        if store::islands_of(tx, owner).await?.len() >= MAX_ISLANDS {
+            return Err(IslandError::TooMany);
+        }
+        store::insert(tx, (id, owner), &name, (&hash, &prefix), now, demo).await?;
+        Ok((id, token.clone()))
+    });
+    made.await
 }
 
-/// Revokes an Island of this user and closes its connection; answers whether there was such a one.
+/// Revokes an Island of this user and closes its connection.
 ///
 /// # Errors
-/// A [`DbError`].
-pub async fn revoke(app: &App, user: &User, id: IslandId) -> Result<bool, DbError> {
+/// [`IslandError::NotFound`] if there is no such Island of this user.
+pub async fn revoke(app: &App, user: &User, id: IslandId, once: &Once<()>) -> Result<(), IslandError> {
     let (owner, now) = (user.id, app.clock.now());
-    let revoked = app.db.tx("revoke_island", async move |tx| store::revoke(tx, id, owner, now).await).await?;
-    if revoked && let Some(session) = app.islands.session(id) {
+    let revoked = once.tx(app, "revoke_island", async move |tx| {
+        if store::revoke(tx, id, owner, now).await? { Ok(()) } else { Err(IslandError::NotFound) }
+    });
+    revoked.await?;
+    if let Some(session) = app.islands.session(id) {
         standing::dismiss(app, &session, "The token of this Island was revoked.");
     }
-    Ok(revoked)
+    Ok(())
 }
 
-/// Gives an Island of this user another token, which nobody will see again; nothing if there is no such Island. The one before
-/// is good for `grace_secs` more; at 0 it ends at once, and so does the connection that was made with it.
+/// Gives an Island of this user another token, which nobody will see again. The one before is good for `grace_secs` more; at 0
+/// it ends at once, and so does the connection that was made with it.
 ///
 /// # Errors
-/// A [`DbError`].
+/// [`IslandError::NotFound`] if there is no such Island of this user.
 pub async fn rotate(
     app: &App,
     user: &User,
     id: IslandId,
     grace_secs: u32,
-) -> Result<Option<String>, DbError> {
+    once: &Once<String>,
+) -> Result<String, IslandError> {
     let (owner, now) = (user.id, app.clock.now());
     let token = secrets::new(&*app.random, "it_");
     let (hash, prefix) = (secrets::hash(&token), token.chars().take(8).collect::<String>());
     let until =
         (grace_secs > 0).then(|| now.plus_millis(i64::from(grace_secs.min(MAX_GRACE_SECS)) * SECOND_MS));
-    let rotated = app
-        .db
-        .tx("rotate_island_token", async move |tx| {
-            store::set_token(tx, (id, owner), (&hash, &prefix), until, now).await
-        })
-        .await?;
-    if rotated
-        && until.is_none()
+    let rotated = once.tx(app, "rotate_island_token", async move |tx| {
+        if store::set_token(tx, (id, owner), (&hash, &prefix), until, now).await? {
+            Ok(token.clone())
+        } else {
+            Err(IslandError::NotFound)
+        }
+    });
+    let token = rotated.await?;
+    if until.is_none()
         && let Some(session) = app.islands.session(id)
     {
         standing::dismiss(app, &session, "The token of this Island was replaced by another.");
     }
-    Ok(rotated.then_some(token))
+    Ok(token)
 }
 
 /// A user's Islands, each with its connection if it is connected.

@@ -189,6 +189,10 @@ impl<'a> Reader<'a> {
 fn sort(session: &Session, message: FromIsland) -> Message {
     let (attempt, said) = match message {
         FromIsland::Output { attempt_id, seq, chunk } => (attempt_id, Said::Output { seq, text: chunk }),
+        FromIsland::Delta { attempt_id, seq, delta } => (attempt_id, Said::Delta { seq, delta }),
+        FromIsland::Embeddings { attempt_id, seq, vectors } => {
+            (attempt_id, Said::Embeddings { seq, vectors })
+        }
         FromIsland::Progress { attempt_id, step, total } => (attempt_id, Said::Progress { step, total }),
         FromIsland::Image { attempt_id, image_data, format, width, height, seed } => {
             // Looked at only where one is waited for, so that nobody is kept busy by others.

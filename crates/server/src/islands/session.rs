@@ -15,10 +15,11 @@ use types::time::{SECOND_MS, Timestamp};
 
 use super::Island;
 pub use super::attempts::{Assignment, End, Heard, Lease, Said};
-use super::attempts::{Running, State, overstates, take_image, take_text};
+use super::attempts::{Running, State, overstates, take_delta, take_image, take_text};
 pub use super::link::Link;
 use super::offers::Checked;
 use super::profile::Profile;
+use super::vectors::Vectors;
 use crate::config::WorkloadKind;
 use crate::secrets;
 
@@ -222,6 +223,7 @@ impl Session {
             lease: lease.clone(),
             end,
             next_seq: 1,
+            vectors: Vectors::default(),
             assigned_at: now,
             unreserved: false,
         };
@@ -269,7 +271,7 @@ impl Session {
 
     fn apply(&self, state: &mut State, attempt: AttemptId, said: Said, now: Timestamp) -> Heard {
         let Some(one) = state.running.get_mut(&attempt) else { return state.past.judge(attempt) };
-        let Some(live) = &one.live else {
+        let Some(live) = one.live.clone() else {
             if let Said::Ended(end) = said {
                 state.end(attempt, end, true);
             }
@@ -277,13 +279,19 @@ impl Session {
         };
         let wrong = match said {
             Said::Output { seq, text } => {
-                one.lease.renew(now.plus_millis(self.lease_ms));
-                let in_order = one.next_seq == seq && live.workload.kind == WorkloadKind::Chat;
-                one.next_seq = seq.saturating_add(1);
-                if seq == 1 && in_order {
-                    self.profile.answered_after(now.millis_since(one.assigned_at));
-                }
-                take_text(live, in_order, &text, self.output_bytes)
+                let in_order = one.count(seq, WorkloadKind::Chat, now.plus_millis(self.lease_ms));
+                self.note_first(one, seq, in_order, now);
+                take_text(&live, in_order, &text, self.output_bytes)
+            }
+            Said::Delta { seq, delta } => {
+                let in_order = one.count(seq, WorkloadKind::Chat, now.plus_millis(self.lease_ms));
+                self.note_first(one, seq, in_order, now);
+                take_delta(&live, in_order, delta, self.output_bytes)
+            }
+            Said::Embeddings { seq, vectors } => {
+                let in_order = one.count(seq, WorkloadKind::Embedding, now.plus_millis(self.lease_ms));
+                self.note_first(one, seq, in_order, now);
+                one.vectors.take(&live, in_order, &vectors, self.output_bytes)
             }
             Said::Progress { step, total } => {
                 one.lease.renew(now.plus_millis(self.lease_ms));
@@ -294,10 +302,11 @@ impl Session {
                 if image.is_some() {
                     self.profile.answered_after(now.millis_since(one.assigned_at));
                 }
-                take_image(live, image, self.output_bytes)
+                take_image(&live, image, self.output_bytes)
             }
             Said::Ended(end) => {
-                let heard = if overstates(&end, live) { Heard::Offence } else { Heard::Fine };
+                let end = one.vectors.finish(&live, end, self.output_bytes);
+                let heard = if overstates(&end, &live) { Heard::Offence } else { Heard::Fine };
                 state.end(attempt, end, true);
                 return heard;
             }
@@ -306,6 +315,13 @@ impl Session {
             state.stop(attempt, end);
         }
         Heard::Fine
+    }
+
+    /// Notes how long the first piece of an answer took.
+    fn note_first(&self, one: &Running, seq: u64, in_order: bool, now: Timestamp) {
+        if seq == 1 && in_order {
+            self.profile.answered_after(now.millis_since(one.assigned_at));
+        }
     }
 
     /// Whether an image is waited for in this attempt, so that it is worth looking at one.

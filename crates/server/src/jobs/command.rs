@@ -77,10 +77,12 @@ pub struct Suspend {
 pub struct Finish {
     /// The job.
     pub job: JobId,
-    /// Whose it is, if they are to be told; what was never announced to anybody has nobody.
-    pub user: Option<UserId>,
     /// When.
     pub at: Timestamp,
+    /// Its user.
+    pub user: UserId,
+    /// Its key.
+    pub key: Option<ApiKeyId>,
     /// Its Cargo.
     pub workload: i64,
     /// How it ended.
@@ -95,6 +97,8 @@ pub struct Finish {
     pub units: Units,
     /// What it gave.
     pub output: Option<String>,
+    /// What its answer has beyond text, as JSON.
+    pub message: Option<String>,
     /// What was counted.
     pub usage: Usage,
     /// Why its text ended.

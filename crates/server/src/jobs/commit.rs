@@ -7,8 +7,8 @@
 //!
 //! A batch has a fixed number of statements, however many commands: up to 6 that look (is our number still ours, who is
 //! verified, which keys are revoked, which requests are repeated, which jobs are open, what the wallets of jobs that will wait
-//! have), those of `ledger::submit`, and up to 10 that write (jobs, requests, ends of attempts, attempts, three changes of jobs,
-//! outputs, trades, what Islands did), and one more that looks when attempts failed before giving anything.
+//! have), those of `ledger::submit`, and up to 11 that write (jobs, requests, ends of attempts, attempts, three changes of jobs,
+//! outputs, trades, what Islands did, what users used), and one more that looks when attempts failed before giving anything.
 //!
 //! When it is not known whether a transaction was kept, its commands are sent again as doubtful. The transaction that takes
 //! them comes after the one in doubt is over (writers run one after another) and looks for what they would have written
@@ -32,6 +32,7 @@ use crate::hooks::Hooks;
 use crate::islands::stats;
 use crate::marketplace::tape::{Tape, Trade};
 use crate::nodes::{self, Node};
+use crate::usage;
 
 /// Most commands in one transaction.
 const BATCH: usize = 512;
@@ -336,6 +337,7 @@ async fn write(
     tape_of(&written, now).write(tx).await?;
     let hours = stats::write(tx, &written, now).await?;
     let told = hooks.tell_jobs(tx, listeners, &written, now).await?;
+    usage::write(tx, &written).await?;
     let results = decided.into_iter().map(|one| one.unwrap_or(Ok(Done::Written))).collect();
     Ok(Written { results, balances: submitted.balances, hours, limits_met, told })
 }

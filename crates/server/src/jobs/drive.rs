@@ -381,24 +381,28 @@ impl Drive {
             .as_ref()
             .map_or(MicroCredits::ZERO, |attempt| measure::cost(bill.units, attempt.ask, attempt.price));
         // What is not paid for is not kept; what was streamed of it cannot be taken back.
-        let output = match state {
-            State::Completed => self.live.output(),
-            _ if cost.is_positive() && self.live.workload.unit == Unit::Request => self.live.output(),
-            _ if cost.is_positive() => self.live.output_within(delivery.delivered),
-            _ => None,
+        let (output, message) = match state {
+            State::Completed => self.live.answer_within(usize::MAX),
+            _ if cost.is_positive() && self.live.workload.unit == Unit::Request => {
+                self.live.answer_within(usize::MAX)
+            }
+            _ if cost.is_positive() => self.live.answer_within(delivery.delivered),
+            _ => (None, None),
         };
         let at = self.app.clock.now();
         let unserved = error.as_ref().is_some_and(|(code, _)| *code == "no_island");
         let finish = Finish {
             job: self.job.id,
-            user: Some(self.job.user),
             at,
+            user: self.job.user,
+            key: self.job.key,
             workload: self.job.workload,
             state,
             charge: cost,
             fee: cost.percent_rounded_down(self.app.config.market.fee_percent),
             units: bill.units,
             output,
+            message: message.and_then(|message| serde_json::to_string(&message).ok()),
             usage: bill.usage,
             finish_reason: finish_reason.clone(),
             error: error.map(|(code, text)| (code.to_owned(), what_it_cost(text, cost))),
@@ -471,17 +475,7 @@ fn broken(state: State, error: (&'static str, String)) -> Verdict {
 
 /// A job that waited and could not begin ends with the code its submission would have been refused with.
 fn refused(error: &JobError) -> Verdict {
-    let code = match error {
-        JobError::InsufficientCredits { .. } => "insufficient_credits",
-        JobError::Unverified => "verification_required",
-        JobError::Frozen => "account_frozen",
-        JobError::InDebt { .. } => "in_debt",
-        JobError::KeyRevoked => "key_revoked",
-        JobError::TooManyJobs => "too_many_jobs",
-        JobError::Unavailable(_) | JobError::Replaced => "unavailable",
-        _ => "internal",
-    };
-    broken(State::Failed, (code, error.to_string()))
+    broken(State::Failed, (error.code(), error.to_string()))
 }
 
 fn millis(milliseconds: i64) -> Duration {

@@ -4,6 +4,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::JobError;
+use super::message::MAX_TOOLS;
 use crate::config::WorkloadKind;
 use crate::marketplace::Workload;
 use crate::marketplace::measure::{Measure, Request};
@@ -20,6 +21,12 @@ pub const MAX_IMAGE_PROMPT_BYTES: usize = 8 * 1024;
 pub const MAX_IMAGE_SIDE: i64 = 2048;
 /// Most steps an image may take.
 pub const MAX_STEPS: i64 = 150;
+/// Most texts whose vectors are asked for at once.
+pub const MAX_TEXTS: usize = 2048;
+/// Most numbers that a vector may be asked to have.
+pub const MAX_DIMENSIONS: i64 = 8192;
+/// Largest description of the tools, or of the form of an answer, in bytes of JSON.
+pub const MAX_DESCRIPTION_BYTES: usize = 256 * 1024;
 /// Largest input as a whole, in bytes of JSON.
 pub const MAX_INPUT_BYTES: usize = MAX_MESSAGES * MAX_MESSAGE_BYTES;
 
@@ -52,6 +59,7 @@ pub fn check(workload: &Workload, input: &RawValue) -> Result<Input, JobError> {
             check_image(&object)?;
             complete_image(&mut object)
         }
+        WorkloadKind::Embedding => check_texts(&object)?,
     };
     // Written anew: no duplicate keys, no odd white space, nothing an Island's parser could read differently.
     let json = RawValue::from_string(Value::Object(object).to_string())
@@ -76,7 +84,110 @@ fn check_chat(input: &Map<String, Value>) -> Result<(), JobError> {
         }
     }
     number(input, "temperature", 0, 2)?;
-    number(input, "top_p", 0, 1)
+    number(input, "top_p", 0, 1)?;
+    check_tools(input)?;
+    check_form(input)?;
+    refuse_the_impossible(input)
+}
+
+/// Tools are functions, described to the model, which may answer by calling them.
+fn check_tools(input: &Map<String, Value>) -> Result<(), JobError> {
+    let Some(tools) = given(input, "tools") else {
+        return match given(input, "tool_choice") {
+            Some(Value::String(choice)) if choice == "none" || choice == "auto" => Ok(()),
+            Some(_) => invalid("input.tool_choice", "has no tools to choose from"),
+            None => Ok(()),
+        };
+    };
+    let Value::Array(tools) = tools else { return invalid("input.tools", "must be a list of tools") };
+    if tools.is_empty() || tools.len() > MAX_TOOLS {
+        return invalid("input.tools", &format!("must have 1 to {MAX_TOOLS} tools"));
+    }
+    for (index, tool) in tools.iter().enumerate() {
+        if tool["type"] != "function" {
+            return invalid(&format!("input.tools[{index}].type"), "must be function");
+        }
+        text(&format!("input.tools[{index}].function.name"), &tool["function"]["name"], 64)?;
+    }
+    description("input.tools", given(input, "tools"))
+}
+
+/// An answer may be wanted as JSON.
+fn check_form(input: &Map<String, Value>) -> Result<(), JobError> {
+    let Some(form) = given(input, "response_format") else { return Ok(()) };
+    match form["type"].as_str() {
+        Some("text" | "json_object") => {}
+        Some("json_schema") if form["json_schema"].is_object() => {}
+        Some("json_schema") => return invalid("input.response_format.json_schema", "must be an object"),
+        _ => return invalid("input.response_format.type", "must be text, json_object or json_schema"),
+    }
+    description("input.response_format", Some(form))
+}
+
+fn description(field: &str, value: Option<&Value>) -> Result<(), JobError> {
+    match value.map_or(0, |value| value.to_string().len()) {
+        0..=MAX_DESCRIPTION_BYTES => Ok(()),
+        _ => invalid(field, &format!("must be at most {MAX_DESCRIPTION_BYTES} bytes of JSON")),
+    }
+}
+
+/// What no Island could give back, so that nobody pays for what they did not get.
+fn refuse_the_impossible(input: &Map<String, Value>) -> Result<(), JobError> {
+    let one = |value: &Value| value.as_i64() == Some(1);
+    let off = |value: &Value| value == &Value::Bool(false) || value.as_i64() == Some(0);
+    let text_only = |value: &Value| value.as_array().is_some_and(|list| list.iter().all(|one| one == "text"));
+    let never = |_: &Value| false;
+    type Fine<'a> = &'a dyn Fn(&Value) -> bool;
+    let rules: [(&str, Fine<'_>, &str); 7] = [
+        ("n", &one, "must be 1: ask several times for several answers"),
+        ("logprobs", &off, "is not available here"),
+        ("top_logprobs", &off, "is not available here"),
+        ("modalities", &text_only, "must be [\"text\"]"),
+        ("audio", &never, "is not available here"),
+        ("functions", &never, "is not available here: use tools"),
+        ("function_call", &never, "is not available here: use tool_choice"),
+    ];
+    for (name, fine, message) in rules {
+        if given(input, name).is_some_and(|value| !fine(value)) {
+            return invalid(&format!("input.{name}"), message);
+        }
+    }
+    Ok(())
+}
+
+/// Texts whose vectors are wanted: one, or a list of them.
+fn check_texts(input: &Map<String, Value>) -> Result<Request, JobError> {
+    let field = "input.input";
+    let texts = match given(input, "input") {
+        Some(one @ Value::String(_)) => std::slice::from_ref(one),
+        Some(Value::Array(list)) if (1..=MAX_TEXTS).contains(&list.len()) => list,
+        Some(Value::Array(_)) => return invalid(field, &format!("must have 1 to {MAX_TEXTS} texts")),
+        Some(_) => return invalid(field, "must be a text or a list of texts"),
+        None => return invalid(field, "is missing: which text is it about?"),
+    };
+    let mut bytes = 0;
+    for (index, one) in texts.iter().enumerate() {
+        let field = if texts.len() == 1 { field.to_owned() } else { format!("{field}[{index}]") };
+        if one.is_number() || one.is_array() {
+            return invalid(&field, "must be a text: numbers of tokens mean something to one model only");
+        }
+        text(&field, one, MAX_MESSAGE_BYTES)?;
+        bytes += one.as_str().map_or(0, str::len);
+    }
+    if let Some(dimensions) = given(input, "dimensions") {
+        whole("input.dimensions", dimensions, 1, MAX_DIMENSIONS)?;
+    }
+    if given(input, "encoding_format").is_some_and(|format| format != "float") {
+        return invalid("input.encoding_format", "must be float");
+    }
+    let length = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    // Nothing is said in answer, so an answer costs nothing.
+    Ok(Request {
+        prompt_bytes: length(bytes),
+        max_tokens: Some(0),
+        texts: length(texts.len()),
+        ..Request::default()
+    })
 }
 
 fn check_messages(messages: &[Value]) -> Result<(), JobError> {
@@ -88,22 +199,49 @@ fn check_messages(messages: &[Value]) -> Result<(), JobError> {
         let Value::Object(message) = message else { return invalid(&field, "must be an object") };
         match message.get("role") {
             Some(Value::String(role)) if !role.is_empty() && role.len() <= 32 => {}
-            _ => return invalid(&format!("{field}.role"), "must be system, user or assistant"),
+            _ => return invalid(&format!("{field}.role"), "must be system, user, assistant or tool"),
         }
-        let field = format!("{field}.content");
-        match message.get("content") {
-            Some(Value::String(content)) if content.len() <= MAX_MESSAGE_BYTES => {}
-            // Parts of a message, as OpenAI clients may send them.
-            Some(Value::Array(parts))
-                if Value::Array(parts.clone()).to_string().len() <= MAX_MESSAGE_BYTES => {}
-            Some(Value::Null) | None if message.contains_key("tool_calls") => {}
-            Some(Value::String(_) | Value::Array(_)) => {
-                return invalid(&field, &format!("must be at most {MAX_MESSAGE_BYTES} bytes"));
-            }
-            _ => return invalid(&field, "must be a text"),
-        }
+        check_calls(&format!("{field}.tool_calls"), message)?;
+        check_content(&format!("{field}.content"), message)?;
     }
     Ok(())
+}
+
+/// What tools the assistant called, as said back to it.
+fn check_calls(field: &str, message: &Map<String, Value>) -> Result<(), JobError> {
+    match given(message, "tool_calls") {
+        None => Ok(()),
+        Some(Value::Array(calls)) if calls.len() > MAX_TOOLS => {
+            invalid(field, &format!("must be at most {MAX_TOOLS} calls"))
+        }
+        Some(calls @ Value::Array(_)) if calls.to_string().len() > MAX_MESSAGE_BYTES => {
+            invalid(field, &format!("must be at most {MAX_MESSAGE_BYTES} bytes"))
+        }
+        Some(Value::Array(_)) => Ok(()),
+        Some(_) => invalid(field, "must be a list of calls"),
+    }
+}
+
+fn check_content(field: &str, message: &Map<String, Value>) -> Result<(), JobError> {
+    match message.get("content") {
+        Some(Value::String(content)) if content.len() <= MAX_MESSAGE_BYTES => Ok(()),
+        // Parts of a message, as OpenAI clients may send them.
+        Some(content @ Value::Array(parts)) if content.to_string().len() <= MAX_MESSAGE_BYTES => {
+            let unknown = parts
+                .iter()
+                .position(|part| !matches!(part["type"].as_str(), Some("text" | "image_url" | "refusal")));
+            match unknown {
+                None => Ok(()),
+                Some(part) => invalid(&format!("{field}[{part}].type"), "must be text or image_url"),
+            }
+        }
+        Some(Value::String(_) | Value::Array(_)) => {
+            invalid(field, &format!("must be at most {MAX_MESSAGE_BYTES} bytes"))
+        }
+        // An assistant that called tools, or refused, may have said nothing.
+        Some(Value::Null) | None if message.get("role").is_some_and(|role| role == "assistant") => Ok(()),
+        _ => invalid(field, "must be a text"),
+    }
 }
 
 fn check_image(input: &Map<String, Value>) -> Result<(), JobError> {
@@ -177,8 +315,9 @@ fn prompt_bytes(input: &Map<String, Value>) -> i64 {
         let calls = message.get("tool_calls").map_or(0, |calls| calls.to_string().len());
         message.get("content").map_or(0, said) + calls
     });
-    let tools = given(input, "tools").map_or(0, |tools| tools.to_string().len());
-    let bytes = of("prompt") + of("system_prompt") + messages.sum::<usize>() + tools;
+    let described = ["tools", "response_format"].iter().filter_map(|name| given(input, name));
+    let described = described.map(|description| description.to_string().len()).sum::<usize>();
+    let bytes = of("prompt") + of("system_prompt") + messages.sum::<usize>() + described;
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
@@ -250,7 +389,8 @@ mod tests {
     fn the_wrong_field_is_named() {
         let many = format!(r#"{{"messages":[{}]}}"#, vec![r#"{"role":"user","content":"a"}"#; 129].join(","));
         let long = format!(r#"{{"prompt":"{}"}}"#, "a".repeat(MAX_MESSAGE_BYTES + 1));
-        use WorkloadKind::{Chat, Image};
+        let embed = format!(r#"{{"input":[{}]}}"#, vec![r#""a""#; MAX_TEXTS + 1].join(","));
+        use WorkloadKind::{Chat, Embedding, Image};
         let cases = [
             (Chat, r#"{"prompt":"hi"}"#, ""),
             (Chat, r#"{"prompt":"hi","system_prompt":null,"max_tokens":4096,"temperature":0.5}"#, ""),
@@ -279,10 +419,83 @@ mod tests {
             (Image, r#"{"prompt":"a cat","seed":-1}"#, "input.seed"),
             (Image, r#"{"prompt":"a cat","negative_prompt":1}"#, "input.negative_prompt"),
             (Image, r#"{"width":512}"#, "input.prompt"),
+            (Embedding, r#"{"input":"a","dimensions":256,"encoding_format":"float","user":"x"}"#, ""),
+            (Embedding, r#"{"input":["a","b"]}"#, ""),
+            (Embedding, "{}", "input.input"),
+            (Embedding, r#"{"input":[]}"#, "input.input"),
+            (Embedding, r#"{"input":""}"#, "input.input"),
+            (Embedding, r#"{"input":["a",""]}"#, "input.input[1]"),
+            (Embedding, r#"{"input":[1,2]}"#, "input.input[0]"),
+            (Embedding, r#"{"input":[[1,2]]}"#, "input.input"),
+            (Embedding, r#"{"input":"a","dimensions":0}"#, "input.dimensions"),
+            (Embedding, r#"{"input":"a","encoding_format":"int8"}"#, "input.encoding_format"),
+            (Embedding, &embed, "input.input"),
         ];
         for (kind, input, field) in cases {
             let expected = if field.is_empty() { Ok(()) } else { Err(field.to_owned()) };
             assert_eq!(answer(kind, input), expected, "{input:.80}");
+        }
+    }
+
+    #[test]
+    fn tools_and_forms_are_checked() {
+        let tool = r#"{"type":"function","function":{"name":"look","parameters":{"type":"object"}}}"#;
+        let many = format!("[{}]", vec![tool; MAX_TOOLS + 1].join(","));
+        let large = format!(
+            r#"{{"type":"json_schema","json_schema":{{"x":"{}"}}}}"#,
+            "a".repeat(MAX_DESCRIPTION_BYTES)
+        );
+        let ask = |more: &str| answer(WorkloadKind::Chat, &format!(r#"{{"prompt":"hi",{more}}}"#));
+        let cases = [
+            (format!(r#""tools":[{tool}],"tool_choice":"required","parallel_tool_calls":false"#), ""),
+            (
+                r#""tools":null,"tool_choice":"auto","n":1,"logprobs":false,"modalities":["text"]"#
+                    .to_owned(),
+                "",
+            ),
+            (r#""response_format":{"type":"json_object"}"#.to_owned(), ""),
+            (r#""response_format":{"type":"json_schema","json_schema":{"name":"a"}}"#.to_owned(), ""),
+            (r#""tools":{}"#.to_owned(), "input.tools"),
+            (r#""tools":[]"#.to_owned(), "input.tools"),
+            (format!(r#""tools":{many}"#), "input.tools"),
+            (r#""tools":[{"type":"custom"}]"#.to_owned(), "input.tools[0].type"),
+            (format!(r#""tools":[{tool},{{"type":"function"}}]"#), "input.tools[1].function.name"),
+            (r#""tool_choice":"required""#.to_owned(), "input.tool_choice"),
+            (r#""response_format":"json""#.to_owned(), "input.response_format.type"),
+            (r#""response_format":{"type":"json_schema"}"#.to_owned(), "input.response_format.json_schema"),
+            (format!(r#""response_format":{large}"#), "input.response_format"),
+            (r#""n":2"#.to_owned(), "input.n"),
+            (r#""logprobs":true"#.to_owned(), "input.logprobs"),
+            (r#""modalities":["text","audio"]"#.to_owned(), "input.modalities"),
+            (r#""audio":{}"#.to_owned(), "input.audio"),
+            (r#""functions":[]"#.to_owned(), "input.functions"),
+        ];
+        for (more, field) in cases {
+            let expected = if field.is_empty() { Ok(()) } else { Err(field.to_owned()) };
+            assert_eq!(ask(&more), expected, "{more:.80}");
+        }
+        let talk = |message: &str| {
+            answer(
+                WorkloadKind::Chat,
+                &format!(r#"{{"messages":[{{"role":"user","content":"hi"}},{message}]}}"#),
+            )
+        };
+        let calls = r#"[{"id":"c","type":"function","function":{"name":"look","arguments":"{}"}}]"#;
+        let long = format!(r#"{{"role":"assistant","tool_calls":["{}"]}}"#, "a".repeat(MAX_MESSAGE_BYTES));
+        for (message, field) in [
+            (format!(r#"{{"role":"assistant","content":null,"tool_calls":{calls}}}"#), ""),
+            (r#"{"role":"tool","tool_call_id":"c","content":"it is there"}"#.to_owned(), ""),
+            (r#"{"role":"developer","content":"be brief"}"#.to_owned(), ""),
+            (r#"{"role":"tool","content":null}"#.to_owned(), "input.messages[1].content"),
+            (r#"{"role":"assistant","tool_calls":{}}"#.to_owned(), "input.messages[1].tool_calls"),
+            (long, "input.messages[1].tool_calls"),
+            (
+                r#"{"role":"user","content":[{"type":"text","text":"a"},{"type":"input_audio"}]}"#.to_owned(),
+                "input.messages[1].content[1].type",
+            ),
+        ] {
+            let expected = if field.is_empty() { Ok(()) } else { Err(field.to_owned()) };
+            assert_eq!(talk(&message), expected, "{message:.80}");
         }
     }
 

@@ -9,10 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, watch};
 use types::id::{JobId, UserId};
+use types::island_protocol::MessageDelta;
 use types::money::MicroCredits;
 use types::time::Timestamp;
 use types::units::Units;
 
+use super::message::{Assembly, Message};
 use super::{Image, Job, Origin, Usage};
 use crate::marketplace::Workload;
 use crate::marketplace::measure::{Delivery, Request};
@@ -37,6 +39,8 @@ pub enum Event {
     },
     /// A piece of text.
     Token(Arc<str>),
+    /// A piece of an answer that is no text.
+    Delta(Arc<MessageDelta>),
     /// How far an image has come.
     Progress {
         /// Steps done.
@@ -55,6 +59,7 @@ impl Event {
     fn output_bytes(&self) -> usize {
         match self {
             Self::Token(text) => text.len(),
+            Self::Delta(delta) => delta.said_bytes(),
             Self::Image(image) => image.data.len(),
             _ => 0,
         }
@@ -159,6 +164,15 @@ impl LiveJob {
         self.push_bounded(Event::Token(text.into()), text.len(), most)
     }
 
+    /// Adds a piece that is no text.
+    ///
+    /// # Errors
+    /// [`TooMuch`] if that were more than `most` bytes in all; then nothing was added.
+    pub fn push_delta(&self, delta: MessageDelta, most: usize) -> Result<(), TooMuch> {
+        let bytes = delta.said_bytes();
+        self.push_bounded(Event::Delta(Arc::new(delta)), bytes, most)
+    }
+
     /// Adds the image.
     ///
     /// # Errors
@@ -201,17 +215,26 @@ impl LiveJob {
     /// The output that fits into so many bytes, in whole pieces, as it is stored.
     #[must_use]
     pub fn output_within(&self, most: usize) -> Option<String> {
+        self.answer_within(most).0
+    }
+
+    /// The same with what the answer has beyond its text.
+    #[must_use]
+    pub fn answer_within(&self, most: usize) -> (Option<String>, Option<Message>) {
         let given = self.lock();
         let mut text = String::with_capacity(given.bytes.min(most));
+        let (mut assembly, mut taken) = (Assembly::default(), 0);
         for event in &given.events {
+            taken += event.output_bytes();
             match event {
-                Event::Token(token) if text.len() + token.len() <= most => text.push_str(token),
-                Event::Image(image) if image.data.len() <= most => return Some(image.to_json()),
-                Event::Token(_) | Event::Image(_) => break,
+                _ if taken > most => break,
+                Event::Token(token) => text.push_str(token),
+                Event::Delta(delta) => assembly.add(delta),
+                Event::Image(image) => return (Some(image.to_json()), None),
                 _ => {}
             }
         }
-        (!text.is_empty()).then_some(text)
+        ((!text.is_empty()).then_some(text), assembly.into_message())
     }
 
     /// What came of it so far, as the coordinator counts.

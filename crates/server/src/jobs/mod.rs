@@ -15,6 +15,7 @@ pub mod drive;
 pub mod elsewhere;
 pub mod input;
 pub mod live;
+pub mod message;
 pub mod rebid;
 pub mod recover;
 pub(crate) mod store;
@@ -216,6 +217,9 @@ pub enum JobError {
     /// Too many jobs at once.
     #[error("too many jobs are waiting or running; wait for some to end")]
     TooManyJobs,
+    /// Too many batches at once.
+    #[error("too many batches are open, or their inputs are too long together; wait for some to end")]
+    TooManyBatches,
     /// The key was used for another request (I9).
     #[error("this Idempotency-Key was used for another request")]
     KeyTaken,
@@ -250,6 +254,23 @@ impl JobError {
     pub const BUSY: Self = Self::Unavailable("The server is busy. Nothing was changed; please try again.");
     /// Nothing is written any more.
     pub const STOPPING: Self = Self::Unavailable("The server is shutting down.");
+
+    /// The code a job ends with that could not begin for this reason: the one its submission would have been refused with.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::InsufficientCredits { .. } => "insufficient_credits",
+            Self::Unverified => "verification_required",
+            Self::Frozen => "account_frozen",
+            Self::InDebt { .. } => "in_debt",
+            Self::KeyRevoked => "key_revoked",
+            Self::TooManyJobs => "too_many_jobs",
+            Self::UnknownWorkload => "unknown_workload",
+            Self::Invalid { .. } => "invalid",
+            Self::Unavailable(_) | Self::Replaced => "unavailable",
+            _ => "internal",
+        }
+    }
 }
 
 impl From<DbError> for JobError {

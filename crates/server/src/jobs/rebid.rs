@@ -10,12 +10,19 @@ use super::live::Event;
 use super::submit::find;
 use super::{Job, JobError, State, store};
 use crate::app::App;
+use crate::idempotency::Once;
 
 /// Lets a waiting job of this user cost up to `bid`, which must be more than before.
 ///
 /// # Errors
 /// [`JobError::NotWaiting`], [`JobError::Invalid`] when it is not more, and any other [`JobError`].
-pub async fn raise(app: &App, user: UserId, id: JobId, bid: MicroCredits) -> Result<Job, JobError> {
+pub async fn raise(
+    app: &App,
+    user: UserId,
+    id: JobId,
+    bid: MicroCredits,
+    once: &Once<Job>,
+) -> Result<Job, JobError> {
     let (job, _) = find(app, user, id).await?;
     if job.state != State::Pending {
         return Err(JobError::NotWaiting);
@@ -30,13 +37,16 @@ pub async fn raise(app: &App, user: UserId, id: JobId, bid: MicroCredits) -> Res
     let most = market.workload.measure.most(&input::check(&market.workload, &raw)?.request);
     let unit_bid = most.price_within(bid);
     let now = app.clock.now();
-    let raised =
-        app.db.tx("raise_bid", async move |tx| store::raise_bid(tx, id, (bid, unit_bid), now).await).await?;
-    if !raised {
-        return Err(JobError::NotWaiting);
-    }
+    let raised = once.tx(app, "raise_bid", async move |tx| {
+        if store::raise_bid(tx, id, (bid, unit_bid), now).await? {
+            store::job(tx, id).await?.ok_or(JobError::NotFound)
+        } else {
+            Err(JobError::NotWaiting)
+        }
+    });
+    let raised = raised.await?;
     apply(app, id, bid);
-    Ok(find(app, user, id).await?.0)
+    Ok(raised)
 }
 
 /// Tells the market what a waiting job that is driven here may cost now.

@@ -26,7 +26,7 @@ use crate::app::App;
 use crate::idempotency::Once;
 use crate::marketplace::recent::REMEMBERED;
 use crate::nodes::Stale;
-use crate::{accounts, nodes};
+use crate::{accounts, batches, nodes};
 
 /// Jobs ended at once.
 const AT_ONCE: usize = 256;
@@ -103,6 +103,7 @@ pub async fn take_over(app: &App, stale: Stale) -> Result<Vec<Job>, DbError> {
             }
             let jobs = store::open_of(tx, stale.number).await?;
             store::hand_over(tx, stale.number, node).await?;
+            batches::recover::hand_over(tx, stale.number, node).await?;
             Ok::<_, DbError>(Some(jobs))
         })
         .await?;
@@ -253,8 +254,9 @@ async fn end(app: &App, job: &Job) -> Result<(), DbError> {
     };
     let finish = Finish {
         job: id,
-        user: Some(job.user),
         at: app.clock.now(),
+        user: job.user,
+        key: job.key,
         workload: job.workload,
         state,
         attempt,
@@ -262,6 +264,7 @@ async fn end(app: &App, job: &Job) -> Result<(), DbError> {
         fee: MicroCredits::ZERO,
         units: types::units::Units::ZERO,
         output: None,
+        message: None,
         usage: Usage::default(),
         finish_reason: None,
         error: Some((error.0.to_owned(), error.1.to_owned())),

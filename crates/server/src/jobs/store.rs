@@ -9,6 +9,7 @@ use types::time::Timestamp;
 use types::units::Units;
 
 use super::command::{Command, Finish};
+use super::message::Message;
 use super::{Attempt, BidSource, Job, Origin, State, Usage};
 use crate::nodes::Node;
 
@@ -177,9 +178,11 @@ async fn finish_jobs(tx: &mut Tx<'_>, commands: &[&Command]) -> Result<(), DbErr
         ]
     });
     tx.execute_many(sql, rows).await?;
-    let sql = "INSERT INTO job_outputs (job_id, output) VALUES ($1, $2)";
-    tx.execute_many(sql, finishes().filter_map(|finish| Some(params![finish.job, finish.output.as_ref()?])))
-        .await
+    let sql = "INSERT INTO job_outputs (job_id, output, message) VALUES ($1, $2, $3)";
+    let rows = finishes().filter(|finish| finish.output.is_some() || finish.message.is_some());
+    let rows =
+        rows.map(|finish| params![finish.job, finish.output.as_deref().unwrap_or_default(), &finish.message]);
+    tx.execute_many(sql, rows).await
 }
 
 const REPEATED: &str =
@@ -254,8 +257,17 @@ pub async fn job(tx: &mut Tx<'_>, id: JobId) -> Result<Option<Job>, DbError> {
 }
 
 pub async fn output(tx: &mut Tx<'_>, id: JobId) -> Result<Option<String>, DbError> {
-    let row = tx.query_opt("SELECT output FROM job_outputs WHERE job_id = $1", &params![id]).await?;
-    row.map(|row| row.get(0)).transpose()
+    let sql = "SELECT nullif(output, '') FROM job_outputs WHERE job_id = $1";
+    let row = tx.query_opt(sql, &params![id]).await?;
+    Ok(row.map(|row| row.get(0)).transpose()?.flatten())
+}
+
+/// What the answer of a job has beyond its text.
+pub async fn message(tx: &mut Tx<'_>, id: JobId) -> Result<Option<Message>, DbError> {
+    let sql = "SELECT message FROM job_outputs WHERE job_id = $1";
+    let row = tx.query_opt(sql, &params![id]).await?;
+    let text: Option<String> = row.map(|row| row.get(0)).transpose()?.flatten();
+    text.map(|text| serde_json::from_str(&text).map_err(|_| strange("message"))).transpose()
 }
 
 /// Jobs of a user, newest first, with their outputs. A list is to be looked over: inputs and outputs too large for that are
@@ -268,7 +280,7 @@ pub async fn jobs_of(
 ) -> Result<Vec<(Job, Option<String>)>, DbError> {
     let short = JOB.replace("j.input", "CASE WHEN length(j.input) <= 65536 THEN j.input ELSE '{}' END");
     let sql = format!(
-        "SELECT {short}, CASE WHEN length(o.output) <= 65536 THEN o.output END
+        "SELECT {short}, CASE WHEN length(o.output) <= 65536 THEN nullif(o.output, '') END
          FROM jobs j LEFT JOIN job_outputs o ON o.job_id = j.id
          WHERE j.user_id = $1 ORDER BY j.id DESC LIMIT $2 OFFSET $3"
     );

@@ -73,9 +73,21 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// # Errors
 /// A [`JobError`]; then nothing is held, charged or sent anywhere (with [`JobError::InDoubt`] that is not known).
 pub async fn submit(app: &Arc<App>, submission: Submission) -> Result<Accepted, JobError> {
+    submit_as(app, submission, None).await
+}
+
+/// The same under an id that was made for this job before, so that it cannot be taken twice.
+///
+/// # Errors
+/// As [`submit`].
+pub async fn submit_as(
+    app: &Arc<App>,
+    submission: Submission,
+    id: Option<JobId>,
+) -> Result<Accepted, JobError> {
     let left = Arc::new(AtomicBool::new(false));
     let _leaves = Leaves(Arc::clone(&left));
-    let task = tokio::spawn(take(Arc::clone(app), submission, left));
+    let task = tokio::spawn(take(Arc::clone(app), submission, id, left));
     match timeout(PATIENCE, task).await {
         Ok(Ok(taken)) => taken,
         Ok(Err(error)) => {
@@ -95,7 +107,12 @@ impl Drop for Leaves {
     }
 }
 
-async fn take(app: Arc<App>, submission: Submission, left: Arc<AtomicBool>) -> Result<Accepted, JobError> {
+async fn take(
+    app: Arc<App>,
+    submission: Submission,
+    id: Option<JobId>,
+    left: Arc<AtomicBool>,
+) -> Result<Accepted, JobError> {
     let workload = Arc::clone(&submission.market.workload);
     let checked = input::check(&workload, &submission.input)?;
     if let Some(first) = repeated(&app, &submission).await? {
@@ -103,6 +120,7 @@ async fn take(app: Arc<App>, submission: Submission, left: Arc<AtomicBool>) -> R
     }
     let now = app.clock.now();
     let job = new_job(&app, &submission, &checked, now);
+    let job = Job { id: id.unwrap_or(job.id), ..job };
     let live = Arc::new(LiveJob::new(&job, workload, checked.request));
     let limits = &app.config.limits;
     if !app.jobs.insert(&live, limits.open_jobs_per_user, limits.open_input_bytes_per_user) {
@@ -255,6 +273,9 @@ async fn write(app: &Arc<App>, mut drive: Drive, once: Once<Job>) -> Result<Acce
             Ok(accepted)
         }
         Ok(Done::Replayed(id)) => {
+            if let Some(claim) = once.claim() {
+                claim.note_taken();
+            }
             drive.give_up_waiting(&first);
             let job = app.db.read("job", async move |tx| super::store::job(tx, id).await).await?;
             Ok(Accepted { job: job.ok_or(JobError::Internal)?, live: app.jobs.get(id), replayed: true })

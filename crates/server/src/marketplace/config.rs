@@ -53,6 +53,8 @@ pub enum WorkloadKind {
     Chat,
     /// A description in, a picture out.
     Image,
+    /// Texts in, a vector of numbers for each out.
+    Embedding,
 }
 
 /// What an ask is the price of.
@@ -89,7 +91,7 @@ impl WorkloadConfig {
         match self.unit {
             Unit::Request => Measure::Request,
             Unit::ThousandTokens => Measure::Tokens {
-                prompt_percent: self.prompt_percent.unwrap_or(PROMPT_PERCENT).into(),
+                prompt_percent: self.prompt_percent.unwrap_or(self.usual_prompt_percent()).into(),
                 bytes_per_token: self.bytes_per_token.unwrap_or(BYTES_PER_TOKEN).max(1).into(),
                 answer_tokens: self.answer_tokens.unwrap_or(ANSWER_TOKENS).into(),
             },
@@ -100,6 +102,14 @@ impl WorkloadConfig {
                     steps: self.base_steps.unwrap_or(BASE_STEPS).max(1).into(),
                 }
             }
+        }
+    }
+
+    /// Where there is no answer of text, the texts that come in are what is paid for.
+    const fn usual_prompt_percent(&self) -> u32 {
+        match self.kind {
+            WorkloadKind::Embedding => 100,
+            WorkloadKind::Chat | WorkloadKind::Image => PROMPT_PERCENT,
         }
     }
 
@@ -119,12 +129,12 @@ impl WorkloadConfig {
         }
         let fits = match self.unit {
             Unit::Request => true,
-            Unit::ThousandTokens => self.kind == WorkloadKind::Chat,
+            Unit::ThousandTokens => self.kind != WorkloadKind::Image,
             Unit::Image => self.kind == WorkloadKind::Image,
         };
         if !fits {
             return refuse(
-                "unit must be \"request\", or \"1k_tokens\" for kind = \"chat\", or \"image\" for kind = \"image\"",
+                "unit must be \"request\", or \"1k_tokens\" for kind = \"chat\" or \"embedding\", or \"image\" for kind = \"image\"",
             );
         }
         let most = |limit: i64| u32::try_from(limit).unwrap_or(u32::MAX);

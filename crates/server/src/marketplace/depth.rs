@@ -76,6 +76,24 @@ impl Market {
         standing
     }
 
+    /// The place among the asks that an Island that is there would have with this ask.
+    #[must_use]
+    pub fn rank_at(&self, island: IslandId, mine: MicroCredits) -> Option<Rank> {
+        let state = self.lock();
+        state.book.ask_of(island)?;
+        let mut rank = Rank { place: 1, of: state.book.ask_count(), cheaper: None, best_other: None };
+        for ask in state.book.asks().filter(|ask| ask.island != island) {
+            if ask.ask < mine {
+                rank.place += 1;
+                rank.cheaper = Some(ask.ask);
+            }
+            if rank.best_other.is_none() && ask.is_available() {
+                rank.best_other = Some(ask.ask);
+            }
+        }
+        Some(rank)
+    }
+
     /// An Island's place among the asks, if it is there.
     #[must_use]
     pub fn rank(&self, island: IslandId) -> Option<Rank> {

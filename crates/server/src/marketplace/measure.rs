@@ -44,6 +44,8 @@ pub struct Request {
     pub pixels: i64,
     /// Steps of the image.
     pub steps: i64,
+    /// Texts whose vectors are wanted.
+    pub texts: i64,
 }
 
 /// What came of an attempt.

@@ -10,6 +10,7 @@ pub mod overrides;
 pub mod quote;
 pub mod rates;
 pub mod recent;
+pub mod size;
 pub(crate) mod store;
 pub mod suggest;
 pub mod tape;
@@ -60,6 +61,8 @@ pub struct Marketplace {
     by_id: HashMap<i64, usize>,
     /// Asks that owners set here.
     pub overrides: overrides::Overrides,
+    /// How large the network was when it was last counted.
+    pub size: size::LastSize,
     /// Told when anything has changed that pages show.
     pub moved: Arc<Notify>,
 }
@@ -147,7 +150,14 @@ impl Marketplace {
             })
         };
         let markets = workloads.into_iter().map(market).collect();
-        Self { markets, by_slug, by_id, overrides: overrides::Overrides::default(), moved }
+        Self {
+            markets,
+            by_slug,
+            by_id,
+            overrides: overrides::Overrides::default(),
+            size: size::LastSize::default(),
+            moved,
+        }
     }
 
     /// All markets, in the order of the configuration.

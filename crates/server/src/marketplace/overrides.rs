@@ -7,13 +7,15 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use db::DbError;
+use db::{DbError, Tx};
 use types::id::{IslandId, UserId};
 use types::money::MicroCredits;
 use types::time::Timestamp;
 
+use super::depth::Rank;
 use super::{Market, store};
 use crate::app::App;
+use crate::idempotency::Once;
 use crate::islands::{self, IslandRecord};
 
 /// A change by more than this factor must be confirmed.
@@ -31,7 +33,7 @@ pub struct Overrides {
 }
 
 /// An Island's ask for a Cargo.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asking {
     /// Which Island.
     pub island: IslandId,
@@ -41,6 +43,8 @@ pub struct Asking {
     pub agent: Option<MicroCredits>,
     /// When the owner set it here, if the owner did.
     pub set_at: Option<Timestamp>,
+    /// Its place among the asks, while it is there.
+    pub rank: Option<Rank>,
 }
 
 /// Why an ask is not set.
@@ -117,8 +121,8 @@ pub async fn set(
     app: &App,
     owner: UserId,
     (island, market): (IslandId, &Arc<Market>),
-    ask: MicroCredits,
-    confirmed: bool,
+    (ask, confirmed): (MicroCredits, bool),
+    once: &Once<Asking>,
 ) -> Result<Asking, AskError> {
     if ask < MicroCredits::ZERO {
         return Err(AskError::Negative);
@@ -133,10 +137,16 @@ pub async fn set(
         return Err(AskError::Confirm { old, new: ask });
     }
     let key = (island, workload);
-    app.db.tx("set_ask", async move |tx| store::set_override(tx, key, ask, now).await).await?;
+    let rank = market.rank_at(island, ask);
+    let after = Asking { ask: Some(ask), set_at: Some(now), rank, ..before };
+    let set = async move |tx: &mut Tx<'_>| {
+        store::set_override(tx, key, ask, now).await?;
+        Ok::<_, AskError>(after)
+    };
+    let after = once.tx(app, "set_ask", set).await?;
     app.market.overrides.lock().insert(key, (ask, now));
     put_again(app, island);
-    Ok(asking(app, &record, market))
+    Ok(after)
 }
 
 /// Lets the agent's ask be in force again. Resetting what was not set changes nothing.
@@ -147,13 +157,21 @@ pub async fn reset(
     app: &App,
     owner: UserId,
     (island, market): (IslandId, &Arc<Market>),
+    once: &Once<Asking>,
 ) -> Result<Asking, AskError> {
     let (record, workload) = (mine(app, owner, island).await?, market.workload.id);
     let _changing = app.market.overrides.changing.lock().await;
-    app.db.tx("reset_ask", async move |tx| store::reset_override(tx, island, workload).await).await?;
+    let before = asking(app, &record, market);
+    let rank = before.agent.and_then(|agent| market.rank_at(island, agent));
+    let after = Asking { ask: before.agent, set_at: None, rank, ..before };
+    let reset = async move |tx: &mut Tx<'_>| {
+        store::reset_override(tx, island, workload).await?;
+        Ok::<_, AskError>(after)
+    };
+    let after = once.tx(app, "reset_ask", reset).await?;
     app.market.overrides.lock().remove(&(island, workload));
     put_again(app, island);
-    Ok(asking(app, &record, market))
+    Ok(after)
 }
 
 /// What an Island asks for a Cargo, and who says so.
@@ -169,6 +187,7 @@ pub fn asking(app: &App, record: &IslandRecord, market: &Market) -> Asking {
         ask: agent.map(|agent| set.map_or(agent, |(ask, _)| ask)),
         agent,
         set_at: set.map(|(_, at)| at),
+        rank: market.rank(record.id),
     }
 }
 

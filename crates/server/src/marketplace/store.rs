@@ -131,6 +131,12 @@ pub async fn window(tx: &mut Tx<'_>, workload: i64, since: i64) -> Result<Window
     Ok(Window { median: median.filter(|_| window.trades > 0), ..window })
 }
 
+/// How many jobs cleared, ever. Old minutes are added up to days, so that the rows stay few.
+pub async fn trades_ever(tx: &mut Tx<'_>) -> Result<i64, DbError> {
+    let sql = "SELECT CAST(coalesce(sum(trades), 0) AS BIGINT) FROM market_minutes";
+    tx.query_one(sql, &[]).await?.get(0)
+}
+
 const SUMS: &str = "SELECT CAST(coalesce(sum(trades), 0) AS BIGINT), CAST(coalesce(sum(units), 0) AS BIGINT),
       CAST(coalesce(sum(paid), 0) AS BIGINT), min(lowest), max(highest)
     FROM market_minutes WHERE workload_id = $1 AND minute >= $2";

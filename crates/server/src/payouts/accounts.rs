@@ -9,6 +9,7 @@ use super::{PayoutAccount, PayoutError, store};
 use crate::accounts::User;
 use crate::app::App;
 use crate::config::Schedule;
+use crate::idempotency::Once;
 use crate::providers::ProviderError;
 use crate::providers::events::ProviderEvent;
 
@@ -90,13 +91,22 @@ pub async fn sync(app: &App, account: &str, event: ProviderEvent) -> Result<(), 
     Ok(note(app, Some(event)).await?)
 }
 
-/// Sets when a user is paid out.
+/// Sets when a user is paid out; answers the account with that.
 ///
 /// # Errors
 /// [`PayoutError::NotReady`] before there is an account.
-pub async fn set_schedule(app: &App, user: UserId, schedule: Schedule) -> Result<(), PayoutError> {
+pub async fn set_schedule(
+    app: &App,
+    user: UserId,
+    schedule: Schedule,
+    once: &Once<PayoutAccount>,
+) -> Result<PayoutAccount, PayoutError> {
     let provider = app.payouts.name();
-    let set =
-        app.db.tx("payout_schedule", async move |tx| store::set_schedule(tx, user, provider, schedule).await);
-    if set.await? { Ok(()) } else { Err(PayoutError::NotReady) }
+    let set = once.tx(app, "payout_schedule", async move |tx| {
+        if !store::set_schedule(tx, user, provider, schedule).await? {
+            return Err(PayoutError::NotReady);
+        }
+        store::account(tx, user, provider).await?.ok_or(PayoutError::NotReady)
+    });
+    set.await
 }

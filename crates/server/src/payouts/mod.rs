@@ -29,6 +29,7 @@ use crate::accounts::User;
 use crate::app::App;
 use crate::config::{Payouts, Schedule};
 use crate::hooks::events::{Event, Kind, PayoutData};
+use crate::idempotency::Once;
 use crate::identity;
 use crate::providers::ProviderError;
 
@@ -377,26 +378,38 @@ pub async fn list(app: &App, all: bool, limit: u32) -> Result<Vec<Payout>, DbErr
 ///
 /// # Errors
 /// [`PayoutError::TooLate`] when it may have been sent.
-pub async fn cancel(app: &App, user: Option<UserId>, id: PayoutId) -> Result<Payout, PayoutError> {
+pub async fn cancel(
+    app: &App,
+    user: Option<UserId>,
+    id: PayoutId,
+    once: &Once<Payout>,
+) -> Result<Payout, PayoutError> {
     let now = app.clock.now();
     let back = app.ids.next(now);
     let hooks = Arc::clone(&app.hooks);
+    let writes = once.clone();
     let (payout, balances) = app
         .db
         .tx("cancel_payout", async move |tx| {
+            writes.first(tx).await?;
             let payout = store::payout(tx, id).await?;
             let payout = payout.filter(|payout| user.is_none_or(|user| payout.user == user));
             let payout = payout.ok_or(PayoutError::NotFound)?;
-            match payout.state {
-                State::Cancelled => return Ok((payout, Vec::new())),
-                State::Wanted => {}
+            let balances = match payout.state {
+                State::Cancelled => Vec::new(),
+                State::Wanted => give_back(tx, &payout, State::Cancelled, None, back, now).await?,
                 _ => return Err(PayoutError::TooLate),
+            };
+            let called_off = payout.state == State::Wanted;
+            let payout = store::payout(tx, id).await?.ok_or(PayoutError::NotFound)?;
+            if called_off {
+                hooks.tell(tx, payout.user, event(&payout, Kind::PayoutCancelled), now).await?;
             }
-            let balances = give_back(tx, &payout, State::Cancelled, None, back, now).await?;
-            hooks.tell(tx, payout.user, event(&payout, Kind::PayoutCancelled), now).await?;
-            Ok((store::payout(tx, id).await?.ok_or(PayoutError::NotFound)?, balances))
+            writes.write(tx, &payout, now).await?;
+            Ok((payout, balances))
         })
         .await?;
+    once.note_written();
     app.live.balances(&balances);
     Ok(payout)
 }

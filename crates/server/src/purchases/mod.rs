@@ -258,6 +258,17 @@ async fn insert(app: &App, user: &User, package: &Package, attempt: &str) -> Res
         .await
 }
 
+/// The provider's page on which a user looks after saved cards; nothing if it has none for them.
+///
+/// # Errors
+/// A [`PurchaseError`].
+pub async fn portal(app: &App, user: &User) -> Result<Option<String>, PurchaseError> {
+    let (id, provider) = (user.id, app.payments.name());
+    let customer = app.db.read("customer", async move |tx| store::customer(tx, id, provider).await).await?;
+    let Some(customer) = customer else { return Ok(None) };
+    Ok(app.payments.portal(&customer, &format!("{}/credits", app.config.public_url())).await?)
+}
+
 /// A purchase of this user.
 ///
 /// # Errors

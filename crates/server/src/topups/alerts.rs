@@ -11,6 +11,7 @@ use types::money::MicroCredits;
 use super::store::{self, Alert};
 use crate::app::App;
 use crate::hooks::events::{BalanceData, Event, Kind};
+use crate::idempotency::Once;
 use crate::mail::letters::{BalanceExhausted, Letter, LowBalance};
 use crate::mail::outbox;
 
@@ -39,11 +40,16 @@ pub async fn of(app: &App, user: UserId) -> Result<Vec<(MicroCredits, bool)>, Db
     app.db.read("alerts", async move |tx| store::alerts(tx, user).await).await
 }
 
-/// Sets them.
+/// Sets them; answers them as [`of`] does.
 ///
 /// # Errors
 /// An [`AlertError`]; nothing is changed then.
-pub async fn set(app: &App, user: UserId, mut thresholds: Vec<MicroCredits>) -> Result<(), AlertError> {
+pub async fn set(
+    app: &App,
+    user: UserId,
+    mut thresholds: Vec<MicroCredits>,
+    once: &Once<Vec<(MicroCredits, bool)>>,
+) -> Result<Vec<(MicroCredits, bool)>, AlertError> {
     thresholds.sort_unstable();
     thresholds.dedup();
     if thresholds.len() > MOST {
@@ -52,8 +58,11 @@ pub async fn set(app: &App, user: UserId, mut thresholds: Vec<MicroCredits>) -> 
     if thresholds.iter().any(|threshold| threshold.get() < 0) {
         return Err(AlertError::Negative);
     }
-    app.db.tx("set_alerts", async move |tx| store::set_alerts(tx, user, &thresholds).await).await?;
-    Ok(())
+    let set = once.tx(app, "set_alerts", async move |tx| {
+        store::set_alerts(tx, user, &thresholds).await?;
+        store::alerts(tx, user).await
+    });
+    Ok(set.await?)
 }
 
 /// At 0 one is told when nothing is left; above, when less than that is.

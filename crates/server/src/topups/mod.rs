@@ -24,6 +24,7 @@ use crate::accounts::api_keys::{self, KeyError};
 use crate::app::App;
 use crate::hooks::Hooks;
 use crate::hooks::events::{Event, Kind, TopUpData};
+use crate::idempotency::Once;
 use crate::mail::letters::{Letter, TopUpDone};
 use crate::mail::outbox;
 use crate::providers::ProviderError;
@@ -58,10 +59,13 @@ pub enum TopUpError {
 }
 
 /// The rule of a user, if there ever was one, and what it has charged this month.
+pub type Shown = (Option<Rule>, Cents);
+
+/// The rule of a user.
 ///
 /// # Errors
 /// A [`DbError`].
-pub async fn find(app: &App, user: UserId) -> Result<(Option<Rule>, Cents), DbError> {
+pub async fn find(app: &App, user: UserId) -> Result<Shown, DbError> {
     let month = app.clock.now().month_start();
     app.db
         .read("topup", async move |tx| {
@@ -80,7 +84,8 @@ pub async fn set(
     threshold: MicroCredits,
     package_slug: &str,
     monthly_max: Cents,
-) -> Result<Rule, TopUpError> {
+    once: &Once<Shown>,
+) -> Result<Shown, TopUpError> {
     rules::check(&app.packages, package_slug, threshold, monthly_max)?;
     let (id, provider) = (user.id, app.payments.name());
     let customer =
@@ -93,39 +98,37 @@ pub async fn set(
         return Err(TopUpError::NoCard);
     }
     let (slug, now) = (package_slug.to_owned(), app.clock.now());
-    let set = app
-        .db
-        .tx("set_topup", async move |tx| {
-            api_keys::may_manage(tx, by, now).await?;
-            let before = store::rule(tx, id).await?;
-            let mut rule = before.unwrap_or_else(|| empty(id));
-            rule.enabled = true;
-            (rule.threshold, rule.monthly_max) = (threshold, monthly_max);
-            rule.package_slug.clone_from(&slug);
-            resume(&mut rule);
-            if !rule.in_flight {
-                end_episode(tx, &mut rule).await?;
-            }
-            store::put(tx, &rule, now).await?;
-            Ok::<_, TopUpError>(rule)
-        })
-        .await?;
-    Ok(set)
+    let set = once.tx(app, "set_topup", async move |tx| {
+        api_keys::may_manage(tx, by, now).await?;
+        let before = store::rule(tx, id).await?;
+        let mut rule = before.unwrap_or_else(|| empty(id));
+        rule.enabled = true;
+        (rule.threshold, rule.monthly_max) = (threshold, monthly_max);
+        rule.package_slug.clone_from(&slug);
+        resume(&mut rule);
+        if !rule.in_flight {
+            end_episode(tx, &mut rule).await?;
+        }
+        store::put(tx, &rule, now).await?;
+        Ok::<_, TopUpError>((Some(rule), store::charged_since(tx, id, now.month_start()).await?))
+    });
+    set.await
 }
 
 /// Switches it off.
 ///
 /// # Errors
 /// A [`DbError`].
-pub async fn remove(app: &App, user: UserId) -> Result<(), DbError> {
+pub async fn remove(app: &App, user: UserId, once: &Once<Shown>) -> Result<Shown, DbError> {
     let now = app.clock.now();
-    app.db
-        .tx("remove_topup", async move |tx| {
-            let Some(mut rule) = store::rule(tx, user).await? else { return Ok(()) };
-            rule.enabled = false;
-            store::put(tx, &rule, now).await
-        })
-        .await
+    let removed = once.tx(app, "remove_topup", async move |tx| {
+        let charged = store::charged_since(tx, user, now.month_start()).await?;
+        let Some(mut rule) = store::rule(tx, user).await? else { return Ok((None, charged)) };
+        rule.enabled = false;
+        store::put(tx, &rule, now).await?;
+        Ok((Some(rule), charged))
+    });
+    removed.await
 }
 
 fn empty(user: UserId) -> Rule {

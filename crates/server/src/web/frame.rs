@@ -206,7 +206,7 @@ pub fn shown(amount: Option<MicroCredits>) -> Option<String> {
 pub const fn unit(workload: &Workload) -> &'static str {
     match (workload.unit, workload.kind) {
         (Unit::ThousandTokens, _) => "1,000 tokens",
-        (Unit::Request, WorkloadKind::Chat) => "request",
+        (Unit::Request, WorkloadKind::Chat | WorkloadKind::Embedding) => "request",
         (Unit::Request | Unit::Image, _) => "image",
     }
 }

@@ -19,6 +19,7 @@ use crate::accounts::sessions::Session;
 use crate::app::App;
 use crate::credits::{self, MoveError};
 use crate::error::ApiError;
+use crate::idempotency::Once;
 use crate::islands::standing::{self, Change};
 use crate::islands::{self, IslandError, IslandRecord};
 use crate::marketplace::rates::Span;
@@ -51,7 +52,7 @@ pub async fn create_token(
     Posted { session, form }: Posted,
 ) -> Result<Response, ApiError> {
     let name = form.get("name").trim();
-    match islands::create(&app, &session.user, name, false).await {
+    match islands::create(&app, &session.user, name, false, &Once::unclaimed()).await {
         Ok((_, token)) => {
             let new = new_token(&app, name.to_owned(), token);
             Ok(page(&app, &session, Some(new), None).await?.into_response())
@@ -76,9 +77,7 @@ pub async fn revoke_token(
     Named(id): Named<IslandId>,
     Posted { session, .. }: Posted,
 ) -> Result<Redirect, ApiError> {
-    if !islands::revoke(&app, &session.user, id).await? {
-        return Err(ApiError::not_found("token"));
-    }
+    islands::revoke(&app, &session.user, id, &Once::unclaimed()).await?;
     Ok(Redirect::to("/islands?done=token_revoked"))
 }
 
@@ -91,10 +90,9 @@ pub async fn replace_token(
     Named(id): Named<IslandId>,
     Posted { session, .. }: Posted,
 ) -> Result<Page<Islands>, ApiError> {
-    let not_found = || ApiError::not_found("token");
     let record = islands::find(&app, id).await?.filter(|record| record.owner == session.user.id);
-    let name = record.ok_or_else(not_found)?.name;
-    let token = islands::rotate(&app, &session.user, id, islands::GRACE_SECS).await?.ok_or_else(not_found)?;
+    let name = record.ok_or_else(|| ApiError::not_found("Island"))?.name;
+    let token = islands::rotate(&app, &session.user, id, islands::GRACE_SECS, &Once::unclaimed()).await?;
     let flash = "Put the new token on the machine: the old one is good for one more hour.";
     let flash = Flash { kind: FlashKind::Info, text: flash.to_owned() };
     page(&app, &session, Some(new_token(&app, name, token)), Some(flash)).await
@@ -136,7 +134,9 @@ pub async fn move_earnings(
     State(app): State<Arc<App>>,
     Posted { session, .. }: Posted,
 ) -> Result<Redirect, ApiError> {
-    match to_the_end(async move { credits::move_earnings(&app, &session.user).await }).await? {
+    match to_the_end(async move { credits::move_earnings(&app, &session.user, &Once::unclaimed()).await })
+        .await?
+    {
         Ok(_) => Ok(Redirect::to("/islands?done=earnings_moved")),
         Err(MoveError::Nothing) => Ok(Redirect::to("/islands?done=nothing_to_move")),
         Err(error) => Err(error.into()),

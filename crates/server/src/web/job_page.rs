@@ -22,6 +22,7 @@ use crate::api::jobs::parse_bid;
 use crate::app::App;
 use crate::config::Unit;
 use crate::error::ApiError;
+use crate::idempotency::Once;
 use crate::job_receipts::{self, AttemptRow, JobReceipt, keys, read_considered, reason, units};
 use crate::jobs::submit::{cancel as cancel_job, find, order_of};
 use crate::jobs::{BidSource, Job, JobError, State as JobState, rebid};
@@ -60,7 +61,7 @@ pub async fn raise(
         Err(error) => return wrong_bid(&app, &session, id, error.message).await,
     };
     let (app_too, user) = (Arc::clone(&app), session.user.id);
-    match to_the_end(async move { rebid::raise(&app_too, user, id, bid).await }).await? {
+    match to_the_end(async move { rebid::raise(&app_too, user, id, bid, &Once::unclaimed()).await }).await? {
         Ok(_) => Ok(Redirect::to(&format!("/jobs/{id}?done=bid_raised")).into_response()),
         // It began the moment before: the page shows how it goes on.
         Err(JobError::NotWaiting) => Ok(Redirect::to(&format!("/jobs/{id}")).into_response()),

@@ -183,7 +183,8 @@ impl Follower {
             }
             self.flush(&mut text, &mut frames);
             match event {
-                Event::Token(_) => {}
+                // Calls of tools are for programs.
+                Event::Token(_) | Event::Delta(_) => {}
                 Event::Waiting { best_ask } => frames.push(self.waiting(best_ask)),
                 Event::Running { island } => {
                     frames.push(json!({"type": "status", "status": "running", "island": &*island}));

@@ -31,6 +31,7 @@ pub mod settings;
 pub mod sign_in;
 pub mod statement;
 pub mod topups;
+pub mod usage;
 pub mod verify;
 
 use std::sync::Arc;
@@ -82,6 +83,8 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/credits/return", get(credits::back))
         .route("/sandbox/checkout/{id}", get(sandbox::checkout).post(sandbox::choose))
         .route("/sandbox/identity/{id}", get(sandbox::identity).post(sandbox::decide))
+        .route("/usage", get(usage::show))
+        .route("/usage/export", get(usage::export))
         .route("/verify", get(verify::show))
         .route("/verify/start", post(verify::start))
         .route("/verify/return", get(verify::back))
@@ -106,6 +109,9 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/settings/islands", post(settings::island_letters))
         .route("/settings/sessions/end", post(settings::end_sessions))
         .route("/docs", get(docs::show))
+        .route("/docs/reference", get(docs::show))
+        .route("/docs/reference/{chapter}", get(docs::chapter))
+        .route("/docs/{page}", get(docs::guide))
         .route("/live", get(live::stream))
         .route("/static/{*name}", get(assets::serve))
 }

@@ -22,6 +22,7 @@ use crate::accounts::User;
 use crate::api::extract::id;
 use crate::app::App;
 use crate::error::ApiError;
+use crate::idempotency::Once;
 use crate::islands::owner::{IslandOverview, hours};
 use crate::jobs::JobError;
 use crate::marketplace::Market;
@@ -45,7 +46,9 @@ pub async fn set_ask(
         Err(error) => return refused(&app, &session, &format!("The ask {error}.")).await,
     };
     let owner = session.user.id;
-    match overrides::set(&app, owner, (island, market), ask, form.ticked("confirm")).await {
+    match overrides::set(&app, owner, (island, market), (ask, form.ticked("confirm")), &Once::unclaimed())
+        .await
+    {
         Ok(_) => Ok(Redirect::to("/islands?done=ask_set").into_response()),
         Err(AskError::Confirm { old, new }) => {
             let workload = &market.workload;
@@ -78,7 +81,7 @@ pub async fn reset_ask(
     Path((island, slug)): Path<(String, String)>,
     Posted { session, .. }: Posted,
 ) -> Result<Redirect, ApiError> {
-    overrides::reset(&app, session.user.id, named(&app, &island, &slug)?).await?;
+    overrides::reset(&app, session.user.id, named(&app, &island, &slug)?, &Once::unclaimed()).await?;
     Ok(Redirect::to("/islands?done=ask_reset"))
 }
 

@@ -16,6 +16,7 @@ use super::session::SignedIn;
 use crate::accounts::sessions::Session;
 use crate::app::App;
 use crate::error::ApiError;
+use crate::idempotency::Once;
 use crate::islands::IslandError;
 use crate::islands::pairing::{self, Pairing, PairingError};
 
@@ -59,7 +60,7 @@ pub async fn confirm(
     Posted { session, form }: Posted,
 ) -> Result<Response, ApiError> {
     let (code, name, now) = (form.get("code"), form.get("name"), app.clock.now());
-    match pairing::confirm(&app, &session.user, code, name, now).await {
+    match pairing::confirm(&app, &session.user, code, name, now, &Once::unclaimed()).await {
         Ok((_, name)) => Ok(page(&app, &session, PairState::Done { name }, None).await?.into_response()),
         Err(PairingError::Island(IslandError::Name)) => {
             let found = match pairing::look(&app, &session.user, code, now).await {
@@ -83,7 +84,7 @@ pub async fn refuse(
     Posted { session, form }: Posted,
 ) -> Result<Response, ApiError> {
     let code = form.get("code");
-    match pairing::refuse(&app, &session.user, code, app.clock.now()).await {
+    match pairing::refuse(&app, &session.user, code, app.clock.now(), &Once::unclaimed()).await {
         Ok(()) => Ok(Redirect::to("/islands?done=pairing_refused").into_response()),
         Err(error) => refused(&app, &session, code, error).await,
     }

@@ -21,6 +21,7 @@ use crate::app::App;
 use crate::config::Schedule;
 use crate::credits::export::write_text;
 use crate::error::ApiError;
+use crate::idempotency::Once;
 use crate::payouts::{self, Payout, PayoutAccount, PayoutError, State as PayoutState, Wish, accounts};
 use crate::secrets;
 
@@ -178,7 +179,7 @@ pub async fn schedule(
 ) -> Result<Redirect, ApiError> {
     let schedule = Schedule::from_name(form.get("schedule"))
         .ok_or_else(|| ApiError::invalid("schedule", "must be one of those in the list"))?;
-    accounts::set_schedule(&app, session.user.id, schedule).await?;
+    accounts::set_schedule(&app, session.user.id, schedule, &Once::unclaimed()).await?;
     Ok(Redirect::to("/islands?done=schedule_saved"))
 }
 
@@ -191,7 +192,7 @@ pub async fn cancel(
     Named(id): Named<PayoutId>,
     Posted { session, .. }: Posted,
 ) -> Result<Redirect, ApiError> {
-    payouts::cancel(&app, Some(session.user.id), id).await?;
+    payouts::cancel(&app, Some(session.user.id), id, &Once::unclaimed()).await?;
     Ok(Redirect::to("/islands?done=payout_cancelled"))
 }
 

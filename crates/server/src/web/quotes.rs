@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::chat;
 use crate::config::WorkloadKind;
 use crate::error::ApiError;
+use crate::idempotency::Once;
 use crate::jobs::JobError;
 use crate::jobs::input::{MAX_IMAGE_SIDE, MAX_MESSAGE_BYTES, MAX_STEPS};
 use crate::marketplace::measure::Request;
@@ -76,7 +77,7 @@ pub async fn save_bid(
 ) -> Result<Json<Value>, ApiError> {
     let market = app.market.get(&slug).ok_or(JobError::UnknownWorkload)?;
     let bid = fields.get("bid_price").map(parse_bid).transpose()?;
-    set(&app, &session.user, market.workload.id, bid).await?;
+    set(&app, &session.user, market.workload.id, bid, &Once::unclaimed()).await?;
     Ok(Json(json!({"bid": bid.map(|bid| bid.to_string())})))
 }
 

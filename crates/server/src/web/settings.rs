@@ -48,7 +48,7 @@ pub async fn rename(
     State(app): State<Arc<App>>,
     Posted { session, form }: Posted,
 ) -> Result<Response, ApiError> {
-    if accounts::rename(&app, &session.user, form.get("name")).await? {
+    if accounts::rename(&app, &session.user, form.get("name"), &Once::unclaimed()).await? {
         return Ok(Redirect::to("/settings?done=profile_saved").into_response());
     }
     let text = format!("The name can have at most {MAX_NAME} letters, on one line. Nothing was changed.");
@@ -122,7 +122,7 @@ pub async fn island_letters(
     State(app): State<Arc<App>>,
     Posted { session, form }: Posted,
 ) -> Result<Redirect, ApiError> {
-    alerts::want(&app, session.user.id, form.ticked("island_letters")).await?;
+    alerts::want(&app, session.user.id, form.ticked("island_letters"), &Once::unclaimed()).await?;
     Ok(Redirect::to("/settings?done=letters_saved"))
 }
 
@@ -149,7 +149,7 @@ pub async fn save_bids(
         let shown = Shown { bids: Some(fields), ..Shown::new(Some(flash)) };
         return Ok((StatusCode::UNPROCESSABLE_ENTITY, page(&app, &session, shown).await?).into_response());
     }
-    bids::set_all(&app, &session.user, wanted).await?;
+    bids::set_all(&app, &session.user, wanted, &Once::unclaimed()).await?;
     Ok(Redirect::to("/settings?done=bids_saved").into_response())
 }
 
@@ -181,7 +181,7 @@ pub async fn end_sessions(
     State(app): State<Arc<App>>,
     Posted { session, .. }: Posted,
 ) -> Result<Response, ApiError> {
-    sessions::end_all(&app, session.user.id).await?;
+    sessions::end_all(&app, session.user.id, &Once::unclaimed()).await?;
     let forgotten = AppendHeaders([session::forget(&app)]);
     Ok((forgotten, Redirect::to("/login?done=signed_out_everywhere")).into_response())
 }

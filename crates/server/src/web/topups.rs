@@ -14,9 +14,10 @@ use super::to_the_end;
 use crate::accounts::User;
 use crate::app::App;
 use crate::error::ApiError;
+use crate::idempotency::Once;
 use crate::promo::{self, PromoError};
 use crate::providers::ProviderError;
-use crate::purchases::store;
+use crate::purchases::{self, PurchaseError};
 use crate::topups::alerts::{self, AlertError};
 use crate::topups::rules::{State as RuleState, Unfit};
 use crate::topups::{self, TopUpError};
@@ -73,7 +74,7 @@ pub async fn set(
     Posted { session, form }: Posted,
 ) -> Result<Redirect, ApiError> {
     if !form.ticked("enabled") {
-        topups::remove(&app, session.user.id).await?;
+        topups::remove(&app, session.user.id, &Once::unclaimed()).await?;
         return Ok(Redirect::to("/credits?done=topup_off#auto-topup"));
     }
     let (Ok(threshold), Ok(most)) = (
@@ -84,9 +85,11 @@ pub async fn set(
     };
     let package = form.get("package").to_owned();
     let task = Arc::clone(&app);
-    let set =
-        to_the_end(async move { topups::set(&task, (&session.user, None), threshold, &package, most).await })
-            .await?;
+    let set = to_the_end(async move {
+        let once = Once::unclaimed();
+        topups::set(&task, (&session.user, None), threshold, &package, most, &once).await
+    })
+    .await?;
     let code = match set {
         Ok(_) => "topup_on",
         Err(TopUpError::Unfit(Unfit::Threshold | Unfit::Package)) => "topup_amounts",
@@ -114,8 +117,8 @@ pub async fn set_alerts(
     let parsed: Result<Vec<MicroCredits>, _> =
         fields.iter().filter(|text| !text.is_empty()).map(|text| text.parse::<MicroCredits>()).collect();
     let Ok(thresholds) = parsed else { return Ok(Redirect::to("/credits?done=alerts_wrong#alerts")) };
-    match alerts::set(&app, session.user.id, thresholds).await {
-        Ok(()) => Ok(Redirect::to("/credits?done=alerts_saved#alerts")),
+    match alerts::set(&app, session.user.id, thresholds, &Once::unclaimed()).await {
+        Ok(_) => Ok(Redirect::to("/credits?done=alerts_saved#alerts")),
         Err(AlertError::Db(error)) => Err(error.into()),
         Err(_) => Ok(Redirect::to("/credits?done=alerts_wrong#alerts")),
     }
@@ -148,13 +151,12 @@ pub async fn portal(
     State(app): State<Arc<App>>,
     Posted { session, .. }: Posted,
 ) -> Result<Redirect, ApiError> {
-    let (id, provider) = (session.user.id, app.payments.name());
-    let customer = app.db.read("customer", async move |tx| store::customer(tx, id, provider).await).await?;
-    let Some(customer) = customer else { return Ok(Redirect::to("/credits?done=no_cards")) };
-    let back = format!("{}/credits", app.config.public_url());
-    match app.payments.portal(&customer, &back).await {
+    match purchases::portal(&app, &session.user).await {
         Ok(Some(url)) => Ok(Redirect::to(&url)),
-        Ok(None) | Err(ProviderError::NotFound(_)) => Ok(Redirect::to("/credits?done=no_cards")),
+        Ok(None) | Err(PurchaseError::Provider(ProviderError::NotFound(_))) => {
+            Ok(Redirect::to("/credits?done=no_cards"))
+        }
+        Err(PurchaseError::Db(error)) => Err(error.into()),
         Err(error) => {
             tracing::warn!(%error, "the page of saved cards could not be opened");
             Ok(Redirect::to("/credits?done=checkout_unavailable"))

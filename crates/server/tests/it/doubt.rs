@@ -138,8 +138,9 @@ impl Doubt {
     fn finish(&self, job: &Job, attempt: &Attempt) -> Command {
         Command::Finish(Box::new(Finish {
             job: job.id,
-            user: None,
             at: self.inside.app.clock.now(),
+            user: job.user,
+            key: job.key,
             workload: 1,
             state: State::Completed,
             attempt: Some(attempt.clone()),
@@ -147,6 +148,7 @@ impl Doubt {
             fee: MicroCredits::ZERO,
             units: types::units::Units::ONE,
             output: Some("hello".to_owned()),
+            message: None,
             usage: Usage::default(),
             finish_reason: None,
             error: None,
@@ -157,8 +159,9 @@ impl Doubt {
     fn cancel(&self, job: &Job) -> Command {
         Command::Finish(Box::new(Finish {
             job: job.id,
-            user: None,
             at: self.inside.app.clock.now(),
+            user: job.user,
+            key: job.key,
             workload: 1,
             state: State::Cancelled,
             attempt: None,
@@ -166,6 +169,7 @@ impl Doubt {
             fee: MicroCredits::ZERO,
             units: types::units::Units::ONE,
             output: None,
+            message: None,
             usage: Usage::default(),
             finish_reason: None,
             error: None,

@@ -378,7 +378,7 @@ async fn old_rates_are_thinned_without_losing_a_trade() {
     // 10 minutes, at most 5 hours, at most 2 days.
     assert!(count("SELECT count(*) FROM market_minutes").await <= 17);
     assert_eq!(count("SELECT count(*) FROM market_trades").await, 200);
-    assert_eq!(count("SELECT count(*) FROM market_snapshots").await, 3);
+    assert_eq!(count("SELECT count(*) FROM market_snapshots").await, 4);
     inside.finish().await;
 }
 

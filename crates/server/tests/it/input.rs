@@ -50,7 +50,7 @@ async fn submissions_that_are_wrong_are_refused_by_field() {
         ("/api/v1/credits/purchases", r#"{"package":"a\u0000b"}"#.to_owned(), (422, "package")),
         ("/v1/chat/completions", chat(r#","model":"gpt-9""#), (404, "model_not_found")),
         ("/v1/chat/completions", chat(r#","stream":"yes""#), (422, "stream")),
-        ("/v1/chat/completions", chat(r#","max_tokens":-1"#), (422, "input.max_tokens")),
+        ("/v1/chat/completions", chat(r#","max_tokens":-1"#), (422, "max_tokens")),
         ("/v1/chat/completions", r#"{"model":"default"}"#.to_owned(), (422, "messages")),
         ("/v1/images/generations", r#"{"prompt":"x","size":"big"}"#.to_owned(), (422, "size")),
         ("/v1/images/generations", r#"{"prompt":"x","n":2}"#.to_owned(), (422, "n")),

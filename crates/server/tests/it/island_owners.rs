@@ -2,6 +2,7 @@
 
 use db::{DbError, OpenOptions, params};
 use server::accounts::User;
+use server::idempotency::Once;
 use server::islands::{self, alerts, owner, stats};
 use types::id::{Id, IslandId};
 use types::money::MicroCredits;
@@ -14,7 +15,7 @@ const NOW: Timestamp = Timestamp::from_millis(20_780 * DAY_MS + DAY_MS / 2);
 
 /// An Island that offered something and was last seen at a moment.
 async fn seen(inside: &Inside, owner: &User, name: &str, at: Timestamp) -> IslandId {
-    let (id, _) = islands::create(&inside.app, owner, name, false).await.unwrap();
+    let (id, _) = islands::create(&inside.app, owner, name, false, &Once::unclaimed()).await.unwrap();
     let sql = "UPDATE islands SET last_seen_at = $2, offers = '[{}]', created_at = $3 WHERE id = $1";
     execute(inside, sql, &[id.get(), at.as_millis(), NOW.as_millis() - 14 * DAY_MS]).await;
     id
@@ -59,9 +60,9 @@ async fn an_outage_is_told_of_once_and_so_is_its_end() {
     let suspended = seen(&inside, &ana, "suspended", NOW).await;
     execute(&inside, "UPDATE islands SET owner_suspended_at = 1 WHERE id = $1", &[suspended.get()]).await;
     let revoked = seen(&inside, &ana, "revoked", NOW).await;
-    assert!(islands::revoke(app, &ana, revoked).await.unwrap());
+    islands::revoke(app, &ana, revoked, &Once::unclaimed()).await.unwrap();
     let quiet = seen(&inside, &bob, "quiet", NOW).await;
-    alerts::want(app, bob.id, false).await.unwrap();
+    alerts::want(app, bob.id, false, &Once::unclaimed()).await.unwrap();
     assert!(!alerts::wanted(app, bob.id).await.unwrap() && alerts::wanted(app, ana.id).await.unwrap());
 
     // This process has looked on for a moment only: Islands have time to come back to it first.

@@ -351,8 +351,9 @@ async fn a_new_day_frees_it() {
         app.committer.commit(Command::Open(Box::new(open))).await?;
         let finish = Finish {
             job: id,
-            user: None,
             at: now,
+            user: ana.id,
+            key: Some(made.key.id),
             workload: 1,
             state: State::Completed,
             attempt: Some(attempt),
@@ -360,6 +361,7 @@ async fn a_new_day_frees_it() {
             fee: MicroCredits::ZERO,
             units: types::units::Units::ONE,
             output: Some("hello".to_owned()),
+            message: None,
             usage: Usage::default(),
             finish_reason: None,
             error: None,

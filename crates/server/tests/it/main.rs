@@ -9,6 +9,8 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod access;
+mod batches;
 mod busy;
 mod coordinators;
 mod crash;
@@ -26,12 +28,16 @@ mod mail;
 mod metering;
 mod migrate;
 mod money;
+mod openai;
+mod openapi;
 mod outage;
 mod pages;
 mod pairing;
 mod payouts;
 mod purchases;
 mod receipts;
+mod recipes;
+mod repeats;
 mod start;
 mod statements;
 mod storm;
@@ -40,5 +46,6 @@ mod stripe_incidents;
 mod tidy;
 mod topups;
 mod trouble;
+mod usage;
 mod waiting;
 mod world;

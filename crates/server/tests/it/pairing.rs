@@ -2,6 +2,7 @@
 
 use db::OpenOptions;
 use serde_json::{Value, json};
+use server::idempotency::Once;
 use server::islands::pairing::{self, CODE_MS, Machine, PairingError, Polled};
 use types::island_protocol::{Capabilities, ToIsland};
 
@@ -162,7 +163,7 @@ async fn a_code_is_good_for_ten_minutes_and_so_is_the_way_to_its_token() {
     let late = pairing::begin(app, machine("a"), now).await.unwrap();
     assert!(pairing::look(app, &ana, &late.code, just).await.is_ok());
     assert!(matches!(pairing::look(app, &ana, &late.code, over).await, Err(PairingError::Unknown)));
-    let confirmed = pairing::confirm(app, &ana, &late.code, "x", over).await;
+    let confirmed = pairing::confirm(app, &ana, &late.code, "x", over, &Once::unclaimed()).await;
     assert!(matches!(confirmed, Err(PairingError::Unknown)));
     assert_eq!(pairing::poll(app, &late.poll_token, just).await.unwrap(), Polled::Waiting);
     assert_eq!(pairing::poll(app, &late.poll_token, over).await.unwrap(), Polled::Expired);
@@ -174,7 +175,7 @@ async fn a_code_is_good_for_ten_minutes_and_so_is_the_way_to_its_token() {
     assert!(matches!(full, Err(PairingError::TooManyOpen)));
 
     let begun = pairing::begin(app, machine("b"), now).await.unwrap();
-    pairing::confirm(app, &ana, &begun.code, "Palma", just).await.unwrap();
+    pairing::confirm(app, &ana, &begun.code, "Palma", just, &Once::unclaimed()).await.unwrap();
     let last = just.plus_millis(CODE_MS - 1);
     assert!(matches!(pairing::poll(app, &begun.poll_token, last).await.unwrap(), Polled::Paired { .. }));
     let gone = just.plus_millis(CODE_MS);
@@ -189,9 +190,10 @@ async fn two_who_claim_a_machine_at_once_do_not_both_get_it() {
     for round in 0..8 {
         let now = app.clock.now();
         let begun = pairing::begin(app, machine(&round.to_string()), now).await.unwrap();
+        let once = Once::unclaimed();
         let (one, other) = tokio::join!(
-            pairing::confirm(app, &ana, &begun.code, "ana box", now),
-            pairing::confirm(app, &bob, &begun.code, "bob box", now)
+            pairing::confirm(app, &ana, &begun.code, "ana box", now, &once),
+            pairing::confirm(app, &bob, &begun.code, "bob box", now, &once)
         );
         assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
         let winner = one.or(other).unwrap();
@@ -217,9 +219,10 @@ async fn a_token_that_was_replaced_is_not_given_again() {
     let (app, ana) = (&inside.app, inside.user("ana").await);
     let now = app.clock.now();
     let begun = pairing::begin(app, machine("a"), now).await.unwrap();
-    let (island, _) = pairing::confirm(app, &ana, &begun.code, "Palma", now).await.unwrap();
+    let (island, _) =
+        pairing::confirm(app, &ana, &begun.code, "Palma", now, &Once::unclaimed()).await.unwrap();
     assert!(matches!(pairing::poll(app, &begun.poll_token, now).await.unwrap(), Polled::Paired { .. }));
-    let new = server::islands::rotate(app, &ana, island, 0).await.unwrap().unwrap();
+    let new = server::islands::rotate(app, &ana, island, 0, &Once::unclaimed()).await.unwrap();
     assert_eq!(pairing::poll(app, &begun.poll_token, now).await.unwrap(), Polled::Expired);
     assert!(server::islands::by_token(app, &new).await.unwrap().is_some());
     inside.finish().await;

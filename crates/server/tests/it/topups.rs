@@ -10,6 +10,7 @@ use reqwest::StatusCode;
 use serde_json::json;
 use server::accounts::{self, User};
 use server::app::App;
+use server::idempotency::Once;
 use server::promo::{self, Promo, PromoError};
 use server::providers::stripe::Stripe;
 use server::purchases::sandbox::Choice;
@@ -95,9 +96,16 @@ impl Till {
     }
 
     async fn set(&self, most: i64) {
-        topups::set(self.app(), (&self.ana, None), credits_of(100), "starter", Cents::new(most))
-            .await
-            .unwrap();
+        topups::set(
+            self.app(),
+            (&self.ana, None),
+            credits_of(100),
+            "starter",
+            Cents::new(most),
+            &Once::unclaimed(),
+        )
+        .await
+        .unwrap();
     }
 
     async fn once(&self) {
@@ -219,7 +227,7 @@ async fn incident_040_a_charge_nobody_heard_of_is_found_by_the_comparison() {
     till.stripe.fail_next_at(3, Fault::HangUpAfter, "/v1/payment_intents");
     till.once().await;
     // Switched off: it is not asked for again, but what was paid is granted.
-    topups::remove(till.app(), till.ana.id).await.unwrap();
+    topups::remove(till.app(), till.ana.id, &Once::unclaimed()).await.unwrap();
     till.pass(DAY_MS);
     till.once().await;
     assert_eq!((till.asked(), till.available().await), (3, MicroCredits::ZERO));
@@ -353,9 +361,15 @@ async fn a_frozen_wallet_is_not_filled() {
 async fn incident_078_a_rule_that_can_never_fire_or_charge_is_refused() {
     let till = Till::open(&Card::Ok).await;
     let set = async |threshold, most| {
-        let refused =
-            topups::set(till.app(), (&till.ana, None), credits_of(threshold), "starter", Cents::new(most))
-                .await;
+        let refused = topups::set(
+            till.app(),
+            (&till.ana, None),
+            credits_of(threshold),
+            "starter",
+            Cents::new(most),
+            &Once::unclaimed(),
+        )
+        .await;
         match refused {
             Err(TopUpError::Unfit(unfit)) => Some(unfit),
             Err(error) => panic!("{error}"),
@@ -366,8 +380,15 @@ async fn incident_078_a_rule_that_can_never_fire_or_charge_is_refused() {
     assert_eq!(set(501, 2000).await, Some(Unfit::TooSmall));
     assert_eq!(set(100, 498).await, Some(Unfit::Maximum(Cents::new(499))));
     till.stripe.remove_card(&till.card);
-    let refused =
-        topups::set(till.app(), (&till.ana, None), credits_of(100), "starter", Cents::new(2000)).await;
+    let refused = topups::set(
+        till.app(),
+        (&till.ana, None),
+        credits_of(100),
+        "starter",
+        Cents::new(2000),
+        &Once::unclaimed(),
+    )
+    .await;
     assert!(matches!(refused, Err(TopUpError::NoCard)));
     till.once().await;
     assert_eq!(till.asked(), 0);
@@ -380,16 +401,16 @@ async fn the_sandbox_charges_whoever_has_paid_once() {
     let (app, sandbox) = (&*inside.app, inside.app.sandbox_payments.clone().unwrap());
     for (name, charged) in [("ana", 500), ("declined", 0)] {
         let user = inside.user(name).await;
-        accounts::rename(app, &user, name).await.unwrap();
+        accounts::rename(app, &user, name, &Once::unclaimed()).await.unwrap();
         let user = User { name: name.to_owned(), ..user };
         let (threshold, most) = (credits_of(500), Cents::new(2000));
-        let refused = topups::set(app, (&user, None), threshold, "starter", most).await;
+        let refused = topups::set(app, (&user, None), threshold, "starter", most, &Once::unclaimed()).await;
         assert!(matches!(refused, Err(TopUpError::NoCard)));
         let bought = purchases::buy(app, &user, "starter", "first").await.unwrap();
         let checkout = sandbox.checkout(bought.session.as_deref().unwrap()).await.unwrap().unwrap();
         sandbox.choose(&checkout, Choice::Pay).await.unwrap();
         purchases::fulfil(app, bought.id, None).await.unwrap();
-        topups::set(app, (&user, None), threshold, "starter", most).await.unwrap();
+        topups::set(app, (&user, None), threshold, "starter", most, &Once::unclaimed()).await.unwrap();
         topups::once(app).await.unwrap();
         assert_eq!(credits::balance(app, user.wallet).await.unwrap().available(), credits_of(500));
         // Nobody may take a key of that form.
@@ -412,8 +433,8 @@ async fn incident_081_one_letter_for_each_crossing() {
     let till = Till::open(&Card::Ok).await;
     credits::grant(till.app(), &till.ana, credits_of(200), "test").await.unwrap();
     let (user, app) = (till.ana.id, till.app());
-    alerts::set(app, user, [0, 20, 100].map(credits_of).to_vec()).await.unwrap();
-    assert!(alerts::set(app, user, [0, 1, 2, 3].map(credits_of).to_vec()).await.is_err());
+    alerts::set(app, user, [0, 20, 100].map(credits_of).to_vec(), &Once::unclaimed()).await.unwrap();
+    assert!(alerts::set(app, user, [0, 1, 2, 3].map(credits_of).to_vec(), &Once::unclaimed()).await.is_err());
     let letters = async || {
         for _ in 0..2 {
             alerts::once(app).await.unwrap();

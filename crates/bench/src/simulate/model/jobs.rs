@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ledger::{Period, Refusal};
+use server::idempotency::Claim;
 use server::jobs::command::{Command, Finish, Open};
 use server::jobs::commit::{Asked, Done};
 use server::jobs::{JobError, State};
@@ -207,7 +208,8 @@ impl Model {
         open: &'c Open,
         taken: &mut BTreeMap<(i64, &'c str), (&'c str, i64)>,
     ) -> Option<Answer> {
-        let (key, hash) = open.idempotency.as_ref()?;
+        let (claim, _) = open.idempotency.as_ref()?;
+        let (key, hash) = (&claim.key, &claim.hash);
         let user = open.job.user.get();
         let before = self.requests.get(&(user, key.clone())).map(|(hash, job)| (hash.clone(), *job));
         let now = taken.get(&(user, key.as_str())).map(|(hash, job)| ((*hash).to_owned(), *job));
@@ -301,7 +303,7 @@ impl Model {
                 unwanted: false,
             },
         );
-        if let Some((key, hash)) = &open.idempotency {
+        if let Some((Claim { key, hash, .. }, _)) = &open.idempotency {
             self.requests.insert((job.user.get(), key.clone()), (hash.clone(), id));
         }
         if let Some(attempt) = &open.attempt {

@@ -1,7 +1,7 @@
 //! Chat answers: a stream of events, or one JSON body from servers that do not stream.
 //!
-//! Guarantees: text is passed on as soon as the read that brought it is done, in order and unchanged; an answer
-//! counts as complete only if the server said so (`[DONE]` or a finish reason).
+//! Guarantees: text and calls of tools are passed on as soon as the read that brought them is done, in order and unchanged; an
+//! answer counts as complete only if the server said so (`[DONE]` or a finish reason).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use reqwest::Response;
 use reqwest::header::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use types::island_protocol::ReportedUsage;
+use types::island_protocol::{FunctionDelta, MessageDelta, ReportedUsage, ToolCallDelta};
 
 use super::super::input::{ChatInput, Messages};
-use super::super::{Failure, Finished, Stopped, Work};
+use super::super::{Failure, Finished, Stopped, Work, too_old};
 use super::{OpenAi, read_limited, unreachable, upstream_message};
 use crate::reporter::Reporter;
 use crate::sse::{self, Parser};
@@ -102,13 +102,20 @@ fn read_to_end(mut response: Response) {
 /// What has come of an answer so far.
 #[derive(Debug, Default)]
 struct Answer {
-    /// Text that has not been passed on.
-    text: String,
+    /// What has not been passed on, in order; never two texts behind each other.
+    pieces: Vec<Spoken>,
     usage: Option<ReportedUsage>,
     finish_reason: Option<String>,
     /// The server said that this was all.
     done: bool,
     failure: Option<Problem>,
+}
+
+/// A piece of an answer.
+#[derive(Debug, PartialEq, Eq)]
+enum Spoken {
+    Text(String),
+    Else(MessageDelta),
 }
 
 /// What can go wrong within an answer that began well.
@@ -151,19 +158,35 @@ impl Answer {
             return;
         };
         self.finish_reason = choice.finish_reason.or_else(|| self.finish_reason.take());
-        if let Some(content) = choice.delta.or(choice.message).and_then(|words| words.content) {
-            if self.text.is_empty() {
-                self.text = content;
-            } else {
-                self.text.push_str(&content);
-            }
+        let Some(words) = choice.delta.or(choice.message) else { return };
+        // How a model came to its words is said before them.
+        let (content, delta) = words.into_parts();
+        let before = MessageDelta { reasoning_content: delta.reasoning_content, ..MessageDelta::default() };
+        let behind = MessageDelta { reasoning_content: None, ..delta };
+        self.add_piece(Spoken::Else(before));
+        self.add_piece(Spoken::Text(content));
+        self.add_piece(Spoken::Else(behind));
+    }
+
+    fn add_piece(&mut self, piece: Spoken) {
+        match (self.pieces.last_mut(), piece) {
+            (_, Spoken::Text(text)) if text.is_empty() => {}
+            (_, Spoken::Else(delta)) if delta.is_empty() => {}
+            (Some(Spoken::Text(before)), Spoken::Text(text)) => before.push_str(&text),
+            (_, piece) => self.pieces.push(piece),
         }
     }
 
-    /// Sends the text there is; then, if something went wrong behind it, stops.
+    /// Sends what there is; then, if something went wrong behind it, stops.
     async fn pass_on(&mut self, backend: &OpenAi, reporter: &mut Reporter) -> Result<(), Stopped> {
-        if !self.text.is_empty() {
-            reporter.output(std::mem::take(&mut self.text)).await?;
+        for piece in std::mem::take(&mut self.pieces) {
+            match piece {
+                Spoken::Text(text) => reporter.output(text).await?,
+                Spoken::Else(delta) if reporter.takes_deltas() => reporter.delta(delta).await?,
+                // How it came to its answer can be left out, but not the answer itself.
+                Spoken::Else(MessageDelta { reasoning_content: Some(_), .. }) => {}
+                Spoken::Else(_) => return Err(too_old("calls of tools").into()),
+            }
         }
         match self.failure.take() {
             None => Ok(()),
@@ -211,6 +234,44 @@ struct Choice {
 struct Words {
     /// Absent or null where the model calls a tool.
     content: Option<String>,
+    /// Text, where a server means what `OpenAI` does; of anything else nothing is understood.
+    refusal: Option<serde_json::Value>,
+    reasoning_content: Option<serde_json::Value>,
+    /// The same by another name, with some servers.
+    reasoning: Option<serde_json::Value>,
+    tool_calls: Option<Vec<Call>>,
+}
+
+/// A call of a tool, or a piece of one. In a whole body it has no index.
+#[derive(Deserialize)]
+struct Call {
+    index: Option<u32>,
+    id: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    function: Option<FunctionDelta>,
+}
+
+impl Words {
+    fn into_parts(self) -> (String, MessageDelta) {
+        let calls = self.tool_calls.unwrap_or_default().into_iter().zip(0..);
+        let tool_calls = calls.map(|(call, place)| ToolCallDelta {
+            index: call.index.unwrap_or(place),
+            id: call.id,
+            kind: call.kind,
+            function: call.function,
+        });
+        let said = |value: Option<serde_json::Value>| match value {
+            Some(serde_json::Value::String(text)) if !text.is_empty() => Some(text),
+            _ => None,
+        };
+        let delta = MessageDelta {
+            tool_calls: tool_calls.collect(),
+            refusal: said(self.refusal),
+            reasoning_content: said(self.reasoning_content.or(self.reasoning)),
+        };
+        (self.content.unwrap_or_default(), delta)
+    }
 }
 
 /// The HTTP status that some servers name in an error within the answer.
@@ -246,7 +307,6 @@ mod tests {
             r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}"#,
             r#"{"choices":[{"index":0,"delta":{"content":"a\n"},"finish_reason":null}],"usage":null}"#,
             r#"{"choices":[{"index":1,"delta":{"content":"other choice"}}]}"#,
-            r#"{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0}]}}]}"#,
             r#"{"choices":[{"index":0,"delta":{"content":null}}]}"#,
             r#"{"choices":[{"delta":{"content":"b"}}]}"#,
             r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#,
@@ -257,10 +317,47 @@ mod tests {
         ] {
             answer.take(data.as_bytes());
         }
-        assert_eq!(answer.text, "a\nb");
+        assert_eq!(answer.pieces, [Spoken::Text("a\nb".to_owned())]);
         let usage = ReportedUsage { prompt_tokens: Some(3), completion_tokens: Some(2) };
         let finished = Finished { usage: Some(usage), finish_reason: Some("stop".to_owned()) };
         assert_eq!(answer.into_finished(), Ok(finished));
+    }
+
+    #[test]
+    fn calls_of_tools_keep_their_place() {
+        let mut answer = Answer::default();
+        for data in [
+            r#"{"choices":[{"delta":{"role":"assistant","content":null,"reasoning_content":"hm"}}]}"#,
+            r#"{"choices":[{"delta":{"content":"Let me "}}]}"#,
+            r#"{"choices":[{"delta":{"content":"look.","tool_calls":[{"index":0,"id":"c1","type":"function","function":{"name":"look","arguments":""}}]}}]}"#,
+            r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{}"}}]}}]}"#,
+            r#"{"choices":[{"delta":{},"finish_reason":"tool_calls"}]}"#,
+        ] {
+            answer.take(data.as_bytes());
+        }
+        let told: Vec<String> = answer
+            .pieces
+            .iter()
+            .map(|piece| match piece {
+                Spoken::Text(text) => text.clone(),
+                Spoken::Else(delta) => serde_json::to_string(delta).unwrap(),
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                r#"{"reasoning_content":"hm"}"#,
+                "Let me look.",
+                r#"{"tool_calls":[{"index":0,"id":"c1","type":"function","function":{"name":"look","arguments":""}}]}"#,
+                r#"{"tool_calls":[{"index":0,"function":{"arguments":"{}"}}]}"#,
+            ]
+        );
+        // In one body, where calls have no index.
+        let mut whole = Answer::default();
+        whole.take(br#"{"choices":[{"message":{"content":null,"tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"1"}},{"id":"b"}]},"finish_reason":"tool_calls"}]}"#);
+        let [Spoken::Else(delta)] = &whole.pieces[..] else { panic!("{:?}", whole.pieces) };
+        assert_eq!(delta.tool_calls.iter().map(|call| call.index).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(whole.finish_reason.as_deref(), Some("tool_calls"));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::config::{BackendKind, ConfigError, Secret};
 use crate::reporter::Reporter;
 
 mod chat;
+mod embeddings;
 mod images;
 mod models;
 
@@ -42,6 +43,7 @@ pub(crate) struct OpenAi {
     authorization: Option<HeaderValue>,
     chat_url: Url,
     images_url: Url,
+    embeddings_url: Url,
     models_url: Url,
     /// Texts that must not be passed on, whatever the server says.
     secrets: Vec<Secret>,
@@ -73,6 +75,7 @@ impl OpenAi {
             authorization: authorization(&format!("{key}.api_key"), api_key.as_ref())?,
             chat_url: join("/chat/completions"),
             images_url: join("/images/generations"),
+            embeddings_url: join("/embeddings"),
             models_url: join("/models"),
             secrets,
         })
@@ -99,6 +102,11 @@ impl OpenAi {
     /// Answers with an image.
     pub(super) async fn image(&self, work: Work<'_>, reporter: &mut Reporter) -> Result<Finished, Stopped> {
         images::run(self, work, reporter).await
+    }
+
+    /// Answers with vectors.
+    pub(super) async fn embed(&self, work: Work<'_>, reporter: &mut Reporter) -> Result<Finished, Stopped> {
+        embeddings::run(self, work, reporter).await
     }
 
     /// Posts a JSON body; an answer that is not a success is a failure.

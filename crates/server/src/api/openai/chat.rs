@@ -15,28 +15,43 @@ use futures_util::stream::unfold;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{CancelOnDrop, ended, job_failed, market, stopped, submission};
+use super::shapes::{ChatCompletion, ChatEvent, ChatRequest};
+use super::{
+    CancelOnDrop, ERRORS, accept, add_cost, add_headers, ended, job_failed, market, still_running, stopped,
+    submission,
+};
 use crate::api::extract::{ApiUser, Fields};
 use crate::api::jobs::usage_json;
 use crate::api::operation::{Operation, Repeat, Repeatable};
 use crate::api::stream::{KEEP_ALIVE, event_stream, frame};
+use crate::api::words::Bid;
 use crate::app::App;
 use crate::config::WorkloadKind;
 use crate::error::ApiError;
 use crate::jobs::live::{Event, LiveJob, Reader};
-use crate::jobs::submit::{Accepted, find, submit};
-use crate::jobs::{Job, JobError, State as JobState};
+use crate::jobs::message::Message;
+use crate::jobs::submit::{Accepted, find};
+use crate::jobs::{Job, JobError, State as JobState, message};
 
 /// What is in this file, for the router and the documentation.
 #[must_use]
 pub fn operations() -> Vec<Operation> {
     vec![
         Operation::post("/chat/completions", "createChatCompletion", create)
-            .says("A chat completion", "")
+            .says(
+                "A chat completion",
+                "The request waits for its answer. When its connection closes, the job is cancelled and charged as delivered.",
+            )
             .tag("OpenAI")
             .openai()
             .repeat(Repeat::Job)
-            .answers::<Value>(200, "A chat completion."),
+            .header::<Bid>("X-Bid-Price", "The most the request may cost, in credits, if the body does not say so.")
+            .body::<ChatRequest>(json!({
+                "model": "default", "messages": [{"role": "user", "content": "How do tides work?"}], "max_tokens": 64,
+            }))
+            .answers::<ChatCompletion>(200, "The answer, whole or piece by piece.")
+            .answers_as::<ChatEvent>(200, "text/event-stream", "The answer, piece by piece.")
+            .errors(ERRORS),
     ]
 }
 
@@ -75,7 +90,7 @@ pub async fn create(
     let with_usage = streamed && includes_usage(&fields);
     let user = caller.user.id;
     let submission = submission((&headers, &fields), (caller, claim), market, input)?;
-    let accepted = submit(&app, submission).await?;
+    let accepted = accept(&app, submission).await?;
     if accepted.replayed {
         return replay(&app, user, &accepted, &model, streamed).await;
     }
@@ -95,8 +110,7 @@ pub async fn create(
     let guard = CancelOnDrop(Arc::clone(&live));
     let job = ended(&app, &live).await?;
     drop(guard);
-    let output = live.output().unwrap_or_default();
-    completion(&job, &model, &output)
+    completion(&job, &model, live.answer_within(usize::MAX))
 }
 
 fn includes_usage(fields: &Fields) -> bool {
@@ -106,22 +120,43 @@ fn includes_usage(fields: &Fields) -> bool {
 }
 
 /// A completed job as one answer; any other as an error.
-fn completion(job: &Job, model: &str, output: &str) -> Result<Response, ApiError> {
+fn completion(job: &Job, model: &str, answer: Answer) -> Result<Response, ApiError> {
     if job.state != JobState::Completed {
         return Err(job_failed(job));
     }
+    let reason = finish_reason(job, answer.1.as_ref());
     let body = json!({
         "id": format!("chatcmpl-{}", job.id), "object": "chat.completion", "created": seconds(job), "model": model,
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": output}, "logprobs": null,
-                     "finish_reason": job.finish_reason.as_deref().unwrap_or("stop")}],
+        "choices": [{"index": 0, "message": said(answer), "logprobs": null, "finish_reason": reason}],
         "usage": usage(job),
     });
     let mut response = Json(body).into_response();
     add_headers(&mut response, job);
-    if let Ok(cost) = HeaderValue::from_str(&job.charge.to_string()) {
-        response.headers_mut().insert(HeaderName::from_static("x-credits-used"), cost);
-    }
+    add_cost(&mut response, job);
     Ok(response)
+}
+
+/// An answer: its text, and what it has beyond that.
+type Answer = (Option<String>, Option<Message>);
+
+/// An answer as a message of the assistant. One that only calls tools has no content.
+fn said((output, message): Answer) -> Value {
+    let mut said = json!({"role": "assistant", "refusal": null});
+    let beyond = message.as_ref().and_then(|message| serde_json::to_value(message).ok());
+    if let (Some(Value::Object(beyond)), Some(said)) = (beyond, said.as_object_mut()) {
+        said.extend(beyond);
+    }
+    said["content"] = match output {
+        None if message.is_some() => Value::Null,
+        output => output.unwrap_or_default().into(),
+    };
+    said
+}
+
+/// Why an answer ended. An Island that does not say so may have called tools all the same.
+fn finish_reason<'a>(job: &'a Job, message: Option<&Message>) -> &'a str {
+    let calls = message.is_some_and(|message| !message.tool_calls.is_empty());
+    job.finish_reason.as_deref().unwrap_or(if calls { "tool_calls" } else { "stop" })
 }
 
 /// The same request again: its job's answer, or that it is still running (I9).
@@ -133,32 +168,32 @@ async fn replay(
     streamed: bool,
 ) -> Result<Response, ApiError> {
     if !accepted.job.state.is_final() {
-        let text = "The same request is still running. Wait for its answer instead of repeating it.";
-        let error = ApiError::new(axum::http::StatusCode::CONFLICT, "in_flight", text);
-        return Err(error.with("job_id", accepted.job.id.to_string()));
+        return Err(still_running(&accepted.job));
     }
     let (job, output) = find(app, user, accepted.job.id).await?;
-    let output = output.unwrap_or_default();
+    let answer = (output, message::of_job(app, job.id).await?);
     let mut response = if streamed && job.state == JobState::Completed {
+        let reason = finish_reason(&job, answer.1.as_ref()).to_owned();
+        let mut delta = said(answer);
+        // A stream numbers the calls.
+        for (index, call) in delta["tool_calls"].as_array_mut().into_iter().flatten().enumerate() {
+            call["index"] = index.into();
+        }
         let frames = [
-            chunk(&job, model, &json!({"role": "assistant", "content": output}), None, false),
-            chunk(&job, model, &json!({}), Some(&job), true),
+            chunk(&job, model, &delta, None, false),
+            chunk(&job, model, &json!({}), Some((&job, &reason)), true),
         ];
         let text: String = frames.iter().map(frame).chain(["data: [DONE]\n\n".to_owned()]).collect();
-        event_stream(futures_util::stream::iter([Ok(Bytes::from(text))]))
+        let mut response = event_stream(futures_util::stream::iter([Ok(Bytes::from(text))]));
+        add_headers(&mut response, &job);
+        response
     } else {
-        completion(&job, model, &output)?
+        completion(&job, model, answer)?
     };
     response
         .headers_mut()
         .insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
     Ok(response)
-}
-
-fn add_headers(response: &mut Response, job: &Job) {
-    if let Ok(id) = HeaderValue::from_str(&job.id.to_string()) {
-        response.headers_mut().insert(HeaderName::from_static("x-job-id"), id);
-    }
 }
 
 fn seconds(job: &Job) -> i64 {
@@ -176,13 +211,13 @@ fn usage(job: &Job) -> Value {
     usage
 }
 
-fn chunk(job: &Job, model: &str, delta: &Value, ended: Option<&Job>, with_usage: bool) -> Value {
-    let reason = ended.map(|job| job.finish_reason.clone().unwrap_or_else(|| "stop".to_owned()));
+fn chunk(job: &Job, model: &str, delta: &Value, ended: Option<(&Job, &str)>, with_usage: bool) -> Value {
+    let reason = ended.map(|(_, reason)| reason);
     let mut chunk = json!({
         "id": format!("chatcmpl-{}", job.id), "object": "chat.completion.chunk", "created": seconds(job), "model": model,
         "choices": [{"index": 0, "delta": delta, "logprobs": null, "finish_reason": reason}],
     });
-    if let (true, Some(ended), Some(chunk)) = (with_usage, ended, chunk.as_object_mut()) {
+    if let (true, Some((ended, _)), Some(chunk)) = (with_usage, ended, chunk.as_object_mut()) {
         chunk.insert("usage".to_owned(), usage(ended));
     }
     chunk
@@ -208,36 +243,46 @@ struct Place {
     completion: Completion,
     reader: Reader,
     greeted: bool,
+    /// A tool was called.
+    called: bool,
     ended: bool,
 }
 
 impl Completion {
     fn frames(self, reader: Reader) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
-        unfold(Place { completion: self, reader, greeted: false, ended: false }, |mut place| async move {
-            if place.ended {
-                return None;
-            }
-            let events = tokio::select! {
-                events = place.reader.next() => events?,
-                () = tokio::time::sleep(KEEP_ALIVE) => return Some((Ok(Bytes::from_static(b": ka\n\n")), place)),
-                () = place.completion.app.stopping() => {
-                    place.ended = true;
-                    return Some((Ok(Bytes::from(stopped_frames())), place));
+        unfold(
+            Place { completion: self, reader, greeted: false, called: false, ended: false },
+            |mut place| async move {
+                if place.ended {
+                    return None;
                 }
-            };
-            place.reader.mark_delivered();
-            let text = place.render(&events);
-            Some((Ok(Bytes::from(text)), place))
-        })
+                let events = tokio::select! {
+                    events = place.reader.next() => events?,
+                    () = tokio::time::sleep(KEEP_ALIVE) => return Some((Ok(Bytes::from_static(b": ka\n\n")), place)),
+                    () = place.completion.app.stopping() => {
+                        place.ended = true;
+                        return Some((Ok(Bytes::from(stopped_frames())), place));
+                    }
+                };
+                place.reader.mark_delivered();
+                let text = place.render(&events);
+                Some((Ok(Bytes::from(text)), place))
+            },
+        )
     }
 
-    /// The head of every chunk, written by hand: this runs for each piece of text.
+    /// A piece of text.
     fn token_frame(&self, greeted: bool, text: &str) -> String {
         let content = serde_json::to_string(text).unwrap_or_default();
+        self.delta_frame(greeted, &format!("\"content\":{content}"))
+    }
+
+    /// A chunk with these fields of a delta, written by hand: this runs for each piece of an answer.
+    fn delta_frame(&self, greeted: bool, fields: &str) -> String {
         let role = if greeted { "" } else { r#""role":"assistant","# };
         format!(
             "data: {{\"id\":\"chatcmpl-{}\",\"object\":\"chat.completion.chunk\",\"created\":{},\"model\":\"{}\",\
-             \"choices\":[{{\"index\":0,\"delta\":{{{role}\"content\":{content}}},\"logprobs\":null,\
+             \"choices\":[{{\"index\":0,\"delta\":{{{role}{fields}}},\"logprobs\":null,\
              \"finish_reason\":null}}]}}\n\n",
             self.live.id,
             self.live.created_at.as_millis() / 1000,
@@ -254,6 +299,16 @@ impl Place {
                 Event::Token(text) => {
                     frames.push_str(&self.completion.token_frame(self.greeted, text));
                     self.greeted = true;
+                }
+                Event::Delta(delta) => {
+                    let fields = serde_json::to_string(&**delta).unwrap_or_default();
+                    let fields = fields.trim_start_matches('{').strip_suffix('}').unwrap_or_default();
+                    // As OpenAI begins a message that has no text.
+                    let content = if self.greeted { "" } else { "\"content\":null," };
+                    let fields = format!("{content}{fields}");
+                    frames.push_str(&self.completion.delta_frame(self.greeted, &fields));
+                    self.greeted = true;
+                    self.called |= !delta.tool_calls.is_empty();
                 }
                 Event::Ended(job) => {
                     self.ended = true;
@@ -272,10 +327,12 @@ impl Place {
             return format!("{}data: [DONE]\n\n", frame(&json!({"error": body["error"]})));
         }
         let model = &self.completion.model;
+        let usual = if self.called { "tool_calls" } else { "stop" };
+        let ended = (job, job.finish_reason.as_deref().unwrap_or(usual));
         // Once: clients that add up what they are told would count it twice.
-        let mut frames = frame(&chunk(job, model, &json!({}), Some(job), !self.completion.with_usage));
+        let mut frames = frame(&chunk(job, model, &json!({}), Some(ended), !self.completion.with_usage));
         if self.completion.with_usage {
-            let mut last = chunk(job, model, &json!({}), Some(job), true);
+            let mut last = chunk(job, model, &json!({}), Some(ended), true);
             last["choices"] = json!([]);
             frames.push_str(&frame(&last));
         }

@@ -2,32 +2,41 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use super::{CancelOnDrop, ended, job_failed, market, submission};
+use super::shapes::{ImageRequest, ImagesAnswer};
+use super::{ERRORS, answered, market, run, submission};
 use crate::api::extract::{ApiUser, Fields};
 use crate::api::jobs::usage_json;
 use crate::api::operation::{Operation, Repeat, Repeatable};
+use crate::api::words::Bid;
 use crate::app::App;
 use crate::config::WorkloadKind;
 use crate::error::ApiError;
-use crate::jobs::submit::{find, submit};
-use crate::jobs::{JobError, State as JobState};
+use crate::jobs::JobError;
+use crate::jobs::submit::find;
 
 /// What is in this file, for the router and the documentation.
 #[must_use]
 pub fn operations() -> Vec<Operation> {
     vec![
         Operation::post("/images/generations", "createImage", create)
-            .says("Images", "")
+            .says("An image", "The request waits for it. When its connection closes, the job is cancelled.")
             .tag("OpenAI")
             .openai()
             .repeat(Repeat::Job)
-            .answers::<Value>(200, "Images."),
+            .header::<Bid>(
+                "X-Bid-Price",
+                "The most the request may cost, in credits, if the body does not say so.",
+            )
+            .body::<ImageRequest>(
+                json!({"model": "default", "prompt": "A lighthouse at dawn", "size": "512x512"}),
+            )
+            .answers::<ImagesAnswer>(200, "The image.")
+            .errors(ERRORS),
     ]
 }
 
@@ -52,21 +61,7 @@ pub async fn create(
     let input = input(&fields)?;
     let user = caller.user.id;
     let submission = submission((&headers, &fields), (caller, claim), market, input)?;
-    let accepted = submit(&app, submission).await?;
-    let job = match accepted.live {
-        Some(live) if !accepted.replayed => {
-            let _guard = CancelOnDrop(Arc::clone(&live));
-            ended(&app, &live).await?
-        }
-        _ if !accepted.job.state.is_final() => {
-            let text = "The same request is still running. Wait for its answer instead of repeating it.";
-            return Err(ApiError::new(axum::http::StatusCode::CONFLICT, "in_flight", text));
-        }
-        _ => Arc::new(accepted.job),
-    };
-    if job.state != JobState::Completed {
-        return Err(job_failed(&job));
-    }
+    let (job, replayed) = run(&app, submission).await?;
     let (job, output) = find(&app, user, job.id).await?;
     let image: Value = serde_json::from_str(&output.unwrap_or_default()).unwrap_or_default();
     if !image["image_data"].is_string() {
@@ -79,7 +74,7 @@ pub async fn create(
         "output_format": image["format"], "size": format!("{}x{}", image["width"], image["height"]),
         "job_id": job.id, "usage": usage_json(&job),
     });
-    Ok(Json(body).into_response())
+    Ok(answered(&body, &job, replayed))
 }
 
 /// The request as the input of a job: `size` becomes width and height.

@@ -1,12 +1,17 @@
 //! The OpenAI-compatible surface: what clients made for it send and expect. Under `/v1` and `/api/v1`.
 
 pub mod chat;
+pub mod embeddings;
 pub mod images;
 pub mod models;
+pub mod shapes;
 
 use std::sync::Arc;
 
-use axum::http::{HeaderMap, StatusCode};
+use axum::Json;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use types::money::MicroCredits;
 
@@ -18,9 +23,23 @@ use crate::config::WorkloadKind;
 use crate::error::ApiError;
 use crate::idempotency::{Claim, Once};
 use crate::jobs::live::LiveJob;
-use crate::jobs::submit::Submission;
+use crate::jobs::submit::{Accepted, Submission, submit};
 use crate::jobs::{Job, JobError, Origin, State};
 use crate::marketplace::Market;
+
+/// What may go wrong with a request that runs a job and waits for it.
+const ERRORS: &[&str] = &[
+    "model_not_found",
+    "insufficient_credits",
+    "in_debt",
+    "verification_required",
+    "account_frozen",
+    "too_many_jobs",
+    "input_refused",
+    "cancelled",
+    "no_island",
+    "job_failed",
+];
 
 /// The market of a `model` and the model that its Islands must name, if one: a Cargo's slug, or `default` for the first
 /// of its kind; behind a slash the name of one of the models that it is served with.
@@ -49,12 +68,14 @@ fn market(app: &App, fields: &Fields, kind: WorkloadKind) -> Result<(Arc<Market>
     })
 }
 
-/// The bid: `bid_price` (or `max_price`) in the body, or the header `X-Bid-Price`.
+/// The bid: `bid_price` (or `max_price`) in the body, or the header `X-Bid-Price` (or `X-Max-Price`).
 fn bid(headers: &HeaderMap, fields: &Fields) -> Result<Option<MicroCredits>, ApiError> {
     if let Some(raw) = fields.get("bid_price").or_else(|| fields.get("max_price")) {
         return parse_bid(raw).map(Some);
     }
-    let Some(value) = headers.get("x-bid-price") else { return Ok(None) };
+    let Some(value) = headers.get("x-bid-price").or_else(|| headers.get("x-max-price")) else {
+        return Ok(None);
+    };
     let text = value.to_str().unwrap_or_default();
     let raw = RawValue::from_string(format!("\"{}\"", text.replace(['"', '\\'], "?")))
         .map_err(|_| ApiError::invalid("bid_price", "must be a number of credits"))?;
@@ -80,6 +101,65 @@ fn submission(
         user: caller.user,
         key: Some(caller.key),
     })
+}
+
+/// Takes a job. A field that is wrong is named as it stands in the body, not as it stands in the input of a job.
+async fn accept(app: &Arc<App>, submission: Submission) -> Result<Accepted, ApiError> {
+    submit(app, submission).await.map_err(|error| match error {
+        JobError::Invalid { field, message } => {
+            let field = field.strip_prefix("input.").map_or(field.clone(), str::to_owned);
+            ApiError::invalid(field, message)
+        }
+        error => error.into(),
+    })
+}
+
+/// The job of a request that waits for it, at its end: run now, or before under the same key.
+async fn run(app: &Arc<App>, submission: Submission) -> Result<(Arc<Job>, bool), ApiError> {
+    let accepted = accept(app, submission).await?;
+    let replayed = accepted.replayed;
+    let job = match accepted.live {
+        Some(live) if !replayed => {
+            let _guard = CancelOnDrop(Arc::clone(&live));
+            ended(app, &live).await?
+        }
+        _ if !accepted.job.state.is_final() => return Err(still_running(&accepted.job)),
+        _ => Arc::new(accepted.job),
+    };
+    if job.state == State::Completed { Ok((job, replayed)) } else { Err(job_failed(&job)) }
+}
+
+/// 409: the answer comes to the first of the same requests, and to those that come later.
+fn still_running(job: &Job) -> ApiError {
+    let text = "The same request is still running. Wait for its answer instead of repeating it.";
+    let error = ApiError::new(StatusCode::CONFLICT, "in_flight", text);
+    ApiError { retry_after_secs: Some(2), ..error }.with("job_id", job.id.to_string())
+}
+
+/// Which job a request was.
+fn add_headers(response: &mut Response, job: &Job) {
+    if let Ok(id) = HeaderValue::from_str(&job.id.to_string()) {
+        response.headers_mut().insert(HeaderName::from_static("x-job-id"), id);
+    }
+}
+
+/// What it cost, where that is known when the head of the answer is written.
+fn add_cost(response: &mut Response, job: &Job) {
+    if let Ok(cost) = HeaderValue::from_str(&job.charge.to_string()) {
+        response.headers_mut().insert(HeaderName::from_static("x-credits-used"), cost);
+    }
+}
+
+/// A job's answer with what its head says of the job.
+fn answered(body: &Value, job: &Job, replayed: bool) -> Response {
+    let mut response = Json(body).into_response();
+    add_headers(&mut response, job);
+    add_cost(&mut response, job);
+    if replayed {
+        let name = HeaderName::from_static("idempotent-replayed");
+        response.headers_mut().insert(name, HeaderValue::from_static("true"));
+    }
+    response
 }
 
 /// Cancels the job when the request that waits for it goes away.
@@ -124,5 +204,23 @@ fn job_failed(job: &Job) -> ApiError {
             ..ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "job_failed", text)
         },
     };
-    error.with("job_id", job.id.to_string()).with("job_error", code)
+    let error = error.with("job_id", job.id.to_string()).with("job_error", code);
+    if job.charge.is_positive() { error.with_amount("charged", job.charge) } else { error }
+}
+
+/// 404 for a path that no operation has, with what to do instead where clients are known to ask for it.
+#[must_use]
+pub fn unknown(path: &str) -> ApiError {
+    let path = path.strip_prefix("/api").unwrap_or(path);
+    let Some(name) = path.strip_prefix("/v1/") else { return ApiError::not_found("page") };
+    let instead = match name.split('/').next().unwrap_or_default() {
+        "responses" => "The Responses API is not available here: use POST /v1/chat/completions.",
+        "completions" => "Completions of bare texts are not available here: use POST /v1/chat/completions.",
+        "audio" | "realtime" => "Speech is not available here.",
+        "files" | "fine_tuning" | "assistants" | "threads" | "vector_stores" | "moderations" => {
+            "This part of the OpenAI API is not available here."
+        }
+        _ => "There is no such operation. GET /api/v1/openapi.json lists them.",
+    };
+    ApiError::new(StatusCode::NOT_FOUND, "not_found", instead)
 }

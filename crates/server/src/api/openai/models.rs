@@ -8,6 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
+use super::shapes::{Model, ModelList};
 use crate::api::extract::ApiUser;
 use crate::api::operation::Operation;
 use crate::app::App;
@@ -18,16 +19,17 @@ use crate::error::ApiError;
 pub fn operations() -> Vec<Operation> {
     vec![
         Operation::get("/models", "listModels", list)
-            .says("All models", "")
+            .says("All models", "The Cargos, and behind a slash the models that Islands serve them with now.")
             .tag("OpenAI")
             .openai()
-            .answers::<Value>(200, "All models."),
+            .answers::<ModelList>(200, "All models."),
         Operation::get("/models/{*model}", "getModel", show)
             .says("A model", "")
             .tag("OpenAI")
             .openai()
-            .in_path::<String>("model", "")
-            .answers::<Value>(200, "A model."),
+            .in_path::<String>("model", "Its name; it may contain slashes.")
+            .answers::<Model>(200, "The model.")
+            .errors(&["model_not_found"]),
     ]
 }
 

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::{Access, Pace, Repeat};
+use super::{Access, Known, Pace, Repeat};
 use crate::accounts::api_keys::Caller;
 use crate::api::extract::{Peer, address, bearer, idempotency_key, too_often, unreadable};
 use crate::app::App;
@@ -26,6 +26,7 @@ pub(super) struct Gate {
     pub access: Access,
     pub pace: Pace,
     pub repeat: Repeat,
+    pub known: Option<Known>,
 }
 
 /// The claim of this request on its `Idempotency-Key`, if it has one. Whoever changes something hands it on to
@@ -42,6 +43,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Repeatable {
 }
 
 pub(super) async fn guard(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let mut request = request;
+    if let Some(known) = gate.known.clone() {
+        request.extensions_mut().insert(known);
+    }
     if matches!(gate.access, Access::Public | Access::Island | Access::Signed) {
         return next.run(request).await;
     }
@@ -50,14 +55,28 @@ pub(super) async fn guard(State(gate): State<Gate>, request: Request, next: Next
         Ok(admitted) => admitted,
         Err(error) => return error.into_response(),
     };
-    let mut request = request;
     request.extensions_mut().insert(caller.clone());
-    let mut response = match repeated(&gate, &caller, request, next).await {
-        Ok(response) => response,
-        Err(error) => error.into_response(),
-    };
+    // A job that is the answer ends with whoever waits for it; any other change is made to its end, also when the caller goes
+    // away in the middle: what follows its transaction (a key is forgotten, pages are told) must not be left out.
+    let to_the_end = matches!(gate.repeat, Repeat::Answer | Repeat::Sealed);
+    let answered = async move { repeated(&gate, &caller, request, next).await };
+    let answered = if to_the_end { finish(answered).await } else { answered.await };
+    let mut response = answered.unwrap_or_else(IntoResponse::into_response);
     add_rate(response.headers_mut(), left);
     response
+}
+
+/// Goes on to the end, whether or not somebody still waits for it.
+async fn finish<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            // As if it had happened here.
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is ending, and so is whoever waits.
+            Err(_) => std::future::pending().await,
+        },
+    }
 }
 
 /// Who calls, with a key that may do this, not too often.
@@ -106,18 +125,30 @@ async fn repeated(gate: &Gate, caller: &Caller, request: Request, next: Next) ->
     let claim = claim(gate, caller, key, &request, &body);
     // Only one at a time is answered; whoever looks now finds either nothing or all of it.
     let Some(_entry) = Running::begin(&gate.app, &claim) else { return Err(in_flight()) };
-    match claim.before(&gate.app).await? {
-        Before::Answered(answer) => return Ok(replay(answer)),
-        Before::Another => return Err(ApiError::key_reused()),
-        Before::Nothing | Before::Job(_) => {}
+    if let Some(answer) = answered_before(&gate.app, &claim).await? {
+        return Ok(answer);
     }
     let mut request = request;
     request.extensions_mut().insert(Repeatable(Some(claim.clone())));
     let response = next.run(request).await;
+    if claim.is_taken()
+        && let Some(answer) = answered_before(&gate.app, &claim).await?
+    {
+        return Ok(answer);
+    }
     if response.status().is_success() && gate.repeat != Repeat::Job && !claim.is_written() {
         tracing::error!("a request with an Idempotency-Key was answered without writing that down");
     }
     Ok(response)
+}
+
+/// The first answer to this request, if there was one.
+async fn answered_before(app: &App, claim: &Claim) -> Result<Option<Response>, ApiError> {
+    match claim.before(app).await? {
+        Before::Answered(answer) => Ok(Some(replay(answer))),
+        Before::Another => Err(ApiError::key_reused()),
+        Before::Nothing | Before::Job(_) => Ok(None),
+    }
 }
 
 async fn with_body(gate: &Gate, request: Request) -> Result<(Request, Bytes), ApiError> {

@@ -3,6 +3,7 @@
 //! what is not there. Each file of `api` lists its own with `operations()`.
 
 pub mod document;
+pub mod failures;
 mod guard;
 
 use std::sync::Arc;
@@ -127,6 +128,10 @@ pub struct Answers {
     pub shape: Option<Shape>,
 }
 
+/// The fields that a body may have.
+#[derive(Clone, Debug)]
+pub struct Known(pub Arc<[String]>);
+
 const BELOW_API: &[&str] = &["/api/v1"];
 /// Where OpenAI's clients look, and where the rest of our API is.
 const OPENAI: &[&str] = &["/v1", "/api/v1"];
@@ -203,6 +208,29 @@ impl Operation {
         handler: H,
     ) -> Self {
         Self::new(Method::DELETE, path, name, handler)
+    }
+
+    /// Whether it asks for an API key.
+    #[must_use]
+    pub const fn is_keyed(&self) -> bool {
+        matches!(self.access, Access::Read | Access::Write | Access::Manage)
+    }
+
+    /// The fields that its body may have, if others shall be refused.
+    #[must_use]
+    pub fn known_fields(&self) -> Option<Known> {
+        let body = self.body.as_ref()?;
+        let mut generator = SchemaGenerator::default();
+        let schema = (body.schema)(&mut generator);
+        let definitions = generator.take_definitions(true);
+        let schema = match schema.get("$ref").and_then(Value::as_str) {
+            Some(name) => definitions.get(name.rsplit('/').next()?)?.clone(),
+            None => schema.to_value(),
+        };
+        if schema.get("additionalProperties") != Some(&Value::Bool(false)) {
+            return None;
+        }
+        Some(Known(schema.get("properties")?.as_object()?.keys().cloned().collect()))
     }
 
     /// Under `/v1` too.
@@ -299,6 +327,13 @@ impl Operation {
         self
     }
 
+    /// An answer without a body: another protocol from then on.
+    #[must_use]
+    pub fn switches(mut self, description: &'static str) -> Self {
+        self.answers.push(Answers { status: 101, description, shape: None });
+        self
+    }
+
     /// Errors that not every operation has, by code.
     #[must_use]
     pub fn errors(mut self, codes: &[&'static str]) -> Self {
@@ -320,6 +355,7 @@ pub fn router(app: &Arc<App>, operations: Vec<Operation>) -> Router<Arc<App>> {
             access: operation.access,
             pace: operation.pace,
             repeat: operation.repeat,
+            known: operation.known_fields(),
         };
         let guarded = operation.handler.layer(from_fn_with_state(gate, guard::guard));
         for base in operation.bases {

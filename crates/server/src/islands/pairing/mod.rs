@@ -15,6 +15,7 @@ use types::time::{HOUR_MS, MINUTE_MS, Timestamp};
 use super::{IslandError, MAX_ISLANDS, MAX_NAME, check_name, shorten, store as islands};
 use crate::accounts::User;
 use crate::app::App;
+use crate::idempotency::Once;
 use crate::secrets;
 
 /// How long a code is good, and how long a token waits for its machine.
@@ -298,15 +299,17 @@ pub async fn confirm(
     code: &str,
     name: &str,
     now: Timestamp,
+    once: &Once<(IslandId, String)>,
 ) -> Result<(IslandId, String), PairingError> {
     let name = check_name(name)?;
     let (owner, code) = (user.id, normalise(code));
     let (miss, island): (PairingId, IslandId) = (app.ids.next(now), app.ids.next(now));
     // Nobody knows what this is the hash of, so nobody connects before the machine has its token.
     let nobody = secrets::hash(&secrets::new(&*app.random, ""));
-    let called = name.clone();
+    let (called, writes) = (name.clone(), once.clone());
     app.db
         .tx("confirm_pairing", async move |tx| {
+            writes.first(tx).await?;
             let pairing = match find(tx, (miss, owner), code.as_deref(), now).await? {
                 Ok(pairing) => pairing,
                 Err(error) => return Ok(Err(error)),
@@ -316,9 +319,11 @@ pub async fn confirm(
             }
             islands::insert(tx, (island, owner), &called, (&nobody, ""), now, false).await?;
             store::decide(tx, pairing.id, State::Confirmed, Some(island), now.plus_millis(CODE_MS)).await?;
+            writes.write(tx, &(island, called.clone()), now).await?;
             Ok::<_, DbError>(Ok(()))
         })
         .await??;
+    once.note_written();
     Ok((island, name))
 }
 
@@ -326,13 +331,18 @@ pub async fn confirm(
 ///
 /// # Errors
 /// Those of [`look`].
-pub async fn refuse(app: &App, user: &User, code: &str, now: Timestamp) -> Result<(), PairingError> {
+pub async fn refuse(
+    app: &App,
+    user: &User,
+    code: &str,
+    now: Timestamp,
+    once: &Once<()>,
+) -> Result<(), PairingError> {
     let pairing = look(app, user, code, now).await?;
     let (id, until) = (pairing.id, pairing.expires_at);
-    app.db
-        .tx("refuse_pairing", async move |tx| store::decide(tx, id, State::Refused, None, until).await)
-        .await?;
-    Ok(())
+    let refused = once
+        .tx(app, "refuse_pairing", async move |tx| store::decide(tx, id, State::Refused, None, until).await);
+    Ok(refused.await?)
 }
 
 #[cfg(test)]

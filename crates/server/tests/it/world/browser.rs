@@ -70,10 +70,25 @@ impl Browser {
         assert_eq!(self.get("/settings").await.status, 200);
     }
 
-    async fn ask(&mut self, request: RequestBuilder) -> Page {
+    /// A form, to be filled in.
+    pub fn post(&self, path: &str) -> RequestBuilder {
+        self.http.post(format!("{}{path}", self.url))
+    }
+
+    /// A page, to be asked for with more than cookies.
+    pub fn http_get(&self, path: &str) -> RequestBuilder {
+        self.http.get(format!("{}{path}", self.url))
+    }
+
+    /// Its cookies, as it sends them.
+    pub fn cookie(&self) -> String {
         let cookies: Vec<String> =
             self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let sent = request.header("cookie", cookies.join("; ")).send();
+        cookies.join("; ")
+    }
+
+    pub async fn ask(&mut self, request: RequestBuilder) -> Page {
+        let sent = request.header("cookie", self.cookie()).send();
         let response = timeout(PATIENCE, sent).await.expect("an answer in time").unwrap();
         for cookie in response.headers().get_all("set-cookie") {
             let pair = cookie.to_str().unwrap().split(';').next().unwrap();

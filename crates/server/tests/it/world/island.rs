@@ -140,6 +140,22 @@ impl FakeIsland {
         self.say(&FromIsland::Output { attempt_id: attempt, seq, chunk: text.to_owned() }).await;
     }
 
+    /// A piece of an answer that is no text.
+    pub async fn delta(&mut self, attempt: AttemptId, seq: u64, delta: serde_json::Value) {
+        let delta = serde_json::from_value(delta).unwrap();
+        self.say(&FromIsland::Delta { attempt_id: attempt, seq, delta }).await;
+    }
+
+    /// Vectors of texts.
+    pub async fn embeddings(&mut self, attempt: AttemptId, seq: u64, vectors: &[&[f32]]) {
+        let pack = |vector: &&[f32]| {
+            let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
+            base64::engine::general_purpose::STANDARD.encode(bytes)
+        };
+        let vectors = vectors.iter().map(pack).collect();
+        self.say(&FromIsland::Embeddings { attempt_id: attempt, seq, vectors }).await;
+    }
+
     /// The beginning of a PNG of this size, which is all anybody looks at.
     pub async fn image(&mut self, attempt: AttemptId, width: u32, height: u32) {
         let mut file = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
@@ -167,10 +183,24 @@ impl FakeIsland {
             loop {
                 match self.socket.next().await {
                     Some(Ok(Message::Text(text))) => {
-                        if let Ok(ToIsland::Assign { attempt_id, .. }) = serde_json::from_str(&text) {
+                        let Ok(ToIsland::Assign { attempt_id, workload, input, .. }) =
+                            serde_json::from_str(&text)
+                        else {
+                            continue;
+                        };
+                        if workload == "sdxl" {
+                            let input: serde_json::Value = serde_json::from_str(input.get()).unwrap();
+                            let side =
+                                |name: &str| u32::try_from(input[name].as_u64().unwrap_or(1024)).unwrap();
+                            self.image(attempt_id, side("width"), side("height")).await;
+                        } else if workload == "embed" {
+                            let vectors =
+                                vec![base64::engine::general_purpose::STANDARD.encode(1.5_f32.to_le_bytes())];
+                            self.say(&FromIsland::Embeddings { attempt_id, seq: 1, vectors }).await;
+                        } else {
                             self.output(attempt_id, 1, "hello").await;
-                            self.done(attempt_id).await;
                         }
+                        self.done(attempt_id).await;
                     }
                     Some(Ok(_)) => {}
                     _ => return,

@@ -1,6 +1,7 @@
 //! A server, its users and its Islands, in the words of the domain.
 
 pub mod browser;
+pub mod contract;
 pub mod database;
 pub mod inside;
 pub mod island;
@@ -16,6 +17,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+pub use contract::Answered;
 pub use island::FakeIsland;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_archipelago");
@@ -34,7 +36,7 @@ pub struct World {
 }
 
 /// A verified consumer with a key.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct User {
     pub email: String,
     pub key: String,
@@ -262,8 +264,8 @@ impl User {
         headers: &[(&str, &str)],
         body: Option<&str>,
     ) -> Answer {
-        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
-        let mut request = self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.key);
+        let verb = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let mut request = self.http.request(verb, format!("{}{path}", self.url)).bearer_auth(&self.key);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -271,8 +273,9 @@ impl User {
             request = request.header("content-type", "application/json").body(body.to_owned());
         }
         let response = timeout(PATIENCE, request.send()).await.expect("an answer in time").unwrap();
-        let status = response.status().as_u16();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = timeout(PATIENCE, response.text()).await.expect("a whole answer in time").unwrap();
+        contract::check(&Answered { method, path, status, headers: &headers, body: &text });
         (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
     }
 

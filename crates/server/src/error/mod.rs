@@ -6,9 +6,14 @@
 //! (with the code `in_doubt`: it is not known whether it was).
 //! Everything not listed is a 500 with a request id and no detail; it is logged here, once.
 
+pub mod codes;
+
+use std::collections::BTreeMap;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use db::DbError;
+use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 use types::money::MicroCredits;
 
@@ -30,9 +35,12 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    /// An error with a status, a code and a sentence.
+    /// An error with a status, a code of [`codes::ALL`] and a sentence.
     #[must_use]
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        if cfg!(debug_assertions) && !codes::is_listed(code, status.as_u16()) {
+            tracing::error!("the error \"{code}\" with the status {status} is not listed in error/codes.rs");
+        }
         Self { status, code, message: message.into(), field: None, more: Map::new(), retry_after_secs: None }
     }
 
@@ -107,8 +115,8 @@ impl ApiError {
         object.insert("type".to_owned(), self.openai_type().into());
         object.insert("param".to_owned(), self.field.clone().into());
         let error = if error_as_text { Value::from(self.message.clone()) } else { Value::Object(object) };
-        let mut body =
-            json!({"error": error, "message": self.message, "code": self.code, "request_id": request_id});
+        let mut body = json!({"error": error, "message": self.message, "code": self.code, "request_id": request_id,
+                   "doc_url": format!("/docs/errors#{}", self.code)});
         if let (Some(field), Some(body)) = (&self.field, body.as_object_mut()) {
             body.insert("errors".to_owned(), json!({field: [self.message]}));
         }
@@ -132,6 +140,71 @@ impl ApiError {
             _ => "server_error",
         }
     }
+}
+
+/// What every error says.
+#[derive(JsonSchema)]
+#[schemars(rename = "Error")]
+#[expect(dead_code, reason = "read by the OpenAPI document only; ApiError::body writes it")]
+pub struct ErrorBody {
+    /// What went wrong, as OpenAI's clients and the SDKs read it. For the command line client (by its `User-Agent`) it is the
+    /// message alone.
+    error: ErrorDetail,
+    /// What went wrong: a sentence for people.
+    message: String,
+    /// What went wrong, for programs: stable.
+    code: String,
+    /// The number of this request, to tell the operator.
+    request_id: String,
+    /// Where on this server the code is explained.
+    doc_url: String,
+    /// The fields that are wrong, each with what is wrong with it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    errors: Option<BTreeMap<String, Vec<String>>>,
+}
+
+/// An error in detail.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+pub enum ErrorDetail {
+    /// For everybody but the command line client.
+    Object(ErrorObject),
+    /// For the command line client.
+    Text(String),
+}
+
+/// An error as OpenAI's clients read it. Fields that belong to its code stand here and beside `error`.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "read by the OpenAPI document only; ApiError::body writes it")]
+pub struct ErrorObject {
+    /// What went wrong, for programs: stable.
+    code: String,
+    /// What went wrong: a sentence for people.
+    message: String,
+    /// What went wrong, coarsely.
+    r#type: ErrorType,
+    /// The field that is wrong.
+    param: Option<String>,
+}
+
+/// The coarse kinds of errors that OpenAI's clients know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorType {
+    /// 401.
+    AuthenticationError,
+    /// 402.
+    InsufficientQuota,
+    /// 403.
+    PermissionError,
+    /// 404.
+    NotFoundError,
+    /// 429.
+    RateLimitError,
+    /// Any other 4xx.
+    InvalidRequestError,
+    /// 5xx.
+    ServerError,
 }
 
 /// The bare answer; the outermost layer of the router replaces the body by the one the caller understands.
