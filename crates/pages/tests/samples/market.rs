@@ -8,6 +8,7 @@ use pages::islands::{
     AskRow, ConfirmAsk, IslandRow, Islands, NewToken, PayoutAccount, PayoutRow, Payouts, ScheduleOption,
     TokenRow, Work,
 };
+use pages::usage::{BatchRow, Choice, Usage, UsageFilter, UsageRow, UsageTable};
 use pages::{Badge, Nav, Template, Tone};
 
 use super::{HOSTILE, Sample, member, poor, public, when};
@@ -288,6 +289,91 @@ fn confirming() -> Islands {
     Islands { confirm: Some(confirm), new_token: None, payouts: None, ..islands(true) }
 }
 
+fn usage_row(name: &str, credits: &str, share: &str) -> UsageRow {
+    UsageRow {
+        name: name.into(),
+        href: Some("/usage?from=2026-11-01&to=2026-11-30&workload=llm-chat".into()),
+        credits: credits.into(),
+        share: share.into(),
+        jobs: "1,204".into(),
+        failed: "3".into(),
+        tokens: "812,000".into(),
+    }
+}
+
+fn usage(full: bool) -> Usage {
+    let choice = |value: &str, label: &str| Choice {
+        value: value.into(),
+        label: label.into(),
+        selected: value == "llm-chat",
+    };
+    let stat =
+        |label, value: &str| Stat { label, value: value.into(), none: false, note: "≈ $12.34".into() };
+    let bar = |index: i64| chart::Bar {
+        tick: (index % 7 == 0).then(|| format!("{} Nov", index + 1)),
+        text: format!("{} Nov 2026: 1.50 credits, 2 jobs", index + 1),
+        amount: index * 1_000_000,
+    };
+    let bars: Vec<chart::Bar> = (0..30).map(bar).collect();
+    let summary = "1,234.00 credits in 30 days.".to_owned();
+    let table = |id, title, what| UsageTable {
+        id,
+        title,
+        what,
+        rows: vec![usage_row("LLM Chat", "1,100.50", "100%"), usage_row(HOSTILE, "133.50", "12%")],
+        more: Some("3 more are not listed; the files have every job.".into()),
+    };
+    let batch = BatchRow {
+        id: "job_0f8k2m4c9t1z0".into(),
+        when: when("22 Nov 2026, 11:58 UTC"),
+        workload: "LLM Chat".into(),
+        state: Badge { text: "Failed".into(), tone: Tone::Bad },
+        done: "97 of 100".into(),
+        cost: "97.00".into(),
+        error: Some(HOSTILE.into()),
+    };
+    Usage {
+        layout: if full { member("Usage", Nav::Usage) } else { poor("Usage", Nav::Usage) },
+        views: Vec::new(),
+        earned: false,
+        filter: UsageFilter {
+            view: "spent",
+            from: "2026-11-01".into(),
+            to: "2026-11-30".into(),
+            workloads: vec![choice("llm-chat", "LLM Chat")],
+            keys: vec![choice("none", "None: asked for on pages"), choice("key_1", HOSTILE)],
+            hosts: if full { vec![choice("isl_1", HOSTILE)] } else { Vec::new() },
+            active: full,
+            problem: (!full).then(|| "from must be a day.".into()),
+            csv: "/usage/export?format=csv".into(),
+            json: "/usage/export?format=json".into(),
+        },
+        stats: vec![
+            stat("Credits spent", "1,234.00"),
+            stat("Jobs", "1,204"),
+            stat("A completed job", "1.02"),
+            stat("Tokens", "812,000"),
+        ],
+        span: "1 Nov 2026 to 30 Nov 2026".into(),
+        chart: full
+            .then(|| chart::bars("usage", "Spent by day, credits".into(), summary, "Spent", &bars))
+            .flatten(),
+        days: if full { vec![usage_row("30 Nov 2026", "29.00", "3%")] } else { Vec::new() },
+        tables: if full {
+            vec![table("by-cargo", "By Cargo", "Cargo"), table("by-key", "By API key", "API key")]
+        } else {
+            Vec::new()
+        },
+        empty: !full,
+        batches: if full { vec![batch] } else { Vec::new() },
+    }
+}
+
+fn usage_earned() -> Usage {
+    let link = |label: &str, current| WindowLink { href: "/usage".into(), label: label.into(), current };
+    Usage { views: vec![link("Spent", false), link("Earned", true)], earned: true, ..usage(true) }
+}
+
 pub fn pages() -> askama::Result<Vec<Sample>> {
     let exchange = |layout, rows| Exchange { layout, rows, fee_percent: "10".into() }.render();
     Ok(vec![
@@ -299,5 +385,8 @@ pub fn pages() -> askama::Result<Vec<Sample>> {
         ("islands", islands(true).render()?),
         ("islands_confirm", confirming().render()?),
         ("islands_empty", islands(false).render()?),
+        ("usage", usage(true).render()?),
+        ("usage_empty", usage(false).render()?),
+        ("usage_earned", usage_earned().render()?),
     ])
 }

@@ -111,7 +111,7 @@ pub struct UsageRow {
 /// What jobs came to.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 pub struct SumsAnswer {
-    /// How many jobs ended; of Islands: how many attempts.
+    /// How many jobs ended; of Islands: how many attempts they completed or failed by their own doing.
     jobs: i64,
     /// How many of them were completed.
     completed: i64,

@@ -56,6 +56,7 @@ const fn text(name: &'static str, meaning: &'static str) -> More {
 
 const JOB: More = text("job_id", "The job it is about.");
 const JOB_ERROR: More = text("job_error", "Why the job ended: its `error_code`.");
+const CHARGED: More = credits("charged", "What was charged for what had been delivered.");
 const OWED: More = credits("owed", "How much is owed.");
 const VERIFY: More = text("verify_url", "Where to verify your identity.");
 
@@ -249,7 +250,7 @@ pub const ALL: &[Code] = &[
         &[409],
         "The job was cancelled while this request waited for it.",
         "Send a new request if you still want it.",
-        &[JOB, JOB_ERROR],
+        &[JOB, JOB_ERROR, CHARGED],
     ),
     code(
         "payment_mismatch",
@@ -424,7 +425,7 @@ pub const ALL: &[Code] = &[
         &[503],
         "The Islands that tried did not do it. You were not charged, or only for what was delivered.",
         "Try again.",
-        &[JOB, JOB_ERROR],
+        &[JOB, JOB_ERROR, CHARGED],
     ),
 ];
 

@@ -149,6 +149,9 @@ fn stats(view: View, total: Sums) -> Vec<Stat> {
         let note =
             format!("{} asked, {} answered", grouped(total.prompt_tokens), grouped(total.completion_tokens));
         all.push(stat("Tokens", grouped(tokens), false, note));
+    } else {
+        let note = "attempts that broke off".to_owned();
+        all.push(stat("Failed", grouped(total.failed), false, note));
     }
     all
 }
