@@ -149,6 +149,19 @@ pub struct JobData {
     pub completed_at: Timestamp,
 }
 
+/// Of `batch.completed`. Its results are at `GET /api/v1/jobs/{id}/batch-status`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct BatchData {
+    /// The batch: the id that was answered when it was made.
+    pub id: JobId,
+    /// `succeeded`, `failed` or `cancelled`.
+    pub status: &'static str,
+    /// How many inputs it had.
+    pub inputs: usize,
+    /// When it ended.
+    pub completed_at: Timestamp,
+}
+
 /// Of `key.limit_warning` and `key.limit_reached`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct KeyData {

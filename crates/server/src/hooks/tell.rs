@@ -156,9 +156,11 @@ impl Hooks {
         let mut events: HashMap<UserId, Vec<Event>> = HashMap::new();
         for command in written {
             let Command::Finish(finish) = command else { continue };
-            let Some(user) = Some(finish.user).filter(|user| users.contains(user)) else { continue };
+            if !users.contains(&finish.user) {
+                continue;
+            }
             if let Some(event) = self.of_job(finish) {
-                events.entry(user).or_default().push(event);
+                events.entry(finish.user).or_default().push(event);
             }
         }
         for (user, events) in &events {

@@ -336,8 +336,8 @@ async fn write(
     store::write(tx, &written, now).await?;
     tape_of(&written, now).write(tx).await?;
     let hours = stats::write(tx, &written, now).await?;
-    usage::write(tx, &written).await?;
     let told = hooks.tell_jobs(tx, listeners, &written, now).await?;
+    usage::write(tx, &written).await?;
     let results = decided.into_iter().map(|one| one.unwrap_or(Ok(Done::Written))).collect();
     Ok(Written { results, balances: submitted.balances, hours, limits_met, told })
 }

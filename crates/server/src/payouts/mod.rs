@@ -386,8 +386,8 @@ pub async fn cancel(
 ) -> Result<Payout, PayoutError> {
     let now = app.clock.now();
     let back = app.ids.next(now);
-    let writes = once.clone();
     let hooks = Arc::clone(&app.hooks);
+    let writes = once.clone();
     let (payout, balances) = app
         .db
         .tx("cancel_payout", async move |tx| {
@@ -400,10 +400,11 @@ pub async fn cancel(
                 State::Wanted => give_back(tx, &payout, State::Cancelled, None, back, now).await?,
                 _ => return Err(PayoutError::TooLate),
             };
-            if payout.state == State::Wanted {
+            let called_off = payout.state == State::Wanted;
+            let payout = store::payout(tx, id).await?.ok_or(PayoutError::NotFound)?;
+            if called_off {
                 hooks.tell(tx, payout.user, event(&payout, Kind::PayoutCancelled), now).await?;
             }
-            let payout = store::payout(tx, id).await?.ok_or(PayoutError::NotFound)?;
             writes.write(tx, &payout, now).await?;
             Ok((payout, balances))
         })
