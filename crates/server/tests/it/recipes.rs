@@ -414,12 +414,6 @@ impl Scene {
                 let (one, two) = (self.name("key"), self.name("key"));
                 call("PATCH", path, Some(json!({"name": one})), Some(json!({"name": two})))
             }
-            "rotateApiKey" => {
-                let name = self.name("key");
-                let key = self.made(&user, "/api/v1/api-keys", &json!({"name": name})).await;
-                let path = format!("/api-keys/{}/rotate", key["id"].as_str().unwrap());
-                call("POST", path, Some(json!({"grace_seconds": 60})), Some(json!({"grace_seconds": 90})))
-            }
             name if name.contains("Webhook") => self.webhook(name, &user).await,
             "createPurchase" => call(
                 "POST",
