@@ -58,7 +58,10 @@ fn filters(operation: Operation) -> Operation {
         )
         .query::<String>("to", "The last day, which is included, or a time before which it ends.")
         .query::<String>("workload", "Only this Cargo, by its slug.")
-        .query::<super::words::KeyOrNone>("key", "Only jobs that came with this key; `none` for those asked for on pages.")
+        .query::<super::words::KeyOrNone>(
+            "key",
+            "Only jobs that came with this key; `none` for those asked for on pages.",
+        )
         .query::<IslandId>("host", "Only this Island.")
 }
 
