@@ -84,7 +84,7 @@ def main():
             [
                 fuzzer, "--config-file", HERE / "schemathesis.toml", "run", f"{url}/api/v1/openapi.json",
                 "--header", f"Authorization: Bearer {key}", "--seed", SEED, "--max-time", seconds,
-                "--request-timeout", "30", "--workers", "2", "--max-examples", os.environ.get("FUZZ_EXAMPLES", "25"),
+                "--request-timeout", "30", "--max-examples", os.environ.get("FUZZ_EXAMPLES", "25"),
                 "--generation-database", "none", "--continue-on-failure", "--warnings", "off", "--no-color",
                 "--suppress-health-check", "all", *left_out,
             ],

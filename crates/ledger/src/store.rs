@@ -148,8 +148,11 @@ pub(crate) struct Entry {
 
 /// The next batches after one.
 pub(crate) async fn journal_after(tx: &mut Tx<'_>, batch: i64) -> Result<Vec<Entry>, DbError> {
-    let sql = "SELECT batch, mark, changes FROM ledger_journal WHERE batch > $1 ORDER BY batch LIMIT $2";
-    let rows = tx.query(sql, &params![batch, JOURNAL_PAGE]).await?;
+    // SQLite prepares a statement again whenever another limit is bound, even the same one.
+    let sql = format!(
+        "SELECT batch, mark, changes FROM ledger_journal WHERE batch > $1 ORDER BY batch LIMIT {JOURNAL_PAGE}"
+    );
+    let rows = tx.query(&sql, &params![batch]).await?;
     rows.iter().map(|row| Ok(Entry { batch: row.get(0)?, mark: row.get(1)?, changes: row.get(2)? })).collect()
 }
 

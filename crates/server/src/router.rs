@@ -59,10 +59,10 @@ async fn outermost(State(app): State<Arc<App>>, request: Request, next: Next) ->
     let for_everybody = path.starts_with("/api/") || path.starts_with("/v1/");
     let method = request.method().clone();
     let headers = request.headers().clone();
-    let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str).to_owned();
+    let route = request.extensions().get::<MatchedPath>().cloned();
     if for_everybody && method == Method::OPTIONS {
         let asked = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS);
-        return cross_origin(StatusCode::NO_CONTENT.into_response(), asked);
+        return preflight(asked);
     }
     let mut response = next.run(request).await;
     // Bodies that could not be read answer by themselves, in words of the framework.
@@ -70,11 +70,14 @@ async fn outermost(State(app): State<Arc<App>>, request: Request, next: Next) ->
         response = explain(&app, response, &headers, id, for_program).await;
     }
     add_headers(&mut response, &app.policy, id);
-    let status = response.status().as_u16().to_string();
-    metrics::counter!("archipelago_http_requests_total", "route" => route.clone(), "status" => status)
-        .increment(1);
-    metrics::histogram!("archipelago_http_seconds", "route" => route).record(started.elapsed());
-    if for_everybody { cross_origin(response, None) } else { response }
+    let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
+    app.metrics.answered(route, response.status().as_u16(), started.elapsed());
+    if for_everybody {
+        let exposed = HeaderValue::from_static(EXPOSED);
+        response.headers_mut().insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+        response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    }
+    response
 }
 
 fn is_for_programs(path: &str) -> bool {
@@ -148,8 +151,13 @@ fn add_headers(response: &mut Response, policy: &HeaderValue, id: RequestId) {
     }
 }
 
-/// Browsers may call the API from any page: it is a key that opens it, never a cookie.
-fn cross_origin(mut response: Response, asked: Option<&HeaderValue>) -> Response {
+/// What scripts of other sites may read of an answer besides its body.
+const EXPOSED: &str = "x-request-id, x-job-id, x-credits-used, retry-after, x-should-retry, idempotent-replayed, \
+    x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset";
+
+/// Browsers may call the API from any page: it is a key that opens it, never a cookie. They ask first.
+fn preflight(asked: Option<&HeaderValue>) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
     // Clients send headers of their own; without cookies none of them opens anything.
     let usual =
@@ -158,10 +166,7 @@ fn cross_origin(mut response: Response, asked: Option<&HeaderValue>) -> Response
     for (name, value) in [
         ("access-control-allow-origin", "*"),
         ("access-control-allow-methods", "GET, POST, PUT, PATCH, DELETE"),
-        (
-            "access-control-expose-headers",
-            "x-request-id, x-job-id, x-credits-used, retry-after, x-should-retry, idempotent-replayed, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset",
-        ),
+        ("access-control-expose-headers", EXPOSED),
         ("access-control-max-age", "86400"),
     ] {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));

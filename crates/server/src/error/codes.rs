@@ -56,6 +56,7 @@ const fn text(name: &'static str, meaning: &'static str) -> More {
 
 const JOB: More = text("job_id", "The job it is about.");
 const JOB_ERROR: More = text("job_error", "Why the job ended: its `error_code`.");
+const CHARGED: More = credits("charged", "What was charged for what had been delivered.");
 const OWED: More = credits("owed", "How much is owed.");
 const VERIFY: More = text("verify_url", "Where to verify your identity.");
 
@@ -145,6 +146,27 @@ pub const ALL: &[Code] = &[
         &[],
     ),
     code(
+        "beyond_own_key",
+        &[403],
+        "A key cannot give a key more than it has itself.",
+        "Ask for an earlier end or fewer addresses, or use a key without such bounds.",
+        &[text("field", "In which respect: `expires_at` or `allowed_ips`.")],
+    ),
+    code(
+        "replaced_key",
+        &[403],
+        "The secret was replaced by a new one, so it manages no keys any more.",
+        "Use the new secret.",
+        &[],
+    ),
+    code(
+        "address_not_allowed",
+        &[403],
+        "The key may not be used from this address.",
+        "Call from an address that the key allows, or change `allowed_ips` of the key.",
+        &[],
+    ),
+    code(
         "verification_required",
         &[403],
         "Credits can be spent, and earnings paid out, only after your identity was verified.",
@@ -228,7 +250,7 @@ pub const ALL: &[Code] = &[
         &[409],
         "The job was cancelled while this request waited for it.",
         "Send a new request if you still want it.",
-        &[JOB, JOB_ERROR],
+        &[JOB, JOB_ERROR, CHARGED],
     ),
     code(
         "payment_mismatch",
@@ -238,6 +260,21 @@ pub const ALL: &[Code] = &[
         &[],
     ),
     code("already_verified", &[409], "You are verified already.", "Nothing.", &[]),
+    code(
+        "too_many_webhooks",
+        &[409],
+        "The account has as many webhooks as there may be.",
+        "Delete one first.",
+        &[],
+    ),
+    code("webhook_off", &[409], "The webhook is switched off.", "Switch it on with `enabled: true`.", &[]),
+    code(
+        "webhook_full",
+        &[409],
+        "Too many events wait for the webhook.",
+        "See that its receiver answers; what waits is then sent.",
+        &[],
+    ),
     code(
         "too_many_keys",
         &[409],
@@ -388,7 +425,7 @@ pub const ALL: &[Code] = &[
         &[503],
         "The Islands that tried did not do it. You were not charged, or only for what was delivered.",
         "Try again.",
-        &[JOB, JOB_ERROR],
+        &[JOB, JOB_ERROR, CHARGED],
     ),
 ];
 

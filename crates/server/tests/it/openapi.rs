@@ -78,6 +78,7 @@ fn everything_is_described() {
             .collect();
         assert_eq!(wanted, given, "{what}");
         for (status, response) in operation["responses"].as_object().unwrap() {
+            let response = resolved(response);
             if response["description"].as_str().is_none_or(str::is_empty) {
                 lacking.push(format!("{what}: when it answers {status}"));
             }

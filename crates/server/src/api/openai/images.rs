@@ -28,6 +28,7 @@ pub fn operations() -> Vec<Operation> {
             .tag("OpenAI")
             .openai()
             .repeat(Repeat::Job)
+            .header::<Bid>("X-Max-Price", "The same by another name.")
             .header::<Bid>(
                 "X-Bid-Price",
                 "The most the request may cost, in credits, if the body does not say so.",

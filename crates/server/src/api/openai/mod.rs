@@ -205,7 +205,8 @@ fn job_failed(job: &Job) -> ApiError {
         },
     };
     let error = error.with("job_id", job.id.to_string()).with("job_error", code);
-    if job.charge.is_positive() { error.with_amount("charged", job.charge) } else { error }
+    let may_cost = matches!(error.code, "job_failed" | "cancelled") && job.charge.is_positive();
+    if may_cost { error.with_amount("charged", job.charge) } else { error }
 }
 
 /// 404 for a path that no operation has, with what to do instead where clients are known to ask for it.

@@ -44,11 +44,71 @@ pub struct ChatRequest {
     /// Most tokens of the answer.
     #[schemars(range(min = 1, max = 4096))]
     max_tokens: Option<i64>,
+    /// The same by its newer name.
+    #[schemars(range(min = 0, max = 4096))]
+    max_completion_tokens: Option<i64>,
     /// How freely the model chooses its words.
     #[schemars(range(min = 0, max = 2))]
     temperature: Option<f64>,
+    /// From how many of the likely words it chooses.
+    #[schemars(range(min = 0, max = 1))]
+    top_p: Option<f64>,
+    /// Tools that the model may call.
+    #[schemars(length(min = 1, max = 128))]
+    tools: Option<Vec<Tool>>,
+    /// Whether it must call one: `auto`, `none`, `required`, or an object that names a function.
+    #[schemars(with = "Option<ToolChoice>")]
+    tool_choice: Option<Value>,
+    /// Whether it may call several at once.
+    parallel_tool_calls: Option<bool>,
+    /// Whether the answer is to be JSON, and of which form.
+    response_format: Option<AnswerForm>,
     #[serde(flatten)]
     terms: Terms,
+}
+
+/// A function that the model may call.
+#[derive(JsonSchema)]
+struct Tool {
+    /// `function`.
+    #[serde(rename = "type")]
+    #[schemars(regex(pattern = "^function$"))]
+    kind: String,
+    /// What it is called and what it takes.
+    function: ToolFunction,
+}
+
+/// What a function is called and what it takes.
+#[derive(JsonSchema)]
+struct ToolFunction {
+    /// Its name.
+    #[schemars(length(min = 1, max = 64))]
+    name: String,
+    /// What it does.
+    description: Option<String>,
+    /// What it takes, as a JSON schema.
+    parameters: Option<Map<String, Value>>,
+}
+
+/// `auto`, `none`, `required`, or an object that names a function.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+enum ToolChoice {
+    /// A word.
+    Word(String),
+    /// A function by its name.
+    Named(Map<String, Value>),
+}
+
+/// The form of an answer.
+#[derive(JsonSchema)]
+struct AnswerForm {
+    /// `text`, `json_object` or `json_schema`.
+    #[serde(rename = "type")]
+    #[schemars(regex(pattern = "^(text|json_object|json_schema)$"))]
+    kind: String,
+    /// With `json_schema`: its name, and the schema itself.
+    json_schema: Option<Map<String, Value>>,
 }
 
 /// How a completion is streamed.
@@ -66,6 +126,11 @@ struct ChatMessage {
     /// What: a text, or parts of one.
     #[schemars(with = "Option<ChatContent>")]
     content: Option<Value>,
+    /// What tools an assistant called.
+    #[schemars(length(max = 128))]
+    tool_calls: Option<Vec<Map<String, Value>>>,
+    /// Which call a message of a tool answers.
+    tool_call_id: Option<String>,
 }
 
 /// A text, or parts of one.

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Access, Answers, Operation, Parameter, Repeat, Shape, failures};
 use crate::error::ErrorBody;
+use crate::error::codes::Code;
 
 /// The document. It is the same for every server: addresses in it are relative.
 pub static DOCUMENT: LazyLock<Value> = LazyLock::new(|| document(&crate::api::operations()));
@@ -35,10 +36,11 @@ const CHAPTERS: &[(&str, &str)] = &[
     ("Server", "About the server itself."),
 ];
 
-/// The two directions a type can be read in: what callers send, and what they get.
+/// The two directions a type can be read in: what callers send, and what they get. And the errors, which many operations share.
 struct Schemas {
     sent: SchemaGenerator,
     got: SchemaGenerator,
+    errors: Map<String, Value>,
 }
 
 /// The document of these operations.
@@ -53,6 +55,7 @@ pub fn document(operations: &[Operation]) -> Value {
     let mut schemas = Schemas {
         sent: settings().for_deserialize().into_generator(),
         got: settings().for_serialize().into_generator(),
+        errors: Map::new(),
     };
     let mut paths: Map<String, Value> = Map::new();
     for operation in operations {
@@ -64,6 +67,7 @@ pub fn document(operations: &[Operation]) -> Value {
         }
     }
     let _: schemars::Schema = schemas.got.subschema_for::<ErrorBody>();
+    let errors = std::mem::take(&mut schemas.errors);
     let definitions = merged(schemas, &mut paths);
     json!({
         "openapi": "3.1.0",
@@ -77,6 +81,7 @@ pub fn document(operations: &[Operation]) -> Value {
         "paths": paths,
         "components": {
             "schemas": definitions,
+            "responses": errors,
             "headers": headers(),
             "securitySchemes": {
                 "key": {
@@ -159,7 +164,7 @@ fn describe(operation: &Operation, index: usize, schemas: &mut Schemas) -> Value
     }
     let mut described = json!({
         "operationId": name, "summary": operation.summary, "description": operation.description,
-        "tags": [operation.tag], "parameters": parameters, "responses": responses(operation, &mut schemas.got),
+        "tags": [operation.tag], "parameters": parameters, "responses": responses(operation, schemas),
         "x-access": match operation.access {
             Access::Public => "public",
             Access::Read => "read",
@@ -200,27 +205,33 @@ fn idempotency_key(repeat: Repeat) -> Value {
     })
 }
 
-fn responses(operation: &Operation, generator: &mut SchemaGenerator) -> Map<String, Value> {
+fn responses(operation: &Operation, schemas: &mut Schemas) -> Map<String, Value> {
     let mut responses: Map<String, Value> = Map::new();
     for answer in &operation.answers {
         let described = responses.entry(answer.status.to_string()).or_insert_with(|| {
             json!({"description": answer.description, "headers": answer_headers(operation, answer.status)})
         });
-        add_content(answer, described, generator);
+        add_content(answer, described, &mut schemas.got);
     }
     for (status, codes) in failures::of(operation) {
-        let mut headers = json!({"X-Request-Id": header("X-Request-Id")});
-        if matches!(status, 409 | 429 | 503) {
-            headers["Retry-After"] = header("Retry-After");
-        }
-        let described = json!({
-            "description": failures::description(&codes),
-            "headers": headers,
-            "content": {"application/json": {"schema": failures::schema(&codes)}},
-        });
-        responses.insert(status.to_string(), described);
+        let name = failures::name(status, &codes);
+        responses.insert(status.to_string(), json!({"$ref": format!("#/components/responses/{name}")}));
+        schemas.errors.entry(name).or_insert_with(|| failure(status, &codes));
     }
     responses
+}
+
+/// An answer that is an error with one of these codes.
+fn failure(status: u16, codes: &[&'static Code]) -> Value {
+    let mut headers = json!({"X-Request-Id": header("X-Request-Id")});
+    if matches!(status, 409 | 429 | 503) {
+        headers["Retry-After"] = header("Retry-After");
+    }
+    json!({
+        "description": failures::description(codes),
+        "headers": headers,
+        "content": {"application/json": {"schema": failures::schema(codes)}},
+    })
 }
 
 /// An answer may have several media types.
@@ -236,7 +247,14 @@ fn add_content(answer: &Answers, described: &mut Value, generator: &mut SchemaGe
 }
 
 fn content(shape: &Shape, generator: &mut SchemaGenerator) -> Value {
-    let mut described = json!({"schema": (shape.schema)(generator)});
+    let schema = (shape.schema)(generator);
+    let mut described = if shape.media == "text/event-stream" {
+        // What is described is each event; what it says is JSON in its `data`.
+        let data = json!({"type": "string", "contentMediaType": "application/json", "contentSchema": schema});
+        json!({"schema": {"type": "object", "properties": {"data": data}, "required": ["data"]}})
+    } else {
+        json!({"schema": schema})
+    };
     if let Some(example) = &shape.example {
         described["example"] = example.clone();
     }

@@ -89,3 +89,14 @@ pub fn description(found: &[&'static Code]) -> String {
     let lines: Vec<String> = found.iter().map(|code| format!("* `{}`: {}", code.name, code.cause)).collect();
     lines.join("\n")
 }
+
+/// What such an error is called in the document: its status and its codes.
+#[must_use]
+pub fn name(status: u16, found: &[&'static Code]) -> String {
+    let words = found.iter().flat_map(|code| code.name.split('_'));
+    let words = words.map(|word| {
+        let (first, rest) = word.split_at(word.len().min(1));
+        format!("{}{rest}", first.to_ascii_uppercase())
+    });
+    format!("E{status}{}", words.collect::<String>())
+}

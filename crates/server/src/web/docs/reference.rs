@@ -199,17 +199,25 @@ fn answers(described: &Value) -> Vec<AnswerView> {
             status: status.clone(),
             about: inline(told["description"].as_str().unwrap_or_default()),
             media: content.map(|(media, _)| media.clone()).unwrap_or_default(),
-            fields: content.map(|(_, told)| schema::fields(&DOCUMENT, &told["schema"])).unwrap_or_default(),
+            fields: content.map(|(_, told)| schema::fields(&DOCUMENT, shape(told))).unwrap_or_default(),
         }
     })
     .collect()
+}
+
+/// What a body looks like; of a stream, the JSON of its events.
+fn shape(told: &Value) -> &Value {
+    let event = &told["schema"]["properties"]["data"]["contentSchema"];
+    if event.is_null() { &told["schema"] } else { event }
 }
 
 /// The codes of the errors, as the document lists them for each status.
 fn errors(described: &Value) -> Vec<(u16, String)> {
     let responses = described["responses"].as_object().into_iter().flatten();
     let coded = responses.filter_map(|(status, told)| {
-        let schema = &told["content"]["application/json"]["schema"];
+        // Errors that many operations share stand in one place.
+        let place = told["$ref"].as_str().and_then(|place| DOCUMENT.pointer(place.strip_prefix('#')?));
+        let schema = &place.unwrap_or(told)["content"]["application/json"]["schema"];
         let codes = schema["allOf"][1]["properties"]["code"]["enum"].as_array()?;
         Some((status.parse().ok()?, codes))
     });
