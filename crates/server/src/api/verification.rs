@@ -46,6 +46,7 @@ pub fn operations() -> Vec<Operation> {
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Status {
     /// `unverified`, `pending`, `verified` or `rejected`; who was rejected may try again.
+    #[schemars(with = "super::words::VerificationStatus")]
     status: &'static str,
     /// Whether credits can be spent, as far as this goes.
     can_spend: bool,
@@ -63,6 +64,7 @@ pub struct Begun {
     /// The page of the identity provider. It is for the owner of this account alone.
     url: String,
     /// Always `pending`.
+    #[schemars(with = "super::words::VerificationStatus")]
     status: &'static str,
 }
 
