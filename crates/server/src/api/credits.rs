@@ -13,13 +13,14 @@ use types::id::PurchaseId;
 use types::money::MicroCredits;
 use types::time::Timestamp;
 
-use super::extract::{ApiUser, Fields, page};
+use super::extract::{Address, ApiUser, Fields, page};
 use super::shapes::Data;
 use crate::api::operation::{Operation, Repeatable};
 use crate::app::App;
 use crate::config;
 use crate::error::ApiError;
 use crate::idempotency::{Answer, Claim, Once};
+use crate::limits::Errand;
 use crate::purchases::{self, Purchase};
 use crate::secrets;
 
@@ -164,11 +165,13 @@ pub async fn purchases(
 pub async fn buy(
     State(app): State<Arc<App>>,
     ApiUser(caller): ApiUser,
+    address: Address,
     Repeatable(claim): Repeatable,
     fields: Fields,
 ) -> Result<Response, ApiError> {
     fields.only(&["package"])?;
     let package = fields.need_text("package")?;
+    address.take(&app, Errand::Checkout)?;
     // The same attempt is the same purchase with the same checkout, so that the answer can be written after it. Without a key
     // of the caller's every request is a purchase of its own; unpaid ones cost nothing.
     let attempt = claim.as_ref().map_or_else(|| secrets::new(&*app.random, "once_"), Claim::attempt);

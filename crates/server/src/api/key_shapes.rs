@@ -12,14 +12,14 @@ use crate::accounts::api_keys::KeyInUse;
 /// Something for each period that a limit is counted over. Days, weeks (from Monday) and months are those of UTC.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct PerPeriod<T> {
-    /// In all, for ever.
-    pub total: T,
-    /// This month.
-    pub month: T,
-    /// This week.
-    pub week: T,
     /// This day.
     pub day: T,
+    /// This month.
+    pub month: T,
+    /// In all, for ever.
+    pub total: T,
+    /// This week.
+    pub week: T,
 }
 
 /// How far a limit is used.

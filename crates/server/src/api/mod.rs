@@ -10,6 +10,8 @@ pub mod credits;
 pub mod errors;
 pub mod extract;
 pub mod health;
+pub mod hook_shapes;
+pub mod hooks;
 pub mod hosts;
 pub mod islands;
 pub mod job_receipts;
@@ -57,6 +59,7 @@ pub fn operations() -> Vec<Operation> {
         quote::operations(),
         network::operations(),
         api_keys::operations(),
+        hooks::operations(),
         credits::operations(),
         receipts::operations(),
         topups::operations(),

@@ -449,6 +449,7 @@ async fn pages_and_forms_of_what_is_another_users() {
         ("/jobs/{id}/receipt.json", waiting.clone()),
         ("/credits/receipts/{file}", format!("{purchase}.pdf")),
         ("/settings/keys/{id}", key.clone()),
+        ("/settings/keys/{id}/rotate", key.clone()),
         ("/settings/keys/{id}/revoke", key),
         ("/islands/tokens/{id}/revoke", host.clone()),
         ("/islands/tokens/{id}/replace", host.clone()),
@@ -503,6 +504,20 @@ async fn pages_and_forms_of_what_is_another_users() {
 }
 
 /// Objects of pages that came later.
-async fn more_objects(_world: &World, _ana: &User) -> Vec<(&'static str, String)> {
-    Vec::new()
+async fn more_objects(_world: &World, ana: &User) -> Vec<(&'static str, String)> {
+    let body = json!({"url": "https://hooks.example.invalid/hers", "enabled": false});
+    let (status, made) = ana.post("/api/v1/webhooks", &body).await;
+    assert_eq!(status, 201, "{made}");
+    let webhook = made["data"]["id"].as_str().unwrap();
+    let replay = "/settings/webhooks/{id}/deliveries/{delivery}/replay";
+    ["", "/test", "/switch", "/rotate", "/delete"]
+        .map(|verb| {
+            (
+                Box::leak(format!("/settings/webhooks/{{id}}{verb}").into_boxed_str()) as &str,
+                webhook.to_owned(),
+            )
+        })
+        .into_iter()
+        .chain([(replay, "dlv_0000000000001".to_owned())])
+        .collect()
 }
