@@ -89,6 +89,7 @@ pub struct ShownPurchase {
     /// Always `usd`.
     currency: String,
     /// `created` until it is paid, `pending` while the money is on its way, `granted`, `failed` or `expired`.
+    #[schemars(with = "super::words::PurchaseState")]
     state: &'static str,
     /// Where a person pays it.
     checkout_url: Option<String>,
@@ -97,6 +98,7 @@ pub struct ShownPurchase {
     /// When the credits came.
     granted_at: Option<Timestamp>,
     /// The state, or what became of the money since: `partly_refunded`, `refunded`, `disputed`, `lost`.
+    #[schemars(with = "super::words::PurchaseStanding")]
     standing: &'static str,
     /// How much of the money was given back, in US cents.
     refunded_cents: i64,
@@ -165,8 +167,8 @@ pub async fn purchases(
 pub async fn buy(
     State(app): State<Arc<App>>,
     ApiUser(caller): ApiUser,
-    address: Address,
     Repeatable(claim): Repeatable,
+    address: Address,
     fields: Fields,
 ) -> Result<Response, ApiError> {
     fields.only(&["package"])?;

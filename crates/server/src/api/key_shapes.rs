@@ -48,6 +48,7 @@ pub struct KeyView {
     pub prefix: String,
     /// What it may do: `read` (look), `write` (submit jobs, buy, and all that `manage` may) and `manage` (keys, webhooks and
     /// Islands, without spending).
+    #[schemars(with = "Vec<super::words::Scope>")]
     pub scopes: Vec<&'static str>,
     /// The same as `limits.total`.
     pub limit: Option<MicroCredits>,

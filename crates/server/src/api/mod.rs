@@ -6,6 +6,7 @@ pub mod api_keys;
 pub mod batches;
 pub mod bids;
 pub mod clients;
+pub mod conversations;
 pub mod credits;
 pub mod errors;
 pub mod extract;
@@ -48,6 +49,7 @@ pub fn operations() -> Vec<Operation> {
         account::operations(),
         profile::operations(),
         verification::operations(),
+        conversations::operations(),
         jobs::operations(),
         batches::operations(),
         job_receipts::operations(),

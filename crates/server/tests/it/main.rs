@@ -12,6 +12,7 @@
 mod access;
 mod batches;
 mod busy;
+mod by_program;
 mod coordinators;
 mod crash;
 mod doubt;
@@ -35,6 +36,7 @@ mod pages;
 mod pairing;
 mod payouts;
 mod purchases;
+mod rates;
 mod receipts;
 mod recipes;
 mod repeats;

@@ -16,6 +16,7 @@ use crate::world::inside::Inside;
 
 /// What these do is seen on the page of a provider only, or by the receiver of a webhook.
 const UNSEEN: &[&str] = &[
+    "createPurchase",
     "openCardPortal",
     "setUpPayoutAccount",
     "endSessions",
