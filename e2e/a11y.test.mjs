@@ -85,6 +85,7 @@ the.test("pages for a newcomer", async ({ person }) => {
       await heading(page, "box is yours");
     },
     "/settings": () => page.goto("/settings"),
+    "/settings/webhooks": () => page.goto("/settings/webhooks"),
     "/verify": () => page.goto("/verify"),
     "the sandbox's identity check": async () => {
       await page.getByRole("button", { name: "Start verification" }).click();

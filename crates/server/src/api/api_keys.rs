@@ -27,7 +27,7 @@ use crate::error::ApiError;
 use crate::idempotency::{Answer, Once};
 
 const ID: &str = "The key: `key_…`.";
-const MANAGING: &[&str] = &["limited_key", "beyond_own_key"];
+const MANAGING: &[&str] = &["limited_key", "beyond_own_key", "replaced_key"];
 
 /// What is in this file, for the router and the documentation.
 #[must_use]
@@ -74,7 +74,7 @@ pub fn operations() -> Vec<Operation> {
             .access(Access::Manage)
             .in_path::<ApiKeyId>("id", ID)
             .answers::<Data<RevokedKey>>(200, "It opens nothing any more.")
-            .errors(&["limited_key"]),
+            .errors(&["limited_key", "replaced_key"]),
     ]
 }
 

@@ -148,7 +148,10 @@ pub async fn rotate(
     Named(webhook): Named<EndpointId>,
     Posted { session, form }: Posted,
 ) -> Result<Page<Webhooks>, ApiError> {
-    let grace = form.get("grace").parse().map_err(|_| HookError::Grace)?;
+    let grace = match form.get("grace") {
+        "" => hooks::GRACE_SECS,
+        text => text.parse().map_err(|_| HookError::Grace)?,
+    };
     let (endpoint, secret) = hooks::rotate(&app, by(&session), webhook, grace, &Once::unclaimed()).await?;
     let mut page = all(&app, &session, form_of(None)).await?;
     page.new_secret = Some(NewSecret { url: endpoint.url, secret });

@@ -98,7 +98,10 @@ pub async fn rotate(
     Named(id): Named<ApiKeyId>,
     Posted { session, form }: Posted,
 ) -> Result<Response, ApiError> {
-    let grace = form.get("grace").parse().map_err(|_| KeyError::Grace)?;
+    let grace = match form.get("grace") {
+        "" => 0,
+        text => text.parse().map_err(|_| KeyError::Grace)?,
+    };
     let (key, secret) = api_keys::rotate(&app, &session.user, None, id, grace, &Once::unclaimed()).await?;
     let new = NewKey { name: key.key.name, key: secret };
     Ok(settings::with_new_key(&app, &session, new).await?.into_response())

@@ -40,7 +40,8 @@ fn common(operation: &Operation) -> Vec<(u16, &'static str)> {
     let mut errors = vec![(500, "internal"), (503, "unavailable")];
     let keyed = operation.is_keyed();
     if keyed {
-        errors.extend([(401, "unauthenticated"), (403, "missing_scope"), (429, "rate_limited")]);
+        errors.extend([(401, "unauthenticated"), (403, "missing_scope"), (403, "address_not_allowed")]);
+        errors.push((429, "rate_limited"));
     }
     if operation.access == Access::Island {
         errors.push((401, "unauthenticated"));
