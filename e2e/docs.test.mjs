@@ -3,7 +3,9 @@
 import assert from "node:assert/strict";
 
 import { blocks, guides, matches, runAll } from "./support/examples.mjs";
+import { Island } from "./support/island.mjs";
 import { sees } from "./support/see.mjs";
+import { Upstream } from "./support/upstream.mjs";
 import { world } from "./support/world.mjs";
 
 const the = world();
@@ -16,16 +18,38 @@ async function reader(server, email, credits = 500) {
   return server.apiKey(email);
 }
 
+/** What a page needs beside the demo's Islands. */
+const STAGES = {
+  // The demo calls no tools. This Island has a model that does, and is the cheapest of its Cargo.
+  async tools(server) {
+    const owner = "keeper@example.org";
+    await server.createUser(owner);
+    const { token } = await server.admin("island-token", "create", "--email", owner, "--name", "Toolshed");
+    const upstream = await Upstream.start();
+    const offers = [{ workload: "llm-chat-hq", ask: "1", slots: 4, models: ["tiny"] }];
+    const island = await Island.start({ coordinator: server.url, token, upstream: upstream.url, offers });
+    return async () => {
+      assert.equal(await island.stop(), 0, `the Island ended well:\n${island.log}`);
+      await upstream.stop();
+    };
+  },
+};
+
 for (const page of PAGES) {
   the.test(`the examples of ${page.name}.md do what it says`, async ({ server }) => {
-    for (const language of ["bash", "python", "javascript"]) {
-      // Each language has a reader of its own, who begins with the same credits.
-      const key = await reader(server, `${page.name}-${language}@example.org`);
-      for (const { block, printed } of await runAll(page, language, { url: server.url, key })) {
-        if (block.output === undefined) continue;
-        const at = `docs/api/${page.name}.md, line ${block.line}`;
-        assert.ok(matches(block.output, printed), `${at}: should print\n${block.output}\nand prints\n${printed}`);
+    const clear = await STAGES[page.name]?.(server);
+    try {
+      for (const language of ["bash", "python", "javascript"]) {
+        // Each language has a reader of its own, who begins with the same credits.
+        const key = await reader(server, `${page.name}-${language}@example.org`);
+        for (const { block, printed } of await runAll(page, language, { url: server.url, key })) {
+          if (block.output === undefined) continue;
+          const at = `docs/api/${page.name}.md, line ${block.line}`;
+          assert.ok(matches(block.output, printed), `${at}: should print\n${block.output}\nand prints\n${printed}`);
+        }
       }
+    } finally {
+      await clear?.();
     }
   });
 }
@@ -48,7 +72,9 @@ the.test("blocks are found as they are written", async () => {
     ["bash", true, undefined, "1 … 2"],
     ["python", false, "it never ends by itself", undefined],
   ]);
-  assert.ok(matches("1 … 2", "1 and\n2") === false && matches("1 … 2", "1 and 2") && !matches("1", "12"));
+  assert.ok(matches("1 … 2", "1 and 2") && matches("a…c", "a\nb\nc") && !matches("1 x", "1 x2") && !matches("a…c", "a b"));
+  assert.ok(matches('{"a":1,…"b":2…}', '{"b":2,"c":3,"a":1}') && matches('{"a":1,"b":2}', '{"b":2,"a":1}'), "JSON in any order");
+  assert.ok(!matches('{"a":1…}', '{"a":"1"}') && !matches('{"a":1}', '{"a":1,"b":2}'));
 });
 
 /** All addresses that a page links to, without their anchors' pages being loaded twice. */

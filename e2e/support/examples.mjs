@@ -1,9 +1,10 @@
 // The examples of the guides: found in the Markdown, run as a reader would run them, compared with what the guide says they print.
 
 import { spawn } from "node:child_process";
-import { readFile, readdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { isDeepStrictEqual } from "node:util";
 
 import { remove, temporaryFolder } from "./programs.mjs";
 
@@ -68,7 +69,7 @@ export async function runAll(page, language, { url, key }) {
   const { file, join: whole, command } = LANGUAGES[language];
   // Below the folder of the tests, so that the packages of the tests are found.
   const folder = language === "javascript" ? join(HERE, "node_modules", `.examples-${process.pid}`) : await temporaryFolder();
-  if (language === "javascript") await (await import("node:fs/promises")).mkdir(folder, { recursive: true });
+  if (language === "javascript") await mkdir(folder, { recursive: true });
   try {
     const path = join(folder, file);
     await writeFile(path, whole(chosen.map((block) => block.code.replaceAll(BASE_URL, url))));
@@ -106,8 +107,20 @@ function output(program, args, options) {
   });
 }
 
-/** Whether what was printed is what the guide says; `…` stands for anything. */
+/** Whether what was printed is what the guide says; `…` stands for anything. The fields of JSON may come in any order. */
 export function matches(expected, printed) {
-  const parts = expected.trim().split("…").map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
-  return new RegExp(`^${parts.join("[\\s\\S]*?")}$`).test(printed.replaceAll("\r", "").trim());
+  const [wanted, got] = [expected.trim(), printed.replaceAll("\r", "").trim()];
+  const json = parsed(got);
+  if (json !== undefined && !wanted.includes("…")) return isDeepStrictEqual(parsed(wanted), json);
+  const parts = wanted.split("…");
+  if (json !== undefined) return parts.every((part) => got.includes(part.replace(/^[\s{}[\],]+|[\s{}[\],]+$/g, "")));
+  return new RegExp(`^${parts.map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("[\\s\\S]*?")}$`).test(got);
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }

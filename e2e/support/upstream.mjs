@@ -48,13 +48,18 @@ export class Upstream {
   }
 
   async #chat(response, body) {
-    const question = body.messages.at(-1).content;
-    const words = `You asked: ${question} — and this is the upstream’s answer.`.split(/(?<= )/);
+    const { role, content: question } = body.messages.at(-1);
+    const call = role === "user" && body.tools?.[0]?.function;
+    const words = call ? [] : said(role, question, body.response_format).split(/(?<= )/);
     const about = { id: "chatcmpl-1", created: 1, model: body.model };
     const usage = { prompt_tokens: 5, completion_tokens: words.length, total_tokens: 5 + words.length };
+    const calls = call && [{
+      id: "call_1", type: "function", function: { name: call.name, arguments: JSON.stringify({ place: question.match(/\w+(?=\?)/)[0] }) },
+    }];
+    const reason = call ? "tool_calls" : "stop";
     if (!body.stream) {
-      const message = { role: "assistant", content: words.join("") };
-      return json(response, { ...about, object: "chat.completion", choices: [{ index: 0, message, finish_reason: "stop" }], usage });
+      const message = { role: "assistant", content: words.join(""), ...(call && { tool_calls: calls }) };
+      return json(response, { ...about, object: "chat.completion", choices: [{ index: 0, message, finish_reason: reason }], usage });
     }
     response.writeHead(200, { "content-type": "text/event-stream" });
     const send = (delta, finish_reason = null) => {
@@ -67,12 +72,20 @@ export class Upstream {
       if (index === 3) await gate;
       send({ content: word });
     }
-    send({}, "stop");
+    if (call) send({ tool_calls: calls.map((one, index) => ({ index, ...one })) });
+    send({}, reason);
     if (body.stream_options?.include_usage) {
       response.write(`data: ${JSON.stringify({ ...about, object: "chat.completion.chunk", choices: [], usage })}\n\n`);
     }
     response.end("data: [DONE]\n\n");
   }
+}
+
+/** What it answers in words. */
+function said(role, question, format) {
+  if (role === "tool") return `The tool says ${question}.`;
+  if (format?.type === "json_object") return '{"islands": ["Menorca", "Hvar", "Skye"]}';
+  return `You asked: ${question} — and this is the upstream’s answer.`;
 }
 
 function json(response, value) {

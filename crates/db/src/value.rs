@@ -177,6 +177,9 @@ wrapped_numbers! {
     id::ApiKeyId: Id::get, Id::from_i64;
     id::AttemptId: Id::get, Id::from_i64;
     id::ConversationId: Id::get, Id::from_i64;
+    id::DeliveryId: Id::get, Id::from_i64;
+    id::EndpointId: Id::get, Id::from_i64;
+    id::EventId: Id::get, Id::from_i64;
     id::GrantId: Id::get, Id::from_i64;
     id::IslandId: Id::get, Id::from_i64;
     id::JobId: Id::get, Id::from_i64;

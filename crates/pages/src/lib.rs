@@ -46,6 +46,7 @@ pub mod sandbox;
 pub mod settings;
 pub mod usage;
 pub mod verify;
+pub mod webhooks;
 
 pub use askama::Template;
 pub use assets::{Asset, asset, asset_url};

@@ -4,7 +4,13 @@ import { all, announce, copy, one, setText, show } from "./dom.js";
 
 const side = one("[data-docs-side]");
 // On a wide window it is always shown; for programs that read pages aloud it is then open, too.
-if (side && matchMedia("(min-width: 64rem)").matches) side.open = true;
+if (side && matchMedia("(min-width: 64rem)").matches) {
+  side.open = true;
+  // The page that is shown may stand far down in a list that scrolls by itself.
+  const current = one('[aria-current="page"]', side);
+  const list = side.parentElement;
+  if (current && current.offsetTop > list.clientHeight / 2) list.scrollTop = current.offsetTop - list.clientHeight / 3;
+}
 
 /** The overview shows what has all the words. */
 function filtering(form) {

@@ -16,6 +16,7 @@ use types::time::{Clock, SystemClock};
 use crate::accounts::api_keys::KeyCache;
 use crate::batches::live::LiveBatches;
 use crate::config::{Config, ConfigError, Package, ProviderName, Store, shown};
+use crate::hooks::{self, Hooks};
 use crate::idempotency::Running;
 use crate::identity::provider::IdentityProvider;
 use crate::identity::sandbox::Sandbox as SandboxIdentity;
@@ -23,7 +24,7 @@ use crate::identity::stripe::StripeIdentity;
 use crate::islands::registry::Registry;
 use crate::jobs::commit::{self, Committer, Queued};
 use crate::jobs::live::LiveJobs;
-use crate::limits::Limiter;
+use crate::limits::{AddressLimiter, Limiter};
 use crate::live::Live;
 use crate::mail::Mailer;
 use crate::marketplace::{Marketplace, Workload, store as market_store};
@@ -54,7 +55,7 @@ pub struct App {
     /// Chance, for secrets.
     pub random: Arc<dyn Random>,
     /// Makes ids.
-    pub ids: IdGenerator,
+    pub ids: Arc<IdGenerator>,
     /// Which coordinator this is, as long as it is one.
     pub node: Node,
     /// Sends mail.
@@ -91,10 +92,14 @@ pub struct App {
     pub pace: ledger::Pace,
     /// Open pages.
     pub live: Live,
+    /// Tells programs of users what happened.
+    pub hooks: Arc<Hooks>,
     /// API keys seen lately.
     pub keys: KeyCache,
     /// Who asks too often.
     pub limiter: Limiter,
+    /// Which addresses ask too often.
+    pub addresses: AddressLimiter,
     /// Requests with an `Idempotency-Key` that are being answered.
     pub running: Running,
     /// Lets one page of an export be read at a time.
@@ -279,14 +284,20 @@ impl App {
         let policy = crate::router::content_policy(&config);
         let providers = Providers::build(&config, &db, &clock, &random)?;
         let (committer, queue) = commit::channel();
+        let (ids, workloads) = (Arc::new(claim.ids()), workloads(&db, &config).await?);
+        let hooks = hooks(&config, &ids, &workloads)?;
         let app = Self {
             packages: config.packages()?,
-            market: Marketplace::new(workloads(&db, &config).await?),
+            market: Marketplace::new(workloads),
             mail: Mailer::from_config(&config)?,
-            ids: claim.ids(),
+            ids,
             node: claim.node,
             live: Live::new(config.low_balance()),
             limiter: Limiter::new(config.limits.requests_per_minute),
+            addresses: AddressLimiter::new(
+                config.limits.sign_in_links_per_address,
+                config.limits.checkouts_per_address,
+            ),
             running: Running::default(),
             exports: Semaphore::new(1),
             config,
@@ -308,6 +319,7 @@ impl App {
             batches: LiveBatches::default(),
             committer,
             pace: ledger::Pace::default(),
+            hooks,
             keys: KeyCache::default(),
             audit: crate::audit::Watch::default(),
             metrics,
@@ -360,6 +372,13 @@ impl App {
             stopped.await;
         }
     }
+}
+
+fn hooks(config: &Config, ids: &Arc<IdGenerator>, workloads: &[Workload]) -> Result<Arc<Hooks>, StartError> {
+    let http = hooks::address::client(config.webhooks.allow_private)
+        .map_err(|error| StartError::Refused(format!("webhooks cannot be sent: {error}")))?;
+    let slugs = workloads.iter().map(|workload| (workload.id, workload.slug.clone())).collect();
+    Ok(Arc::new(Hooks::new(Arc::clone(ids), http, slugs)))
 }
 
 async fn workloads(db: &Db, config: &Config) -> Result<Vec<Workload>, DbError> {

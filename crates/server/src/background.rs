@@ -17,8 +17,8 @@ use crate::live::{self, Happening};
 use crate::nodes::{Beat, Watch};
 use crate::providers::{events, sandbox, signature};
 use crate::{
-    accounts, audit, batches, idempotency, islands, jobs, mail, marketplace, nodes, payouts, purchases,
-    topups, web,
+    accounts, audit, batches, hooks, idempotency, islands, jobs, mail, marketplace, nodes, payouts,
+    purchases, topups, web,
 };
 
 /// Starts them all. They end when the program stops.
@@ -41,6 +41,12 @@ pub fn start(app: &Arc<App>, router: &Router) {
     every(app, "top up and alert", Duration::from_secs(3), |app| async move {
         topups::once(&app).await?;
         topups::alerts::once(&app).await
+    });
+    every(app, "tell of limits of keys", Duration::from_secs(3), |app| async move {
+        accounts::key_alerts::once(&app).await
+    });
+    every(app, "look at limits of all keys", Duration::from_secs(60), |app| async move {
+        accounts::key_alerts::all_once(&app).await
     });
     every(app, "send payouts", Duration::from_secs(20), |app| async move {
         payouts::send::send_once(&app).await?;
@@ -80,6 +86,7 @@ pub fn start(app: &Arc<App>, router: &Router) {
     keep_market(app);
     tokio::spawn(mail::check_once(Arc::clone(app)));
     tokio::spawn(mail::outbox::run(Arc::clone(app)));
+    tokio::spawn(hooks::deliver::run(Arc::clone(app)));
     tokio::spawn(until_stopped(Arc::clone(app), follow_other_writers(Arc::clone(app))));
     tokio::spawn(until_stopped(Arc::clone(app), tell_market(Arc::clone(app))));
     tokio::spawn(until_stopped(Arc::clone(app), deliver_sandbox_webhooks(Arc::clone(app), router.clone())));
@@ -150,6 +157,7 @@ async fn clean_up(app: &App) -> Result<(), DbError> {
     let now = app.clock.now();
     idempotency::forget_once(app).await?;
     mail::outbox::erase_once(&app.db, now).await?;
+    hooks::forget_once(app).await?;
     app.db
         .tx("clean_up", async move |tx| {
             accounts::store::delete_stale(tx, now, now.plus_millis(-DAY_MS)).await

@@ -38,6 +38,7 @@ pub struct Config {
     pub stripe: Stripe,
     pub credits: CreditsConfig,
     pub market: Market,
+    pub webhooks: Webhooks,
     pub limits: Limits,
     pub metrics: Metrics,
     pub jobs: Jobs,
@@ -139,6 +140,14 @@ pub struct Market {
     pub fee_percent: u8,
 }
 
+/// `[webhooks]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml explains each key")]
+pub struct Webhooks {
+    pub allow_private: bool,
+}
+
 /// `[limits]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -152,6 +161,8 @@ pub struct Limits {
     pub streams_per_user: usize,
     pub connections: usize,
     pub sign_in_links_per_hour: u32,
+    pub sign_in_links_per_address: u32,
+    pub checkouts_per_address: u32,
 }
 
 /// `[metrics]`.

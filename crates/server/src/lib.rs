@@ -12,6 +12,7 @@ pub mod config;
 pub mod credits;
 pub mod demo;
 pub mod error;
+pub mod hooks;
 pub mod idempotency;
 pub mod identity;
 pub mod islands;
@@ -116,6 +117,11 @@ pub const MIGRATIONS: &[MigrationSet] = &[
                 name: "usage by the day",
                 sqlite: include_str!("../migrations/sqlite/0015_usage.sql"),
                 postgres: include_str!("../migrations/postgres/0015_usage.sql"),
+            },
+            Migration {
+                name: "webhooks: endpoints, events, deliveries",
+                sqlite: include_str!("../migrations/sqlite/0016_webhooks.sql"),
+                postgres: include_str!("../migrations/postgres/0016_webhooks.sql"),
             },
             Migration {
                 name: "API keys: expiry, addresses, rotation, alerts",

@@ -1,9 +1,11 @@
-//! How often one key, one user or one session may ask: a bucket that fills evenly and holds a minute's worth.
+//! How often one key, one user or one session may ask: a bucket that fills evenly and holds a minute's worth; and how often a few
+//! things may be asked for from one address, by the hour.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 
-use types::time::{MINUTE_MS, Timestamp};
+use types::time::{HOUR_MS, MINUTE_MS, Timestamp};
 
 /// Looking after jobs is allowed this many times as often as anything else.
 const POLLS_PER_CALL: u32 = 10;
@@ -106,9 +108,94 @@ impl Limiter {
     }
 }
 
+/// What is counted by the address it comes from: nobody need be signed in for it, or whoever is may be many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Errand {
+    /// A link to sign in.
+    SignIn,
+    /// A checkout.
+    Checkout,
+}
+
+/// Which addresses ask too often.
+#[derive(Debug)]
+pub struct AddressLimiter {
+    sign_ins: u32,
+    checkouts: u32,
+    buckets: Mutex<HashMap<(IpAddr, Errand), Bucket>>,
+}
+
+impl AddressLimiter {
+    /// So many of each in an hour; 0 for any number.
+    #[must_use]
+    pub fn new(sign_ins: u32, checkouts: u32) -> Self {
+        Self { sign_ins, checkouts, buckets: Mutex::default() }
+    }
+
+    /// Takes one errand of an address out of its bucket, which holds an hour's worth. What is no address is not counted.
+    ///
+    /// # Errors
+    /// The whole seconds, at least one, after which there will be one again.
+    pub fn take(&self, address: &str, errand: Errand, now: Timestamp) -> Result<(), u32> {
+        let rate = i64::from(match errand {
+            Errand::SignIn => self.sign_ins,
+            Errand::Checkout => self.checkouts,
+        });
+        let Ok(address) = address.parse() else { return Ok(()) };
+        if rate == 0 {
+            return Ok(());
+        }
+        // In units of 1 / 3,600,000 errand, so that all is exact.
+        let full = rate * HOUR_MS;
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.len() >= MOST {
+            buckets.retain(|_, bucket| now.millis_since(bucket.at) < HOUR_MS);
+        }
+        let bucket = buckets.entry((household(address), errand)).or_insert(Bucket { left: full, at: now });
+        let passed = now.millis_since(bucket.at).clamp(0, HOUR_MS);
+        bucket.left = (bucket.left + passed * rate).min(full);
+        bucket.at = now;
+        if bucket.left >= HOUR_MS {
+            bucket.left -= HOUR_MS;
+            return Ok(());
+        }
+        let wait_ms = (HOUR_MS - bucket.left).div_euclid(rate) + 1;
+        Err(u32::try_from(wait_ms.div_euclid(1000) + 1).unwrap_or(3600))
+    }
+}
+
+/// Whoever has one v6 address has all of its 64-bit network.
+fn household(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        address => address,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_has_an_hours_worth() {
+        let limiter = AddressLimiter::new(2, 0);
+        let start = Timestamp::from_millis(1_000_000);
+        let take = |address, at| limiter.take(address, Errand::SignIn, at);
+        assert!(take("198.51.100.7", start).is_ok() && take("198.51.100.7", start).is_ok());
+        let wait = take("198.51.100.7", start).unwrap_err();
+        assert!((1799..=1801).contains(&wait), "{wait}");
+        assert!(take("198.51.100.8", start).is_ok(), "another is not disturbed");
+        assert!(take("198.51.100.7", start.plus_millis(HOUR_MS / 2 + 1)).is_ok());
+        assert!(take("198.51.100.7", start.plus_millis(HOUR_MS / 2 + 2)).is_err());
+        // One household has many v6 addresses, and a v4 address may be written as v6.
+        assert!(take("2001:db8:1:2::1", start).is_ok() && take("2001:db8:1:2::ffff", start).is_ok());
+        assert!(take("2001:db8:1:2:3::", start).is_err());
+        assert!(take("2001:db8:1:3::", start).is_ok());
+        assert!(take("::ffff:198.51.100.8", start).is_ok() && take("198.51.100.8", start).is_err());
+        for _ in 0..1000 {
+            assert!(limiter.take("198.51.100.7", Errand::Checkout, start).is_ok(), "0 is no limit");
+        }
+    }
 
     #[test]
     fn a_minutes_worth_at_once_then_evenly() {

@@ -6,6 +6,7 @@ use pages::credits::{
 };
 use pages::sandbox::{CheckoutState, SandboxCheckout, SandboxIdentity};
 use pages::settings::{BidField, Key, KeyBounds, KeyDraft, KeyRow, LimitField, LimitUse, NewKey, Settings};
+use pages::webhooks::{DeliveryRow, EventBox, NewSecret, Webhook, WebhookForm, WebhookRow, Webhooks};
 use pages::{Badge, Flash, Nav, Template, Tone};
 
 use super::{HOSTILE, Sample, member, poor, when};
@@ -245,6 +246,84 @@ fn key(filled: bool) -> askama::Result<String> {
     .render()
 }
 
+fn webhook_form(wrong: bool) -> WebhookForm {
+    let event = |name: &str, says: &str| EventBox { name: name.into(), says: says.into(), ticked: wrong };
+    WebhookForm {
+        url: if wrong { HOSTILE.into() } else { "https://example.org/hooks".into() },
+        url_error: wrong.then(|| "Must begin with https://.".into()),
+        description: if wrong { HOSTILE.into() } else { String::new() },
+        description_error: wrong.then(|| "Must have at most 200 characters, on one line.".into()),
+        events: vec![
+            event("job.completed", "A job ended well."),
+            event("dispute.opened", "A bank asks for the money of a purchase back; its credits are frozen."),
+        ],
+    }
+}
+
+fn webhooks(full: bool) -> askama::Result<String> {
+    let row = |url: &str, description: &str, state: Badge| WebhookRow {
+        id: "ep_1".into(),
+        url: url.into(),
+        description: description.into(),
+        events: "all events".into(),
+        state,
+    };
+    let url =
+        "https://a-rather-long-name.department.university.example/hooks/archipelago?token=0123456789abcdef";
+    Webhooks {
+        layout: member("Webhooks", Nav::Settings),
+        webhooks: if full {
+            vec![
+                row(url, HOSTILE, Badge::new("on", Tone::Good)),
+                row(HOSTILE, "", Badge::new("failing", Tone::Warn)),
+            ]
+        } else {
+            vec![]
+        },
+        new_secret: full
+            .then(|| NewSecret { url: url.into(), secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into() }),
+        form: webhook_form(full),
+        full: false,
+    }
+    .render()
+}
+
+fn webhook(filled: bool) -> askama::Result<String> {
+    let delivery = |state: Badge, error: bool| {
+        DeliveryRow {
+        id: "dlv_1".into(),
+        kind: "job.completed".into(),
+        event: "evt_0f8k2m4c9t1z0".into(),
+        created: when("22 Nov 2026, 11:58 UTC"),
+        state,
+        tries: "2 tries, last answered 500 after 35 ms".into(),
+        next: error.then(|| when("22 Nov 2026, 12:08 UTC")),
+        error: error.then(|| "500 Internal Server Error was answered.".into()),
+        answer: error.then(|| HOSTILE.into()),
+        body: "{\"type\":\"job.completed\",\"timestamp\":\"2026-11-22T11:58:00.000Z\",\"data\":{\"id\":\"job_0f8k2m4c9t1z0\"}}".into(),
+    }
+    };
+    Webhook {
+        layout: if filled { poor("Webhook", Nav::Settings) } else { member("Webhook", Nav::Settings) },
+        id: "ep_1".into(),
+        url: "https://example.org/hooks".into(),
+        state: if filled { Badge::new("failing", Tone::Warn) } else { Badge::new("off", Tone::Bad) },
+        note: filled.then(|| "No try has succeeded since 22 Nov 2026, 11:58 UTC. 3 events wait.".into()),
+        enabled: filled,
+        form: webhook_form(false),
+        deliveries: if filled {
+            vec![
+                delivery(Badge::new("waiting", Tone::Warn), true),
+                delivery(Badge::new("delivered", Tone::Good), false),
+            ]
+        } else {
+            vec![]
+        },
+        older: filled.then(|| "/settings/webhooks/ep_1?before=dlv_1#log".into()),
+    }
+    .render()
+}
+
 fn forms() -> Forms {
     let choice =
         |value: &str, label: &str, selected| Choice { value: value.into(), label: label.into(), selected };
@@ -309,6 +388,10 @@ pub fn pages() -> askama::Result<Vec<Sample>> {
         forms: Forms::default(),
     };
     Ok(vec![
+        ("webhooks", webhooks(true)?),
+        ("webhooks_none", webhooks(false)?),
+        ("webhook", webhook(true)?),
+        ("webhook_off", webhook(false)?),
         ("credits", credits.render()?),
         ("credits_empty", empty.render()?),
         ("credits_filtered", filtered.render()?),

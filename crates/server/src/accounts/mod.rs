@@ -5,6 +5,7 @@
 
 pub mod api_keys;
 pub mod bids;
+pub mod key_alerts;
 mod key_cache;
 mod key_limits;
 pub mod key_secret;

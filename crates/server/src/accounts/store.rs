@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 
 use db::{DbError, Question, Row, Tx, params};
+use ledger::Period;
 use types::id::{ApiKeyId, UserId};
+use types::money::MicroCredits;
 use types::time::Timestamp;
 
 use super::api_keys::{ApiKey, Scopes};
@@ -262,6 +264,50 @@ pub async fn ask_revoked(
         rows.iter().flatten().map(|row| row.get(0)).collect()
     })
     .await
+}
+
+/// Keys used since then, that are not revoked.
+pub async fn keys_used_since(tx: &mut Tx<'_>, since: Timestamp) -> Result<Vec<ApiKeyId>, DbError> {
+    let sql = "SELECT id FROM api_keys WHERE last_used_at >= $1 AND revoked_at IS NULL";
+    tx.query(sql, &params![since]).await?.iter().map(|row| row.get(0)).collect()
+}
+
+/// A key that is not revoked, and whose it is.
+pub async fn owner_of_key(tx: &mut Tx<'_>, id: ApiKeyId) -> Result<Option<(User, ApiKey)>, DbError> {
+    let sql = format!(
+        "SELECT {USER}, {KEY} FROM api_keys k JOIN users u ON u.id = k.user_id
+         WHERE k.id = $1 AND k.revoked_at IS NULL"
+    );
+    let row = tx.query_opt(&sql, &params![id]).await?;
+    row.map(|row| Ok((read_user(&row)?, read_key(&row, USER_COLUMNS)?))).transpose()
+}
+
+/// What is told of a limit of a key, once.
+#[derive(Clone, Copy, Debug)]
+pub struct Told {
+    pub key: ApiKeyId,
+    pub period: Period,
+    /// When the period began.
+    pub since: Timestamp,
+    pub limit: MicroCredits,
+    /// In percent.
+    pub level: i64,
+    pub at: Timestamp,
+}
+
+pub async fn was_told(tx: &mut Tx<'_>, told: &Told) -> Result<bool, DbError> {
+    let sql = "SELECT at FROM api_key_alerts
+               WHERE key_id = $1 AND period = $2 AND since = $3 AND amount = $4 AND level = $5";
+    let row = params![told.key, told.period.name(), told.since, told.limit, told.level];
+    Ok(tx.query_opt(sql, &row).await?.is_some())
+}
+
+/// Notes it; answers whether it is new.
+pub async fn note_told(tx: &mut Tx<'_>, told: &Told) -> Result<bool, DbError> {
+    let sql = "INSERT INTO api_key_alerts (key_id, period, since, amount, level, at) VALUES ($1, $2, $3, $4, $5, $6)
+               ON CONFLICT (key_id, period, since, amount, level) DO NOTHING";
+    let row = params![told.key, told.period.name(), told.since, told.limit, told.level, told.at];
+    Ok(tx.execute(sql, &row).await? == 1)
 }
 
 pub async fn touch_keys(tx: &mut Tx<'_>, used: &[(ApiKeyId, Timestamp)]) -> Result<(), DbError> {

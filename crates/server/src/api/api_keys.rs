@@ -153,11 +153,6 @@ pub async fn change(
     fields: Fields,
 ) -> Result<Response, ApiError> {
     let key = id(&key, "API key")?;
-    let known = ["name", "limit", "limits", "expires_at", "allowed_ips"];
-    if let Some((name, _)) = fields.without(&known).min_by_key(|(name, _)| *name) {
-        let text = "cannot be changed; only name, limit, limits, expires_at and allowed_ips can";
-        return Err(ApiError::invalid(name, text));
-    }
     let limits = Limits::read(&fields)?;
     let change = KeyChange {
         name: fields.text("name")?,

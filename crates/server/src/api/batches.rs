@@ -48,8 +48,8 @@ pub fn operations() -> Vec<Operation> {
         Operation::get("/jobs/batches", "listBatches", list)
             .says("Your batches, newest first", "")
             .tag("Jobs")
-            .query::<u32>("limit", "How many, 1 to 100. 20 unless given.")
-            .query::<u32>("offset", "How many to leave out at the beginning. 0 unless given.")
+            .query::<super::words::PageLimit>("limit", "How many, 1 to 100. 20 unless given.")
+            .query::<super::words::PageOffset>("offset", "How many to leave out at the beginning. 0 unless given.")
             .answers::<Listed<BatchAnswer>>(200, "Your batches, newest first, each with its inputs."),
         Operation::get("/jobs/{id}/batch-status", "getBatchStatus", status)
             .says("How far a batch is", "Made to be asked for every second. `GET /jobs/{id}` of the batch has the merged output, `GET /jobs/{id}/stream` shows the progress live, and `DELETE /jobs/{id}` cancels what is left.")
@@ -78,8 +78,10 @@ pub struct BatchRequest {
     /// What each job is asked, 1 to 100, each like the `input` of a job.
     inputs: Vec<Map<String, Value>>,
     /// How outputs are put together: `concat` (unless given) or `flatten`.
+    #[schemars(with = "Option<super::words::MergeStrategy>")]
     merge_strategy: Option<String>,
     /// What a failure means for the others: nothing (`best_effort`, unless given) or their end (`fail_fast`).
+    #[schemars(with = "Option<super::words::FailMode>")]
     fail_mode: Option<String>,
     /// How many inputs are worked on at once, 1 to 100. 10 unless given.
     max_parallelism: Option<u32>,
@@ -88,6 +90,7 @@ pub struct BatchRequest {
     /// Only Islands that name this model.
     model: Option<String>,
     /// Only Islands trusted this far: `any` (unless given), `established` or `approved`.
+    #[schemars(with = "Option<super::words::Trust>")]
     min_trust: Option<String>,
     /// Decides between waiting jobs of yours with the same bid, 0 to 100. 0 unless given.
     priority: Option<u32>,
@@ -102,6 +105,7 @@ pub struct BatchAnswer {
     /// Its id, by which it can also be asked for as a job.
     id: JobId,
     /// `pending`, `running`, `succeeded`, `failed` or `cancelled`.
+    #[schemars(with = "super::words::BatchState")]
     state: &'static str,
     /// The Cargo's slug; null if the network has it no more.
     workload: Option<String>,
@@ -127,8 +131,10 @@ pub struct BatchCounts {
     /// How many inputs it has.
     chunk_count: usize,
     /// How outputs are put together.
+    #[schemars(with = "super::words::MergeStrategy")]
     merge_strategy: &'static str,
     /// What a failure means for the others.
+    #[schemars(with = "super::words::FailMode")]
     fail_mode: &'static str,
     /// How many inputs are worked on at once.
     max_parallelism: usize,
@@ -148,6 +154,7 @@ pub struct BatchChild {
     /// Where it stands among the inputs, from 0.
     batch_index: usize,
     /// `pending` (not started), `queued` (waits for an Island), `running`, `succeeded`, `failed` or `cancelled`.
+    #[schemars(with = "super::words::InputState")]
     state: &'static str,
     /// Why it failed or was not started, in a sentence.
     error: Option<String>,
@@ -165,12 +172,15 @@ pub struct BatchStatus {
     /// The batch.
     parent_id: JobId,
     /// `pending`, `running`, `succeeded`, `failed` or `cancelled`.
+    #[schemars(with = "super::words::BatchState")]
     parent_state: &'static str,
     /// How many inputs it has.
     chunk_count: usize,
     /// How outputs are put together.
+    #[schemars(with = "super::words::MergeStrategy")]
     merge_strategy: &'static str,
     /// What a failure means for the others.
+    #[schemars(with = "super::words::FailMode")]
     fail_mode: &'static str,
     /// How many inputs are in each state; states without any are left out.
     child_states: BTreeMap<&'static str, usize>,

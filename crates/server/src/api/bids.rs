@@ -81,6 +81,7 @@ pub struct Bid {
     /// The Cargo.
     workload_slug: String,
     /// What is priced: `request`, `1k_tokens` or `image`.
+    #[schemars(with = "super::words::PriceUnit")]
     unit: &'static str,
     /// The most you pay for a unit, in credits; null if you have not set it.
     bid_price: Option<MicroCredits>,

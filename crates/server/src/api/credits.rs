@@ -13,13 +13,14 @@ use types::id::PurchaseId;
 use types::money::MicroCredits;
 use types::time::Timestamp;
 
-use super::extract::{ApiUser, Fields, page};
+use super::extract::{Address, ApiUser, Fields, page};
 use super::shapes::Data;
 use crate::api::operation::{Operation, Repeatable};
 use crate::app::App;
 use crate::config;
 use crate::error::ApiError;
 use crate::idempotency::{Answer, Claim, Once};
+use crate::limits::Errand;
 use crate::purchases::{self, Purchase};
 use crate::secrets;
 
@@ -88,6 +89,7 @@ pub struct ShownPurchase {
     /// Always `usd`.
     currency: String,
     /// `created` until it is paid, `pending` while the money is on its way, `granted`, `failed` or `expired`.
+    #[schemars(with = "super::words::PurchaseState")]
     state: &'static str,
     /// Where a person pays it.
     checkout_url: Option<String>,
@@ -96,6 +98,7 @@ pub struct ShownPurchase {
     /// When the credits came.
     granted_at: Option<Timestamp>,
     /// The state, or what became of the money since: `partly_refunded`, `refunded`, `disputed`, `lost`.
+    #[schemars(with = "super::words::PurchaseStanding")]
     standing: &'static str,
     /// How much of the money was given back, in US cents.
     refunded_cents: i64,
@@ -165,10 +168,12 @@ pub async fn buy(
     State(app): State<Arc<App>>,
     ApiUser(caller): ApiUser,
     Repeatable(claim): Repeatable,
+    address: Address,
     fields: Fields,
 ) -> Result<Response, ApiError> {
     fields.only(&["package"])?;
     let package = fields.need_text("package")?;
+    address.take(&app, Errand::Checkout)?;
     // The same attempt is the same purchase with the same checkout, so that the answer can be written after it. Without a key
     // of the caller's every request is a purchase of its own; unpaid ones cost nothing.
     let attempt = claim.as_ref().map_or_else(|| secrets::new(&*app.random, "once_"), Claim::attempt);

@@ -267,7 +267,7 @@ fn over_the_limit(required: MicroCredits, available: MicroCredits, reason: &str)
 }
 
 /// With a capital letter in front and a full stop behind.
-fn sentence(text: &str) -> String {
+pub(super) fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let first: String = letters.next().map(|first| first.to_uppercase().collect()).unwrap_or_default();
     format!("{first}{}.", letters.as_str().trim_end_matches('.'))

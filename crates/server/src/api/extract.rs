@@ -18,6 +18,7 @@ use crate::accounts::api_keys::Caller;
 use crate::api::operation::Known;
 use crate::app::App;
 use crate::error::ApiError;
+use crate::limits::Errand;
 
 /// Who calls. The guard of the operation has let them in.
 #[derive(Clone, Debug)]
@@ -58,6 +59,27 @@ pub fn address(peer: Option<Peer>, headers: &HeaderMap) -> IpAddr {
     let said = forwarded.and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
     let from: IpAddr = if peer.is_loopback() { said.unwrap_or(peer) } else { peer };
     from.to_canonical()
+}
+
+impl Address {
+    /// Counts an errand of this address.
+    ///
+    /// # Errors
+    /// 429 when there were too many of them in the last hour.
+    pub fn take(&self, app: &App, errand: Errand) -> Result<(), ApiError> {
+        let wait = match app.addresses.take(&self.0, errand, app.clock.now()) {
+            Ok(()) => return Ok(()),
+            Err(wait) => wait,
+        };
+        let what = match errand {
+            Errand::SignIn => "sign-in links",
+            Errand::Checkout => "checkouts",
+        };
+        let minutes = wait.div_ceil(60);
+        let text = format!("Too many {what} were asked for from your address. Please wait {minutes} min.");
+        let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", text);
+        Err(ApiError { retry_after_secs: Some(wait), ..error })
+    }
 }
 
 /// 429.

@@ -110,6 +110,7 @@ pub struct Host {
     /// What its owner calls it.
     name: String,
     /// `online`, `offline` or `suspended`.
+    #[schemars(with = "super::words::HostStatus")]
     status: &'static str,
     /// Whether it is connected.
     online: bool,

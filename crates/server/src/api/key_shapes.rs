@@ -12,14 +12,14 @@ use crate::accounts::api_keys::KeyInUse;
 /// Something for each period that a limit is counted over. Days, weeks (from Monday) and months are those of UTC.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct PerPeriod<T> {
-    /// In all, for ever.
-    pub total: T,
-    /// This month.
-    pub month: T,
-    /// This week.
-    pub week: T,
     /// This day.
     pub day: T,
+    /// This month.
+    pub month: T,
+    /// In all, for ever.
+    pub total: T,
+    /// This week.
+    pub week: T,
 }
 
 /// How far a limit is used.
@@ -48,6 +48,7 @@ pub struct KeyView {
     pub prefix: String,
     /// What it may do: `read` (look), `write` (submit jobs, buy, and all that `manage` may) and `manage` (keys, webhooks and
     /// Islands, without spending).
+    #[schemars(with = "Vec<super::words::Scope>")]
     pub scopes: Vec<&'static str>,
     /// The same as `limits.total`.
     pub limit: Option<MicroCredits>,

@@ -6,10 +6,13 @@ pub mod api_keys;
 pub mod batches;
 pub mod bids;
 pub mod clients;
+pub mod conversations;
 pub mod credits;
 pub mod errors;
 pub mod extract;
 pub mod health;
+pub mod hook_shapes;
+pub mod hooks;
 pub mod hosts;
 pub mod islands;
 pub mod job_receipts;
@@ -46,6 +49,7 @@ pub fn operations() -> Vec<Operation> {
         account::operations(),
         profile::operations(),
         verification::operations(),
+        conversations::operations(),
         jobs::operations(),
         batches::operations(),
         job_receipts::operations(),
@@ -57,6 +61,7 @@ pub fn operations() -> Vec<Operation> {
         quote::operations(),
         network::operations(),
         api_keys::operations(),
+        hooks::operations(),
         credits::operations(),
         receipts::operations(),
         topups::operations(),

@@ -139,6 +139,7 @@ pub struct ShownPayout {
     /// Always `usd`.
     currency: &'static str,
     /// `wanted`, `sending`, `sent`, `paid`, `failed` or `cancelled`.
+    #[schemars(with = "super::words::PayoutState")]
     state: &'static str,
     /// Who pays.
     provider: String,
@@ -170,6 +171,7 @@ pub struct Account {
     /// What is missing until then, in words.
     missing: String,
     /// When earnings are paid out: `manual`, `daily`, `weekly` or `monthly`.
+    #[schemars(with = "super::words::PayoutSchedule")]
     schedule: &'static str,
     /// Where a person gives what is missing; only in the answer to the request for it.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -68,7 +68,7 @@ pub fn operations() -> Vec<Operation> {
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes a body that is read field by field")]
 struct AccountWish {
-    /// What you are called, up to 64 characters; empty for no name.
+    /// What you are called, up to 80 characters; empty for no name.
     name: String,
 }
 
@@ -131,7 +131,7 @@ pub async fn rename(
     let shown = Data { data: Profile { name: name.clone() } };
     let once = Once::new(claim, move |()| Answer::ok(&shown));
     if !accounts::rename(&app, &caller.user, &name, &once).await? {
-        return Err(ApiError::invalid("name", "must have at most 64 characters and no control characters"));
+        return Err(ApiError::invalid("name", "must have at most 80 characters and no control characters"));
     }
     Ok(once.respond(&()))
 }

@@ -86,6 +86,8 @@ pub async fn quote(
             &usual
         }
     };
+    // It makes no difference to a quote, but what a job would be refused for is refused here.
+    fields.whole("priority", 0, 100)?;
     let wanted = Wanted {
         request: input::check(&market.workload, raw)?.request,
         bid: fields.get("bid_price").map(parse_bid).transpose()?,

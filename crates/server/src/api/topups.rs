@@ -124,6 +124,7 @@ pub struct AutoTopup {
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct TopupRule {
     /// `active`, or `paused` until you set it again or pay in another way.
+    #[schemars(with = "super::words::TopupState")]
     state: &'static str,
     /// Below how many available credits it buys.
     threshold: MicroCredits,

@@ -32,7 +32,7 @@ pub fn operations() -> Vec<Operation> {
             Operation::get("/usage", "getUsage", show)
                 .says("What your jobs came to", ABOUT)
                 .tag("Usage")
-                .query::<String>("view", "`spent` (unless given): what your jobs cost. `earned`: what your Islands earned, after the network's fee.")
+                .query::<super::words::UsageView>("view", "`spent` (unless given): what your jobs cost. `earned`: what your Islands earned, after the network's fee.")
                 .query::<String>("group_by", "What is summed apart: one or two of `day`, `workload`, `key`, `host`, with a comma between them. `day` unless given."),
         )
         .answers::<Data<UsageAnswer>>(200, "The sums, in the order of what they are grouped by."),
@@ -40,7 +40,7 @@ pub fn operations() -> Vec<Operation> {
             Operation::get("/usage/export", "exportUsage", export)
                 .says("Your jobs as CSV or JSON", "A line for each job that has ended, newest first: when, Cargo, key, Island, units, tokens, bid, cost and how it ended. The file is sent as it is read, however long it is; one that is broken off is not whole.")
                 .tag("Usage")
-                .query::<String>("format", "`csv` (unless given) or `json`."),
+                .query::<super::words::FileFormat>("format", "`csv` (unless given) or `json`."),
         )
         .answers_as::<String>(200, "text/csv", "With `format=csv`: a header and a line for each job. Texts that a spreadsheet would run as formulas have an apostrophe in front.")
         .answers_as::<Vec<serde_json::Value>>(200, "application/json", "With `format=json`: a list of objects with the same fields."),
@@ -58,7 +58,10 @@ fn filters(operation: Operation) -> Operation {
         )
         .query::<String>("to", "The last day, which is included, or a time before which it ends.")
         .query::<String>("workload", "Only this Cargo, by its slug.")
-        .query::<ApiKeyId>("key", "Only jobs that came with this key; `none` for those asked for on pages.")
+        .query::<super::words::KeyOrNone>(
+            "key",
+            "Only jobs that came with this key; `none` for those asked for on pages.",
+        )
         .query::<IslandId>("host", "Only this Island.")
 }
 
@@ -66,12 +69,14 @@ fn filters(operation: Operation) -> Operation {
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct UsageAnswer {
     /// `spent` or `earned`.
+    #[schemars(with = "super::words::UsageView")]
     view: &'static str,
     /// The beginning of the first day.
     from: Timestamp,
     /// The end of the last day.
     to: Timestamp,
     /// What is summed apart.
+    #[schemars(with = "Vec<super::words::UsageGroup>")]
     group_by: Vec<&'static str>,
     /// All of it together.
     total: SumsAnswer,

@@ -27,7 +27,7 @@ pub fn operations() -> Vec<Operation> {
                 "Credits can be bought before, but only who is `verified` can spend them. While it is `pending` this asks the \
                  provider, so that there is nothing to wait for here.",
             )
-            .tag("Account")
+            .tag("Verification")
             .polling()
             .answers::<Data<Status>>(200, "How far it is."),
         Operation::post("/verification/sessions", "startVerification", start)
@@ -36,7 +36,7 @@ pub fn operations() -> Vec<Operation> {
                 "Begins a verification at the identity provider, or goes on with the one that is open; a person does the rest on \
                  the page at `url`.",
             )
-            .tag("Account")
+            .tag("Verification")
             .answers::<Data<Begun>>(201, "Where a person goes on.")
             .errors(&["already_verified"]),
     ]
@@ -46,6 +46,7 @@ pub fn operations() -> Vec<Operation> {
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Status {
     /// `unverified`, `pending`, `verified` or `rejected`; who was rejected may try again.
+    #[schemars(with = "super::words::VerificationStatus")]
     status: &'static str,
     /// Whether credits can be spent, as far as this goes.
     can_spend: bool,
@@ -63,6 +64,7 @@ pub struct Begun {
     /// The page of the identity provider. It is for the owner of this account alone.
     url: String,
     /// Always `pending`.
+    #[schemars(with = "super::words::VerificationStatus")]
     status: &'static str,
 }
 

@@ -66,6 +66,34 @@ words! {
     /// An event of a job's stream: `status`, `token` (a piece of text), `progress` (a step of an image), `image`, `error`, and at
     /// the end `done`.
     EventType ["status", "token", "progress", "image", "error", "done"];
+    /// How far a batch is.
+    BatchState ["pending", "running", "succeeded", "failed", "cancelled"];
+    /// How far an input of a batch is: `pending` (not started), `queued` (waits for an Island), `running`, then one of the others.
+    InputState ["pending", "queued", "running", "succeeded", "failed", "cancelled"];
+    /// How outputs are put together: one after the other, or as one JSON array.
+    MergeStrategy ["concat", "flatten"];
+    /// What a failure means for the other inputs: nothing, or their end.
+    FailMode ["best_effort", "fail_fast"];
+    /// How far a purchase is.
+    PurchaseState ["created", "pending", "granted", "failed", "expired"];
+    /// How far a purchase is, or what became of its money since.
+    PurchaseStanding [
+        "created", "pending", "granted", "failed", "expired", "partly_refunded", "refunded", "disputed", "lost",
+    ];
+    /// Whether an Island can get jobs.
+    HostStatus ["online", "offline", "suspended"];
+    /// How far a payout is.
+    PayoutState ["wanted", "sending", "sent", "paid", "failed", "cancelled"];
+    /// When earnings are paid out.
+    PayoutSchedule ["manual", "daily", "weekly", "monthly"];
+    /// Whether a rule of auto top-up buys.
+    TopupState ["active", "paused"];
+    /// What a key may do: look; submit jobs, buy, and all that `manage` may; manage keys, webhooks and Islands.
+    Scope ["read", "write", "manage"];
+    /// What jobs cost you, or what your Islands earned.
+    UsageView ["spent", "earned"];
+    /// What is summed apart.
+    UsageGroup ["day", "workload", "key", "host"];
     /// Who a receipt is for, which decides what it shows.
     ReceiptFor ["consumer", "island_owner"];
     /// How an attempt ended for the money: charged (`settled`) or given back (`released`).
@@ -117,6 +145,8 @@ schemas! {
     PageOffset {"type": "integer", "minimum": 0, "maximum": 1_000_000, "default": 0};
     /// The name of a Cargo in addresses.
     Slug {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[a-z0-9._-]+$"};
+    /// An API key, or `none`.
+    KeyOrNone {"type": "string", "pattern": "^(key_[0-9a-z]{13}|none)$"};
     /// Where the next part of a list begins.
     Cursor {"type": "string", "minLength": 1, "maxLength": 128};
     /// A file of text.

@@ -21,6 +21,7 @@ use super::{Batch, Child, ChildState, FailMode, State, store};
 use crate::accounts::api_keys::ApiKey;
 use crate::accounts::{self, SharedUser};
 use crate::app::App;
+use crate::hooks::events::{BatchData, Event, Kind};
 use crate::idempotency::Once;
 use crate::jobs::submit::{Submission, submit_as};
 use crate::jobs::{self, JobError, Origin};
@@ -345,12 +346,15 @@ impl Driver {
     async fn finish(&self) -> Result<(), DbError> {
         let (state, error, skipped) = self.verdict();
         let (id, now) = ((self.batch.id, self.batch.node), self.app.clock.now());
+        let (hooks, user) = (Arc::clone(&self.app.hooks), self.batch.user);
+        let told = BatchData { id: id.0, status: state.name(), inputs: self.batch.size, completed_at: now };
         self.app
             .db
             .tx("finish_batch", async move |tx| {
                 let error = error.as_ref().map(|(code, text)| (code.as_str(), text.as_str()));
                 if store::finish(tx, id, state, error, now).await? {
                     store::close(tx, id.0, (&skipped.0, &skipped.1)).await?;
+                    hooks.tell(tx, user, Event::new(Kind::BatchCompleted, &told), now).await?;
                 }
                 Ok::<_, DbError>(())
             })

@@ -208,12 +208,15 @@ fn unwanted(app: &App, job: JobId) {
     }
 }
 
-/// Deletes a conversation of this user; answers whether there was such a one. Its jobs stay in the history.
+/// Deletes a conversation of this user. Its jobs stay in the history.
 ///
 /// # Errors
-/// A [`DbError`].
-pub async fn delete(app: &App, user: UserId, id: ConversationId) -> Result<bool, DbError> {
-    app.db.tx("delete_conversation", async move |tx| store::delete_conversation(tx, user, id).await).await
+/// [`JobError::NotFound`] if it is not there or another's.
+pub async fn delete(app: &App, user: UserId, id: ConversationId, once: &Once<()>) -> Result<(), JobError> {
+    let deleted = once.tx(app, "delete_conversation", async move |tx| {
+        if store::delete_conversation(tx, user, id).await? { Ok(()) } else { Err(JobError::NotFound) }
+    });
+    deleted.await
 }
 
 async fn run(

@@ -8,12 +8,15 @@ pub mod sandbox;
 pub(crate) mod store;
 pub mod stripe;
 
+use std::sync::Arc;
+
 use db::DbError;
 use types::id::{UserId, VerificationId};
 use types::time::Timestamp;
 
 use crate::accounts::User;
 use crate::app::App;
+use crate::hooks::events::{Event, Kind, VerificationData};
 use crate::live::Happening;
 use crate::providers::ProviderError;
 use provider::{IdentityRequest, Verdict};
@@ -152,6 +155,7 @@ pub async fn read(app: &App, session: &str) -> Result<(), IdentityError> {
         Err(error) => return Err(error.into()),
     };
     let (reference, now) = (session.to_owned(), app.clock.now());
+    let hooks = Arc::clone(&app.hooks);
     let changed = app
         .db
         .tx("decide_verification", async move |tx| {
@@ -163,7 +167,20 @@ pub async fn read(app: &App, session: &str) -> Result<(), IdentityError> {
                 Verdict::Rejected { reason } => store::rejected(tx, &reference, reason, now).await?,
                 Verdict::Erased => store::erased(tx, &reference, now).await?,
             };
-            if decided { store::user_of(tx, &reference).await } else { Ok::<_, DbError>(None) }
+            if !decided {
+                return Ok::<_, DbError>(None);
+            }
+            let user = store::user_of(tx, &reference).await?;
+            if let Some(user) = user {
+                let status = match &verdict {
+                    Verdict::Verified { .. } => "verified",
+                    Verdict::Rejected { .. } => "rejected",
+                    Verdict::Undecided | Verdict::Erased => "unverified",
+                };
+                let data = VerificationData { status };
+                hooks.tell(tx, user, Event::new(Kind::VerificationUpdated, &data), now).await?;
+            }
+            Ok(user)
         })
         .await?;
     if let Some(user) = changed {

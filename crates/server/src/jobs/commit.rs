@@ -28,6 +28,7 @@ use super::checks::{Openness, Repeats, Spenders, refuse_repeats_of_refused, refu
 use super::command::Command;
 use super::{Attempt, JobError, State, store};
 use crate::app::App;
+use crate::hooks::Hooks;
 use crate::islands::stats;
 use crate::marketplace::tape::{Tape, Trade};
 use crate::nodes::{self, Node};
@@ -244,15 +245,18 @@ const fn may_be_of_one(error: &DbError) -> bool {
 }
 
 async fn transaction(app: &App, batch: Arc<Batch>) -> Result<Vec<Result<Done, JobError>>, DbError> {
-    let (clock, node, pace) = (Arc::clone(&app.clock), app.node, app.pace);
+    let (clock, node, pace, hooks) = (Arc::clone(&app.clock), app.node, app.pace, Arc::clone(&app.hooks));
     let work = async move |tx: &mut Tx<'_>| {
         let batch = batch.gather();
         let doubtful = batch.iter().any(|asked| asked.doubtful);
-        let written = write(tx, &batch, node, (clock.now(), &pace)).await?;
+        let written = write(tx, &batch, node, &hooks, (clock.now(), &pace)).await?;
         Ok::<_, DbError>((written, doubtful))
     };
     let (written, doubtful) = app.db.tx_anew("jobs", work).await?;
-    let Written { results, balances, hours, limits_met } = written;
+    let Written { results, balances, hours, limits_met, told } = written;
+    if told {
+        app.hooks.wake();
+    }
     for (key, period) in limits_met {
         app.keys.note_met(key, period);
     }
@@ -272,6 +276,8 @@ struct Written {
     hours: Vec<stats::Hour>,
     /// Limits of keys that stood in the way.
     limits_met: Vec<(ApiKeyId, Period)>,
+    /// Events of jobs were written.
+    told: bool,
 }
 
 /// One batch: find out who may do what, move the credits, write the rows.
@@ -279,6 +285,7 @@ async fn write(
     tx: &mut Tx<'_>,
     batch: &[Arc<Asked>],
     node: Node,
+    hooks: &Hooks,
     (now, pace): (Timestamp, &Pace),
 ) -> Result<Written, DbError> {
     let commands: Vec<&Command> = batch.iter().map(|asked| &asked.command).collect();
@@ -288,6 +295,7 @@ async fn write(
     let spenders = Spenders::ask(tx, &commands, now).await?;
     let repeats = Repeats::ask(tx, &commands).await?;
     let openness = Openness::ask(tx, &commands, node).await?;
+    let listeners = hooks.ask(tx, &commands).await?;
     let ledger = ledger::begin(tx).await?;
     if !tx.answer(owns).await? {
         let replaced = |one: Option<_>| one.unwrap_or(Err(JobError::Replaced));
@@ -296,6 +304,7 @@ async fn write(
             balances: Vec::new(),
             hours: Vec::new(),
             limits_met: Vec::new(),
+            told: false,
         });
     }
     spenders.refuse(tx, &mut decided).await?;
@@ -327,9 +336,10 @@ async fn write(
     store::write(tx, &written, now).await?;
     tape_of(&written, now).write(tx).await?;
     let hours = stats::write(tx, &written, now).await?;
+    let told = hooks.tell_jobs(tx, listeners, &written, now).await?;
     usage::write(tx, &written).await?;
     let results = decided.into_iter().map(|one| one.unwrap_or(Ok(Done::Written))).collect();
-    Ok(Written { results, balances: submitted.balances, hours, limits_met })
+    Ok(Written { results, balances: submitted.balances, hours, limits_met, told })
 }
 
 /// What these commands say about the market. A job on one's own Island says nothing (incident 97).

@@ -17,6 +17,8 @@ pub mod send;
 pub(crate) mod store;
 pub mod stripe;
 
+use std::sync::Arc;
+
 use db::{DbError, Tx};
 use ledger::{Command, Refusal, TransferKind, system};
 use types::id::{AccountId, Id, PayoutId, TransferId, UserId};
@@ -26,6 +28,7 @@ use types::time::Timestamp;
 use crate::accounts::User;
 use crate::app::App;
 use crate::config::{Payouts, Schedule};
+use crate::hooks::events::{Event, Kind, PayoutData};
 use crate::idempotency::Once;
 use crate::identity;
 use crate::providers::ProviderError;
@@ -209,6 +212,7 @@ async fn want(app: &App, user: &User, wish: Wish) -> Result<Payout, PayoutError>
     }
     let (now, user, provider) = (app.clock.now(), user.clone(), app.payouts.name());
     let (id, config) = (app.ids.next(now), app.config.payouts.clone());
+    let hooks = Arc::clone(&app.hooks);
     let (payout, balances) = app
         .db
         .tx("want_payout", async move |tx| {
@@ -247,6 +251,7 @@ async fn want(app: &App, user: &User, wish: Wish) -> Result<Payout, PayoutError>
             let kind = TransferKind::Payout;
             let taken = TransferId::from_i64(id.get());
             let balances = post(tx, kind, taken, (user.earnings, system::payouts()), amount, now).await?;
+            hooks.tell(tx, user.id, event(&payout, Kind::PayoutCreated), now).await?;
             Ok((payout, balances))
         })
         .await?;
@@ -381,6 +386,7 @@ pub async fn cancel(
 ) -> Result<Payout, PayoutError> {
     let now = app.clock.now();
     let back = app.ids.next(now);
+    let hooks = Arc::clone(&app.hooks);
     let writes = once.clone();
     let (payout, balances) = app
         .db
@@ -394,7 +400,11 @@ pub async fn cancel(
                 State::Wanted => give_back(tx, &payout, State::Cancelled, None, back, now).await?,
                 _ => return Err(PayoutError::TooLate),
             };
+            let called_off = payout.state == State::Wanted;
             let payout = store::payout(tx, id).await?.ok_or(PayoutError::NotFound)?;
+            if called_off {
+                hooks.tell(tx, payout.user, event(&payout, Kind::PayoutCancelled), now).await?;
+            }
             writes.write(tx, &payout, now).await?;
             Ok((payout, balances))
         })
@@ -402,6 +412,11 @@ pub async fn cancel(
     once.note_written();
     app.live.balances(&balances);
     Ok(payout)
+}
+
+/// What programs are told of a payout.
+fn event(payout: &Payout, kind: Kind) -> Event {
+    Event::new(kind, &PayoutData::new(payout.id, payout.amount, payout.cents, payout.error.as_deref()))
 }
 
 /// Ends a payout and puts its credits back. The state was read in this very transaction, and was none of those in which they

@@ -1,5 +1,6 @@
 //! Sending, and following what became of what was sent: whatever arrives, the truth is read from the provider.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use db::{DbError, Tx};
@@ -7,9 +8,11 @@ use types::id::{MailId, PayoutId, TransferId};
 use types::time::{DAY_MS, HOUR_MS, MINUTE_MS, Timestamp};
 
 use super::provider::{Answer, BankStage, TransferRequest, TransferState};
-use super::{Payout, PayoutError, State, give_back, store};
+use super::{Payout, PayoutError, State, event, give_back, store};
 use crate::accounts;
 use crate::app::App;
+use crate::hooks::Hooks;
+use crate::hooks::events::Kind;
 use crate::mail::letters::{Letter, Line, PayoutFailed, PayoutSent};
 use crate::mail::outbox;
 use crate::providers::ProviderError;
@@ -30,12 +33,24 @@ struct Pen {
     mail: MailId,
     back: TransferId,
     now: Timestamp,
+    hooks: Arc<Hooks>,
 }
 
 impl Pen {
     fn new(app: &App) -> Self {
         let now = app.clock.now();
-        Self { site: app.config.public_url(), mail: app.ids.next(now), back: app.ids.next(now), now }
+        Self {
+            site: app.config.public_url(),
+            mail: app.ids.next(now),
+            back: app.ids.next(now),
+            now,
+            hooks: Arc::clone(&app.hooks),
+        }
+    }
+
+    /// Tells the owner's programs.
+    async fn tell_programs(&self, tx: &mut Tx<'_>, payout: &Payout, kind: Kind) -> Result<(), DbError> {
+        self.hooks.tell(tx, payout.user, event(payout, kind), self.now).await
     }
 
     /// Queues a letter to the owner.
@@ -151,6 +166,8 @@ async fn apply(tx: &mut Tx<'_>, id: PayoutId, transfer: &TransferState, pen: &Pe
         State::Wanted | State::Sending if !came_back => {
             let state = if transfer.arrived { State::Paid } else { State::Sent };
             store::sent(tx, id, state, transfer, pen.now).await?;
+            let kind = if transfer.arrived { Kind::PayoutPaid } else { Kind::PayoutSent };
+            pen.tell_programs(tx, &payout, kind).await?;
             let letter = PayoutSent {
                 site: pen.site.clone(),
                 amount: payout.cents,
@@ -190,6 +207,8 @@ async fn fail(
     pen: &Pen,
 ) -> Result<Vec<ledger::Balance>, PayoutError> {
     let balances = give_back(tx, payout, State::Failed, Some(error), pen.back, pen.now).await?;
+    let told = Payout { error: Some(error.to_owned()), ..payout.clone() };
+    pen.tell_programs(tx, &told, Kind::PayoutFailed).await?;
     let (site, amount, reason) = (pen.site.clone(), payout.cents, Line::from(error));
     pen.tell(tx, payout, &PayoutFailed { site, amount, reason }).await?;
     Ok(balances)
@@ -302,13 +321,19 @@ pub async fn sync_bank(
         Err(error) => return Err(error.into()),
     };
     let (account, now) = (account.to_owned(), app.clock.now());
+    let hooks = Arc::clone(&app.hooks);
     app.db
         .tx("payout_bank", async move |tx| {
             event_store::note(tx, &event, Handled::Done, now).await?;
             let place = (provider, &*account);
             match &bank.stage {
                 BankStage::Open => Ok(()),
-                BankStage::Paid => store::bank_paid(tx, place, &bank.id, bank.made_at, now).await,
+                BankStage::Paid => {
+                    for payout in store::on_the_way(tx, place, bank.made_at).await? {
+                        hooks.tell(tx, payout.user, super::event(&payout, Kind::PayoutPaid), now).await?;
+                    }
+                    store::bank_paid(tx, place, &bank.id, bank.made_at, now).await
+                }
                 BankStage::Failed(reason) => {
                     let error = format!("the bank did not take it: {reason}");
                     store::bank_failed(tx, place, &bank.id, bank.made_at, &error).await

@@ -150,6 +150,19 @@ pub async fn set_error(tx: &mut Tx<'_>, id: PayoutId, error: &str) -> Result<(),
     tx.execute_one("UPDATE payouts SET error = $2 WHERE id = $1", &params![id, error]).await
 }
 
+/// What was in an account when its bank was paid, and has not arrived yet as far as is known.
+pub async fn on_the_way(
+    tx: &mut Tx<'_>,
+    (provider, account): (&str, &str),
+    until: Timestamp,
+) -> Result<Vec<Payout>, DbError> {
+    let sql = format!(
+        "SELECT {PAYOUT} FROM payouts
+         WHERE provider = $1 AND account_ref = $2 AND state = 'sent' AND sent_at <= $3"
+    );
+    tx.query(&sql, &params![provider, account, until]).await?.iter().map(read_payout).collect()
+}
+
 /// All that was in an account when its bank was paid has arrived.
 pub async fn bank_paid(
     tx: &mut Tx<'_>,

@@ -2,12 +2,15 @@
 //!
 //! The letter is queued in the transaction that opens the episode; the episode ends when the balance is above again.
 
+use std::sync::Arc;
+
 use db::DbError;
 use types::id::{AccountId, MailId, UserId};
 use types::money::MicroCredits;
 
 use super::store::{self, Alert};
 use crate::app::App;
+use crate::hooks::events::{BalanceData, Event, Kind};
 use crate::idempotency::Once;
 use crate::mail::letters::{BalanceExhausted, Letter, LowBalance};
 use crate::mail::outbox;
@@ -91,6 +94,7 @@ pub async fn once(app: &App) -> Result<(), DbError> {
 async fn cross(app: &App, user: UserId) -> Result<(), DbError> {
     let now = app.clock.now();
     let (mail, site): (MailId, _) = (app.ids.next(now), app.config.public_url());
+    let hooks = Arc::clone(&app.hooks);
     app.db
         .tx("cross_alerts", async move |tx| {
             let alerts = store::alerts_of(tx, user).await?;
@@ -110,6 +114,8 @@ async fn cross(app: &App, user: UserId) -> Result<(), DbError> {
             }
             let Some(alert) = lowest else { return Ok(()) };
             let (site, threshold) = (site.clone(), alert.threshold);
+            let kind = if available.is_positive() { Kind::BalanceLow } else { Kind::BalanceExhausted };
+            hooks.tell(tx, user, Event::new(kind, &BalanceData { available, threshold }), now).await?;
             let letter: Box<dyn Letter> = if available.is_positive() {
                 Box::new(LowBalance { site, available, threshold })
             } else {
@@ -120,6 +126,7 @@ async fn cross(app: &App, user: UserId) -> Result<(), DbError> {
         })
         .await?;
     app.mail.wake();
+    app.hooks.wake();
     Ok(())
 }
 

@@ -1,6 +1,8 @@
 //! One charge: claimed in a transaction, asked for, and what the answer means. A crash in between leaves the claim, and whoever
 //! looks next asks again with the same key.
 
+use std::sync::Arc;
+
 use db::{DbError, Tx};
 use types::id::{MailId, PurchaseId, UserId};
 use types::time::{DAY_MS, HOUR_MS, MINUTE_MS, Timestamp};
@@ -89,6 +91,7 @@ async fn claim(app: &App, user: UserId) -> Result<Option<Ask>, DbError> {
     let packages = app.packages.clone();
     let (id, mail): (PurchaseId, MailId) = (app.ids.next(now), app.ids.next(now));
     let (provider, site) = (app.payments.name(), app.config.public_url());
+    let hooks = Arc::clone(&app.hooks);
     let ask = app
         .db
         .tx("claim_topup", async move |tx| {
@@ -104,7 +107,7 @@ async fn claim(app: &App, user: UserId) -> Result<Option<Ask>, DbError> {
                     None => None,
                 }
             } else {
-                let followup = Followup { site: site.clone(), mail };
+                let followup = Followup { site: site.clone(), mail, hooks: Arc::clone(&hooks) };
                 wanted(tx, &mut rule, &owner, (&packages, provider, id), &followup, now).await?
             };
             let open = found.filter(|purchase| purchase.state == purchases::State::Created);
@@ -146,6 +149,7 @@ async fn wanted(
     let Some(purchase) = purchase else {
         rule.state = State::Paused;
         rule.last_error = Some("this package is not sold any more".to_owned());
+        followup.tell(tx, rule.user, None, (rule.last_error.as_deref(), true), now).await?;
         let letter = paused(followup, "this package is not sold any more");
         followup
             .queue(tx, rule.user, &letter, &format!("topup_package:{}:{}", rule.user, rule.epoch), now)
@@ -172,6 +176,7 @@ async fn maxed(tx: &mut Tx<'_>, rule: &mut Rule, followup: &Followup, now: Times
     let next = month.plus_millis(32 * DAY_MS).month_start();
     rule.next_try_at = next;
     rule.last_error = Some(format!("the monthly maximum of {} is reached", rule.monthly_max));
+    followup.tell(tx, rule.user, None, (rule.last_error.as_deref(), false), now).await?;
     let letter = TopUpPaused {
         site: followup.site.clone(),
         reason: Line::from(format!("the monthly maximum of {} is reached", rule.monthly_max)),
@@ -263,6 +268,8 @@ async fn declined(
             }
         };
         count(word);
+        let paused = rule.state == State::Paused;
+        followup.tell(tx, user, Some(&purchase), (Some(&words), paused), now).await?;
         let key = format!("topup_{word}:{}:{}", purchase.id, rule.tries);
         followup.queue(tx, user, &*letter, &key, now).await
     })
@@ -275,6 +282,7 @@ async fn pause(app: &App, user: UserId, id: PurchaseId, reason: &'static str) ->
         rule.state = State::Paused;
         rule.last_error = Some(reason.to_owned());
         count("paused");
+        followup.tell(tx, user, None, (Some(reason), true), now).await?;
         let key = format!("topup_paused:{id}:{}", rule.tries);
         followup.queue(tx, user, &paused(followup, reason), &key, now).await
     })

@@ -11,6 +11,8 @@ mod charge;
 pub mod rules;
 pub(crate) mod store;
 
+use std::sync::Arc;
+
 use db::{DbError, Tx};
 use futures_util::future::join_all;
 use types::id::{AccountId, ApiKeyId, MailId, UserId};
@@ -20,6 +22,8 @@ use types::time::Timestamp;
 use crate::accounts::User;
 use crate::accounts::api_keys::{self, KeyError};
 use crate::app::App;
+use crate::hooks::Hooks;
+use crate::hooks::events::{Event, Kind, TopUpData};
 use crate::idempotency::Once;
 use crate::mail::letters::{Letter, TopUpDone};
 use crate::mail::outbox;
@@ -226,13 +230,34 @@ async fn close(app: &App, user: UserId) -> Result<(), DbError> {
 pub struct Followup {
     site: String,
     mail: MailId,
+    hooks: Arc<Hooks>,
 }
 
 impl Followup {
     /// With a fresh id for the letter.
     #[must_use]
     pub fn new(app: &App, now: Timestamp) -> Self {
-        Self { site: app.config.public_url(), mail: app.ids.next(now) }
+        Self { site: app.config.public_url(), mail: app.ids.next(now), hooks: Arc::clone(&app.hooks) }
+    }
+
+    /// Tells programs of a top-up that was made, or was not and why.
+    async fn tell(
+        &self,
+        tx: &mut Tx<'_>,
+        user: UserId,
+        purchase: Option<&Purchase>,
+        (reason, paused): (Option<&str>, bool),
+        now: Timestamp,
+    ) -> Result<(), DbError> {
+        let kind = if reason.is_none() { Kind::TopUpSucceeded } else { Kind::TopUpFailed };
+        let data = TopUpData {
+            purchase_id: purchase.map(|purchase| purchase.id),
+            credits: purchase.map(|purchase| purchase.credits.get()),
+            amount_cents: purchase.map(|purchase| purchase.amount.get()),
+            reason: reason.map(str::to_owned),
+            paused,
+        };
+        self.hooks.tell(tx, user, Event::new(kind, &data), now).await
     }
 
     /// Tells of a top-up that was granted, and ends its episode when the balance is above the threshold by it. To be called in
@@ -256,6 +281,7 @@ impl Followup {
                     threshold: rule.threshold,
                 };
                 self.queue(tx, rule.user, &letter, &format!("topup_done:{}", purchase.id), now).await?;
+                self.tell(tx, rule.user, Some(purchase), (None, false), now).await?;
                 if available >= rule.threshold {
                     end_episode(tx, &mut rule).await?;
                 }
@@ -266,6 +292,7 @@ impl Followup {
                 rule.in_flight = false;
                 rule.state = State::Paused;
                 rule.last_error = Some("the payment did not arrive".to_owned());
+                self.tell(tx, rule.user, Some(purchase), (rule.last_error.as_deref(), true), now).await?;
                 end_episode(tx, &mut rule).await?;
             }
             purchases::State::Created | purchases::State::Expired => return Ok(()),

@@ -22,6 +22,7 @@ use crate::app::App;
 use crate::chat::{self, Message, Question};
 use crate::config::{Unit, WorkloadKind};
 use crate::error::ApiError;
+use crate::idempotency::Once;
 use crate::jobs::{JobError, State as JobState};
 
 /// `GET /chat`: a new conversation.
@@ -60,9 +61,8 @@ pub async fn delete(
     Named(id): Named<ConversationId>,
     Posted { session, .. }: Posted,
 ) -> Result<Redirect, ApiError> {
-    if !chat::delete(&app, session.user.id, id).await? {
-        return Err(ApiError::not_found("conversation"));
-    }
+    let deleted = chat::delete(&app, session.user.id, id, &Once::unclaimed()).await;
+    deleted.map_err(|error| not_there(error, "conversation"))?;
     Ok(Redirect::to("/chat?done=conversation_deleted"))
 }
 

@@ -18,12 +18,13 @@ use super::session::{Named, SignedIn, on_this_host};
 use super::statement::{Wanted, word};
 use super::{Page, to_the_end, topups};
 use crate::accounts::User;
-use crate::api::extract::id;
+use crate::api::extract::{Address, id};
 use crate::api::receipts;
 use crate::app::App;
 use crate::config::Package;
 use crate::error::ApiError;
 use crate::jobs::submit::{Charged, charged_by};
+use crate::limits::Errand;
 use crate::purchases::{self, Purchase, PurchaseError, State as PurchaseState};
 use crate::{credits, identity, secrets};
 
@@ -79,8 +80,10 @@ async fn forms(app: &App, user: &User) -> Result<view::Forms, ApiError> {
 /// 401, 403, 422, 429, 500, 503.
 pub async fn buy(
     State(app): State<Arc<App>>,
+    address: Address,
     Posted { session, form }: Posted,
 ) -> Result<Redirect, ApiError> {
+    address.take(&app, Errand::Checkout)?;
     let (package, attempt) = (form.get("package").to_owned(), form.get("attempt").to_owned());
     let task = Arc::clone(&app);
     let bought =

@@ -151,6 +151,12 @@ fn of_owners(code: &str) -> Option<(FlashKind, &'static str)> {
         "bids_saved" => (Good, "Your max prices were saved. They hold from the next job on."),
         "bid_raised" => (Good, "The bid was raised."),
         "letters_saved" => (Good, "Your choice of letters was saved."),
+        "webhook_tested" => (Good, "A test is on its way. How it went stands below in a moment."),
+        "webhook_replayed" => (Good, "The event is sent again. How it went stands below in a moment."),
+        "webhook_saved" => (Good, "The webhook was saved."),
+        "webhook_off" => (Good, "The webhook is off. Nothing is sent to it."),
+        "webhook_on" => (Good, "The webhook is on. What waited is sent now."),
+        "webhook_deleted" => (Good, "The webhook was deleted."),
         "ask_reset" => (Good, "The ask is the agent’s again."),
         "island_suspended" => {
             (Good, "The Island is suspended. It gets no new jobs; those it runs are finished.")

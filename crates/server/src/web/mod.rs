@@ -14,6 +14,7 @@ pub mod exchange;
 pub mod forms;
 pub mod frame;
 pub mod home;
+pub mod hooks;
 pub mod image;
 pub mod islands;
 pub mod job_page;
@@ -97,6 +98,13 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/settings/keys/{id}", get(keys::show).post(keys::change))
         .route("/settings/keys/{id}/rotate", post(keys::rotate))
         .route("/settings/keys/{id}/revoke", post(settings::revoke_key))
+        .route("/settings/webhooks", get(hooks::show).post(hooks::create))
+        .route("/settings/webhooks/{id}", get(hooks::one).post(hooks::change))
+        .route("/settings/webhooks/{id}/test", post(hooks::test))
+        .route("/settings/webhooks/{id}/switch", post(hooks::switch))
+        .route("/settings/webhooks/{id}/rotate", post(hooks::rotate))
+        .route("/settings/webhooks/{id}/delete", post(hooks::delete))
+        .route("/settings/webhooks/{id}/deliveries/{delivery}/replay", post(hooks::replay))
         .route("/settings/bids", post(settings::save_bids))
         .route("/settings/islands", post(settings::island_letters))
         .route("/settings/sessions/end", post(settings::end_sessions))

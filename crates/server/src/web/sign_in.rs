@@ -18,8 +18,10 @@ use super::frame::{Said, bare};
 use super::session::{self, Browser, NEXT, Named, Visitor, cookie, local, on_this_host};
 use crate::accounts::magic_link::{self, SignInError};
 use crate::accounts::sessions;
+use crate::api::extract::Address;
 use crate::app::App;
 use crate::error::ApiError;
+use crate::limits::Errand;
 
 /// `GET /login`: the form that asks for an address. `?next=` says where to go on to.
 pub async fn form(
@@ -46,8 +48,10 @@ pub async fn form(
 /// 403, 415, 422, 429, 500, 503.
 pub async fn send(
     State(app): State<Arc<App>>,
+    address: Address,
     FromBrowser { browser, form }: FromBrowser,
 ) -> Result<Response, ApiError> {
+    address.take(&app, Errand::SignIn)?;
     let email = form.get("email");
     let (status, sentence) = match magic_link::send(&app, email, &browser.secret).await {
         Ok(sent) => {

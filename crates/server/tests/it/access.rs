@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use db::{Db, OpenOptions, Tx, params};
 use serde_json::{Value, json};
+use types::id::ApiKeyId;
 
 use crate::recipes::{Listed, Scene, operations};
 use crate::world::browser::{Browser, Page};
@@ -90,13 +92,21 @@ async fn every_operation_with_every_kind_of_credentials() {
 
     let reader = scene.world.key_for(&ana.email, &["--scopes", "read"]).await;
     let writer = scene.world.key_for(&ana.email, &["--scopes", "write"]).await;
+    let manager = scene.world.key_for(&ana.email, &["--scopes", "manage"]).await;
+    let expired = scene.world.key_for(&ana.email, &[]).await;
     let revoked = scene.world.key_for(&ana.email, &[]).await;
     let keys = ana.get("/api/v1/api-keys").await.1["data"].as_array().unwrap().clone();
     let id = |user: &User| {
         let found = keys.iter().find(|key| user.key.starts_with(key["prefix"].as_str().unwrap())).unwrap();
         found["id"].as_str().unwrap().to_owned()
     };
-    let made = [id(&reader), id(&writer)];
+    let made = [id(&reader), id(&writer), id(&manager), id(&expired)];
+    let db = Db::open(&scene.world.database, OpenOptions::command()).await.unwrap();
+    let key: ApiKeyId = id(&expired).parse().unwrap();
+    let end = async move |tx: &mut Tx<'_>| {
+        tx.execute_one("UPDATE api_keys SET expires_at = 1 WHERE id = $1", &params![key]).await
+    };
+    db.tx("expire", end).await.unwrap();
     let path = format!("/api/v1/api-keys/{}", id(&revoked));
     assert_eq!(ana.request("DELETE", &path, &[], None).await.0, 200);
     let island = scene.world.island_token("somebody@example.org", "palma").await;
@@ -113,6 +123,7 @@ async fn every_operation_with_every_kind_of_credentials() {
         ("the key somewhere else", vec![("x-api-key", ana.key.clone())]),
         ("a key cut off", bearer(&ana.key[..ana.key.len() - 1])),
         ("a revoked key", bearer(&revoked.key)),
+        ("an expired key", bearer(&expired.key)),
         ("an Island's token", bearer(&island)),
         ("a session", vec![("cookie", browser.cookie())]),
         ("a session with its token", vec![("cookie", browser.cookie()), ("x-csrf-token", csrf)]),
@@ -141,9 +152,15 @@ async fn every_operation_with_every_kind_of_credentials() {
                     let answer = ask(&scene.world, operation, headers).await;
                     assert_eq!(answer, (401, "unauthenticated".to_owned()), "{name} with {what}");
                 }
-                let small = if operation.access == "read" { &writer } else { &reader };
-                let answer = ask(&scene.world, operation, &bearer(&small.key)).await;
-                assert_eq!(answer, (403, "missing_scope".to_owned()), "{name}");
+                let small = match operation.access.as_str() {
+                    "read" => [&writer, &manager],
+                    "write" => [&reader, &manager],
+                    _ => [&reader, &reader],
+                };
+                for small in small {
+                    let answer = ask(&scene.world, operation, &bearer(&small.key)).await;
+                    assert_eq!(answer, (403, "missing_scope".to_owned()), "{name}");
+                }
             }
             other => panic!("{name}: an unknown kind of access, {other}"),
         }
@@ -169,8 +186,14 @@ async fn every_operation_on_what_is_another_users() {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let key = text(&ana.get("/api/v1/api-keys").await.1["data"][0]["id"]);
     let purchase = text(&ana.get("/api/v1/credits/purchases").await.1["data"][0]["id"]);
+    let batch = json!({"workload": "llm-chat-hq", "inputs": [{"prompt": "one"}]});
+    let batch = text(&ana.post("/api/v1/jobs/batch", &batch).await.1["id"]);
+    let conversation = scene.conversation(&ana).await;
     let mut named = BTreeMap::from([
+        ("getConversation", format!("/api/v1/conversations/{conversation}")),
+        ("getBatchStatus", format!("/api/v1/jobs/{batch}/batch-status")),
         ("getJob", format!("/api/v1/jobs/{job}")),
+        ("getJobOutput", format!("/api/v1/jobs/{done}/output")),
         ("streamJob", format!("/api/v1/jobs/{job}/stream")),
         ("getJobReceipt", format!("/api/v1/jobs/{done}/receipt")),
         ("getApiKey", format!("/api/v1/api-keys/{key}")),
@@ -300,14 +323,14 @@ fn is_before_signing_in(path: &str) -> bool {
 
 impl Browser {
     /// The token that the forms of a page carry.
-    async fn csrf(&mut self, page: &str) -> String {
+    pub async fn csrf(&mut self, page: &str) -> String {
         let text = self.get(page).await.text;
         let (_, csrf) = text.split_once("<meta name=\"csrf\" content=\"").expect("the page has a token");
         csrf.split('"').next().unwrap().to_owned()
     }
 
     /// Sends a form with this token, as forms and as scripts carry it.
-    async fn press(&mut self, to: &str, csrf: &str, more: &[(&str, &str)]) -> Page {
+    pub async fn press(&mut self, to: &str, csrf: &str, more: &[(&str, &str)]) -> Page {
         let script = to.starts_with("/app/");
         let mut request = self.post(to);
         for (name, value) in more {
@@ -320,7 +343,7 @@ impl Browser {
                 request.header("x-csrf-token", csrf).header("content-type", "application/json").body(body);
         } else {
             let body = format!(
-                "csrf={csrf}&name=x&action=pay&enabled=&bid=9&ask=1&schedule=manual&package=starter&attempt=a"
+                "csrf={csrf}&name=x&action=pay&enabled=&grace=0&bid=9&ask=1&schedule=manual&package=starter&attempt=a"
             );
             request = request.header("content-type", "application/x-www-form-urlencoded").body(body);
         }
@@ -449,6 +472,7 @@ async fn pages_and_forms_of_what_is_another_users() {
         ("/jobs/{id}/receipt.json", waiting.clone()),
         ("/credits/receipts/{file}", format!("{purchase}.pdf")),
         ("/settings/keys/{id}", key.clone()),
+        ("/settings/keys/{id}/rotate", key.clone()),
         ("/settings/keys/{id}/revoke", key),
         ("/islands/tokens/{id}/revoke", host.clone()),
         ("/islands/tokens/{id}/replace", host.clone()),
@@ -503,6 +527,20 @@ async fn pages_and_forms_of_what_is_another_users() {
 }
 
 /// Objects of pages that came later.
-async fn more_objects(_world: &World, _ana: &User) -> Vec<(&'static str, String)> {
-    Vec::new()
+async fn more_objects(_world: &World, ana: &User) -> Vec<(&'static str, String)> {
+    let body = json!({"url": "https://hooks.example.invalid/hers", "enabled": false});
+    let (status, made) = ana.post("/api/v1/webhooks", &body).await;
+    assert_eq!(status, 201, "{made}");
+    let webhook = made["data"]["id"].as_str().unwrap();
+    let replay = "/settings/webhooks/{id}/deliveries/{delivery}/replay";
+    ["", "/test", "/switch", "/rotate", "/delete"]
+        .map(|verb| {
+            (
+                Box::leak(format!("/settings/webhooks/{{id}}{verb}").into_boxed_str()) as &str,
+                webhook.to_owned(),
+            )
+        })
+        .into_iter()
+        .chain([(replay, "dlv_0000000000001".to_owned())])
+        .collect()
 }

@@ -14,8 +14,17 @@ use crate::recipes::{Answered, Call, Listed, Scene, operations};
 use crate::world::World;
 use crate::world::inside::Inside;
 
-/// What these do is seen on the page of a provider only.
-const UNSEEN: &[&str] = &["openCardPortal", "setUpPayoutAccount", "endSessions", "startVerification"];
+/// What these do is seen on the page of a provider only, or by the receiver of a webhook.
+const UNSEEN: &[&str] = &[
+    "createPurchase",
+    "openCardPortal",
+    "setUpPayoutAccount",
+    "endSessions",
+    "startVerification",
+    "rotateWebhook",
+    "testWebhook",
+    "replayWebhookDelivery",
+];
 
 /// What is asked with a key of this name for an operation.
 fn key(operation: &Listed, what: &str) -> String {

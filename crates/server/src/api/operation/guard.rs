@@ -199,3 +199,31 @@ fn add_rate(headers: &mut HeaderMap, left: Left) {
         headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_begun_is_finished_when_nobody_waits_any_more() {
+        let (go, gone) = oneshot::channel::<()>();
+        let (done, is_done) = oneshot::channel::<String>();
+        let caller = tokio::spawn(finish(async move {
+            drop(gone.await);
+            drop(done.send("done".to_owned()));
+        }));
+        tokio::task::yield_now().await;
+        caller.abort();
+        assert!(caller.await.unwrap_err().is_cancelled());
+        go.send(()).unwrap();
+        assert_eq!(is_done.await.unwrap(), "done");
+    }
+
+    #[tokio::test]
+    async fn what_breaks_breaks_as_if_it_had_not_been_alone() {
+        let broken: tokio::task::JoinHandle<()> = tokio::spawn(finish(async { panic!("on purpose") }));
+        assert!(broken.await.unwrap_err().is_panic());
+    }
+}

@@ -1,6 +1,7 @@
 //! Letters about an account and its balance.
 
 use types::money::MicroCredits;
+use types::time::Timestamp;
 
 use super::{Content, Kind, Letter, Line};
 
@@ -120,5 +121,84 @@ impl Letter for IdentityNeedsInput {
             .say("Please try once more; it takes about two minutes. Have a valid document at hand.")
             .fact("What was missing", &self.reason)
             .link("Verify again", format!("{}/verify", self.site))
+    }
+}
+
+/// The limit of an API key is nearly or wholly used.
+#[derive(Clone, Debug)]
+pub struct KeyLimit {
+    /// What people reach the server by.
+    pub site: String,
+    /// What its owner calls the key.
+    pub key: Line,
+    /// Its first letters.
+    pub prefix: String,
+    /// Which one.
+    pub key_id: String,
+    /// What the limit is counted over: `day`.
+    pub period: &'static str,
+    /// What is used: charged, or held for running jobs.
+    pub used: MicroCredits,
+    /// What may be used.
+    pub limit: MicroCredits,
+    /// Nothing is left, or not enough for a job that was asked for.
+    pub reached: bool,
+    /// When the period begins anew.
+    pub resets_at: Option<Timestamp>,
+}
+
+impl Letter for KeyLimit {
+    fn kind(&self) -> Kind {
+        Kind::KeyLimit
+    }
+
+    fn content(&self) -> Content {
+        let (subject, text) = if self.reached {
+            (
+                "An API key has reached its limit",
+                "Jobs that it asks for are refused until the period begins anew or you raise the limit.",
+            )
+        } else {
+            ("An API key nears its limit", "When the limit is used up, jobs that it asks for are refused.")
+        };
+        let period = match self.period {
+            "total" => "in all".to_owned(),
+            period => format!("per {period}"),
+        };
+        let content = Content::new(&self.site, subject)
+            .say(text)
+            .fact("API key", format!("{} ({}...)", self.key, self.prefix))
+            .fact("Limit", format!("{} credits {period}", self.limit.display_grouped()))
+            .fact("Used", format!("{} credits", self.used.display_grouped()));
+        let content = match self.resets_at {
+            Some(at) => content.fact("Begins anew", at.date()),
+            None => content,
+        };
+        content.link("Change the limit", format!("{}/settings/keys/{}", self.site, self.key_id))
+    }
+}
+
+/// An address that events were sent to gets none any more.
+#[derive(Clone, Debug)]
+pub struct WebhookOff {
+    /// What people reach the server by.
+    pub site: String,
+    /// The address.
+    pub url: Line,
+    /// Why, in a few words.
+    pub reason: Line,
+}
+
+impl Letter for WebhookOff {
+    fn kind(&self) -> Kind {
+        Kind::WebhookOff
+    }
+
+    fn content(&self) -> Content {
+        Content::new(&self.site, "A webhook of yours was switched off")
+            .say("No more events are sent to it. What was not delivered can be sent again from its log once it is on again.")
+            .fact("Address", &self.url)
+            .fact("Why", &self.reason)
+            .link("Look at your webhooks", format!("{}/settings/webhooks", self.site))
     }
 }

@@ -12,7 +12,9 @@ use std::fmt;
 
 use askama::Template;
 
-pub use account::{AccountFrozen, BalanceExhausted, IdentityNeedsInput, LowBalance, SignIn};
+pub use account::{
+    AccountFrozen, BalanceExhausted, IdentityNeedsInput, KeyLimit, LowBalance, SignIn, WebhookOff,
+};
 pub use earnings::{EarningsStatement, PayoutFailed, PayoutSent};
 pub use islands::{IslandBack, IslandGone};
 pub use payments::{
@@ -86,6 +88,10 @@ kinds! {
     IslandBack "island_back",
     /// The check of the identity cannot go on.
     IdentityNeedsInput "identity_needs_input",
+    /// The limit of an API key is nearly or wholly used.
+    KeyLimit "key_limit",
+    /// An address that events were sent to gets none any more.
+    WebhookOff "webhook_off",
 }
 
 impl Kind {

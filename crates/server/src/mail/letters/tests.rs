@@ -32,6 +32,21 @@ fn sample(kind: Kind, text: &str) -> (Box<dyn Letter>, Vec<&'static str>) {
         Kind::IdentityNeedsInput => {
             (Box::new(IdentityNeedsInput { site, reason: line }), vec!["https://islands.example/verify"])
         }
+        Kind::KeyLimit => {
+            let (key, prefix, key_id) = (line, "ak_1a2b3".to_owned(), "key_1".to_owned());
+            let resets_at = Some(types::time::Timestamp::default());
+            let (period, used, limit) = ("day", threshold, micros);
+            let letter =
+                KeyLimit { site, key, prefix, key_id, period, used, limit, reached: true, resets_at };
+            (
+                Box::new(letter),
+                vec!["1,234.50", "50.00", "ak_1a2b3", "https://islands.example/settings/keys/key_1"],
+            )
+        }
+        Kind::WebhookOff => {
+            let letter = WebhookOff { site, url: line.clone(), reason: line };
+            (Box::new(letter), vec!["https://islands.example/settings/webhooks"])
+        }
         Kind::PayoutSent => {
             let letter =
                 PayoutSent { site, amount: cents, destination: line, arrives: Line::from("2026-11-26") };
@@ -114,6 +129,8 @@ fn payment_sample(
         | Kind::EarningsStatement
         | Kind::IslandGone
         | Kind::IslandBack
+        | Kind::KeyLimit
+        | Kind::WebhookOff
         | Kind::IdentityNeedsInput => panic!("{kind:?} has a sample elsewhere"),
     };
     (letter, vec!["$1,234.99"])

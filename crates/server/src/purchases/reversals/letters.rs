@@ -1,5 +1,7 @@
 //! What a buyer is written when something becomes of a payment. Each letter is queued in the transaction of what it tells of.
 
+use std::sync::Arc;
+
 use db::{DbError, Tx};
 use types::id::MailId;
 use types::money::{Cents, MicroCredits};
@@ -7,6 +9,8 @@ use types::time::Timestamp;
 
 use super::{News, Settled};
 use crate::app::App;
+use crate::hooks::Hooks;
+use crate::hooks::events::{DisputeData, Event, Kind};
 use crate::mail::letters::{self, DisputeOutcome, Letter, Line};
 use crate::mail::outbox;
 use crate::receipts;
@@ -18,6 +22,7 @@ pub struct Desk {
     contact: String,
     /// Ids for as many letters as one change can cause.
     ids: [MailId; 4],
+    hooks: Arc<Hooks>,
 }
 
 impl Desk {
@@ -25,7 +30,8 @@ impl Desk {
     #[must_use]
     pub fn new(app: &App, now: Timestamp) -> Self {
         let ids = [app.ids.next(now), app.ids.next(now), app.ids.next(now), app.ids.next(now)];
-        Self { site: app.config.public_url(), contact: app.config.seller.email.clone(), ids }
+        let contact = app.config.seller.email.clone();
+        Self { site: app.config.public_url(), contact, ids, hooks: Arc::clone(&app.hooks) }
     }
 
     /// Queues a letter for each thing that is new to the buyer.
@@ -33,6 +39,7 @@ impl Desk {
     /// # Errors
     /// A [`DbError`].
     pub async fn write(&self, tx: &mut Tx<'_>, settled: &Settled, now: Timestamp) -> Result<(), DbError> {
+        self.tell_programs(tx, settled, now).await?;
         let letters = self.letters(tx, settled).await?;
         if letters.is_empty() {
             return Ok(());
@@ -42,6 +49,26 @@ impl Desk {
             // The change happens once, and so does its letter.
             let key = format!("reversal:{}:{id}", settled.purchase.id);
             outbox::queue(tx, id, &**letter, &buyer.email, &key, now).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell_programs(&self, tx: &mut Tx<'_>, settled: &Settled, now: Timestamp) -> Result<(), DbError> {
+        let (purchase, before) = (&settled.purchase, settled.before);
+        let after = purchase.lot.standing;
+        for news in &settled.news {
+            let (kind, amount) = match news {
+                News::Disputed(_) => (Kind::DisputeOpened, after.disputed),
+                News::Decided if after.lost > before.lost => (Kind::DisputeLost, before.disputed),
+                News::Decided => (Kind::DisputeWon, before.disputed),
+                News::Taken(_) | News::Warned => continue,
+            };
+            let data = DisputeData {
+                purchase_id: purchase.id,
+                amount_cents: amount.get(),
+                frozen: purchase.lot.frozen,
+            };
+            self.hooks.tell(tx, purchase.user, Event::new(kind, &data), now).await?;
         }
         Ok(())
     }

@@ -224,6 +224,19 @@ async fn start(folder: &TempDir, database: &str) -> (Child, String) {
     (server, url)
 }
 
+/// Asks again and again until there is an answer.
+pub async fn eventually<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let asked = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+    };
+    timeout(PATIENCE, asked).await.expect("it comes about in time")
+}
+
 /// An answer: status, body.
 pub type Answer = (u16, Value);
 
