@@ -174,6 +174,12 @@ impl Driver {
         if let Err(error) = &spender {
             self.dry(error);
         }
+        // What was found when the batch was taken up may mean the end of jobs that were taken up after it.
+        match &self.stop {
+            Some(Stop::Dry { .. }) => self.leave_queue(),
+            Some(Stop::Failed { .. } | Stop::Cancelled) => self.cancel_jobs(),
+            None => {}
+        }
         loop {
             if live.is_cancelled() && !self.cancelled {
                 self.stop.get_or_insert(Stop::Cancelled);

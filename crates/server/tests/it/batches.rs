@@ -324,6 +324,26 @@ async fn killed_in_the_middle_every_input_is_started_exactly_once() {
 }
 
 #[tokio::test]
+async fn fail_fast_also_means_what_a_crash_broke() {
+    let mut world = World::new().await;
+    let mut island = world.island("palma", "1", 1).await;
+    let mut ana = world.user("ana", "100").await;
+    let more = json!({"fail_mode": "fail_fast", "max_parallelism": 3});
+    let id = batch(&ana, &["a", "b", "c", "d"], more).await;
+    island.work().await;
+    while status(&ana, &id).await["child_states"]["queued"] != json!(2) {}
+    world.kill().await;
+    world.restart().await;
+    ana.moved_to(&world.url);
+    // No Island comes: those that wait must be told that they need not.
+    let job = ana.ended(&id).await;
+    assert_eq!((&job["status"], &job["error_code"]), (&json!("failed"), &json!("interrupted")));
+    assert_eq!(states(&status(&ana, &id).await), ["failed", "cancelled", "cancelled", "cancelled"]);
+    assert_eq!(ana.credits().await, ("100".to_owned(), "0".to_owned()));
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn another_coordinator_shows_cancels_and_takes_over() {
     let mut one = World::with("[coordinators]\ntakeover_secs = 3").await;
     let two = one.beside().await;
