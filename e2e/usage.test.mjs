@@ -77,7 +77,7 @@ the.test("what was spent, and what was earned with it", async ({ server, context
         const plain = await (await context({ javaScriptEnabled: false, storageState: await browser.storageState() })).newPage();
         await plain.goto("/usage");
         await plain.getByRole("img", { name: /^Spent by day.*5\.00 credits in 30 days/ }).waitFor();
-        await plain.getByLabel("Cargo").selectOption({ label: "LLM Chat (standard)" });
+        await plain.getByLabel("Cargo", { exact: true }).selectOption({ label: "LLM Chat (standard)" });
         await plain.getByRole("button", { name: "Show" }).click();
         assert.match(plain.url(), /workload=llm-chat/);
         await sees(stat(plain, "Credits spent"), /5\.00/);

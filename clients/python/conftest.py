@@ -23,6 +23,7 @@ requests_per_minute = 100000
 wait_secs = 5
 [[workloads]]
 slug = "llm-chat"
+aliases = ["gpt-4o-mini"]
 name = "Chat"
 description = "By the request."
 kind = "chat"
@@ -42,6 +43,7 @@ kind = "image"
 ceiling = "50"
 [[workloads]]
 slug = "text-embedding"
+aliases = ["text-embedding-3-small"]
 name = "Vectors"
 description = "Texts as vectors."
 kind = "embedding"

@@ -98,6 +98,13 @@ def test_stream_with_usage_and_cost_in_the_last_chunk(client):
     assert all(chunk.usage is None for chunk in chunks[:-1])
 
 
+def test_programs_that_name_a_model_of_openai(client):
+    """The operator gave Cargos further names."""
+    assert client.chat.completions.create(model="gpt-4o-mini", messages=HI).choices[0].message.content == "Hello from upstream."
+    assert client.models.retrieve("gpt-4o-mini").id == "gpt-4o-mini"
+    assert len(client.embeddings.create(model="text-embedding-3-small", input="Hi").data) == 1
+
+
 def test_stream_helper(client):
     with client.chat.completions.stream(model="llm-chat", messages=HI) as stream:
         text = "".join(event.delta for event in stream if event.type == "content.delta")

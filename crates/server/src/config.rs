@@ -9,6 +9,7 @@ use types::money::{Cents, Credits, MicroCredits};
 
 pub use crate::islands::config::{Approval, Islands};
 pub use crate::mail::config::{Mail, MailTransport};
+use crate::marketplace::config::check_names;
 pub use crate::marketplace::config::{Unit, WorkloadConfig, WorkloadKind};
 pub use crate::payouts::config::{Payouts, Schedule};
 pub use crate::receipts::seller::Seller;
@@ -366,7 +367,7 @@ impl Config {
         for workload in &self.workloads {
             workload.check()?;
         }
-        Ok(())
+        check_names(&self.workloads)
     }
 }
 

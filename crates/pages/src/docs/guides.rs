@@ -39,6 +39,7 @@ const SOURCES: &[(&str, &str, &str)] = &[
     guide!("credits", "Balance, statement, purchases, auto top-up."),
     guide!("account", "Who you are, and the proof of it that spending needs."),
     guide!("usage", "What was spent and earned, by day, Cargo, key and Island."),
+    guide!("webhooks", "Be told when something happens, and know that it was us."),
     guide!("idempotency", "Repeat any request without doing it twice."),
     guide!("errors", "Every error code, why it happens and what to do."),
     guide!("limits", "How often, how large, how many."),

@@ -30,7 +30,7 @@ pub(super) fn render(text: &str) -> Rendered {
         match event {
             Event::Start(Tag::CodeBlock(kind)) => {
                 let code: String = until(&mut events, |end| matches!(end, TagEnd::CodeBlock)).1;
-                page.code(&kind, code);
+                page.code(&kind, &code);
             }
             Event::Start(Tag::Heading { level, .. }) => {
                 let (inside, words) = until(&mut events, |end| matches!(end, TagEnd::Heading(_)));
@@ -102,7 +102,7 @@ impl<'a> Page<'a> {
         }
     }
 
-    fn code(&mut self, kind: &CodeBlockKind<'_>, code: String) {
+    fn code(&mut self, kind: &CodeBlockKind<'_>, code: &str) {
         let info = match kind {
             CodeBlockKind::Fenced(info) => info.split_whitespace().next().unwrap_or_default(),
             CodeBlockKind::Indented => "",

@@ -309,7 +309,7 @@ fn others() -> askama::Result<Vec<Sample>> {
 
 /// The quickstart, as a page.
 fn docs(layout: Layout) -> askama::Result<String> {
-    let guide = pages::docs::guides::find("quickstart").expect("the quickstart");
+    let guide = &pages::docs::guides::all()[0];
     let html = pages::docs::at_home(&guide.html, "https://archipelago.example.org");
     let side = pages::docs::Side::default();
     pages::docs::GuidePage { layout, side, title: guide.title.clone(), html, next: None }.render()

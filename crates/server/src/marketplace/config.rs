@@ -1,5 +1,7 @@
 //! `[[workloads]]`: the Cargos of a network.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use types::money::MicroCredits;
 
@@ -13,6 +15,8 @@ const PROMPT_PERCENT: u32 = 25;
 const BYTES_PER_TOKEN: u32 = 4;
 /// Tokens of an answer when the job does not say how many it wants, unless the Cargo says otherwise.
 const ANSWER_TOKENS: u32 = 1024;
+/// Most further names of a Cargo.
+const MAX_ALIASES: usize = 32;
 /// Side of the image that is one unit, in pixels, and the steps it takes, unless the Cargo says otherwise.
 const BASE_SIDE: u32 = 1024;
 const BASE_STEPS: u32 = 30;
@@ -23,6 +27,8 @@ const BASE_STEPS: u32 = 30;
 #[expect(missing_docs, reason = "config.default.toml explains each key")]
 pub struct WorkloadConfig {
     pub slug: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
     pub name: String,
     pub description: String,
     pub kind: WorkloadKind,
@@ -120,6 +126,12 @@ impl WorkloadConfig {
     pub fn check(&self) -> Result<(), ConfigError> {
         check_slug("workloads", &self.slug)?;
         let refuse = |what: &str| Err(ConfigError(format!("workloads.{}.{what}", self.slug)));
+        for alias in &self.aliases {
+            check_slug(&format!("workloads.{}.aliases", self.slug), alias)?;
+        }
+        if self.aliases.len() > MAX_ALIASES {
+            return refuse(&format!("aliases must be at most {MAX_ALIASES}"));
+        }
         // Existing clients cut names at 28 bytes and break inside a longer character.
         if !self.name.is_ascii() {
             return refuse("name must be ASCII: existing clients cut it by bytes");
@@ -157,5 +169,18 @@ impl WorkloadConfig {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether each slug and each further name is one Cargo's.
+///
+/// # Errors
+/// A [`ConfigError`] naming the one that is not.
+pub fn check_names(workloads: &[WorkloadConfig]) -> Result<(), ConfigError> {
+    let mut seen = HashSet::new();
+    let mut names = workloads.iter().flat_map(|one| std::iter::once(&one.slug).chain(&one.aliases));
+    match names.find(|name| !seen.insert(name.as_str())) {
+        Some(name) => Err(ConfigError(format!("workloads: {name:?} can be the name of one Cargo only"))),
+        None => Ok(()),
     }
 }

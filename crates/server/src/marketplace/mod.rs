@@ -318,6 +318,7 @@ mod tests {
     fn market() -> Arc<Market> {
         let config = WorkloadConfig {
             slug: "chat".to_owned(),
+            aliases: Vec::new(),
             name: "Chat".to_owned(),
             description: String::new(),
             kind: WorkloadKind::Chat,

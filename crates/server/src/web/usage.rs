@@ -13,6 +13,7 @@ use types::id::{ApiKeyId, Id, IslandId};
 use types::money::MicroCredits;
 
 use super::Page;
+use super::exchange::rounded;
 use super::frame::{day, frame, when};
 use super::session::SignedIn;
 use crate::api::usage::{Asked, file, wanted};
@@ -132,7 +133,7 @@ fn stats(view: View, total: Sums) -> Vec<Stat> {
     };
     let mean = match total.completed {
         0 => None,
-        completed => Some(MicroCredits::new(total.amount.get() / completed).display_grouped()),
+        completed => Some(rounded(MicroCredits::new(total.amount.get() / completed))),
     };
     let mut all = vec![
         stat(credits, total.amount.display_grouped(), false, format!("≈ {}", total.amount.approximate_usd())),
@@ -173,7 +174,7 @@ fn grouped(count: i64) -> String {
 fn chart(base: &Wanted, lines: &[Line]) -> Option<Plot> {
     let by_day: HashMap<i64, Sums> = lines.iter().filter_map(|line| Some((line.day?, line.sums))).collect();
     let count = base.end_day - base.first_day;
-    let step = (count / 6).max(1);
+    let step = (count / 4).max(1);
     let spent = base.view == View::Spent;
     let values: Vec<Bar> = (base.first_day..base.end_day)
         .map(|number| {

@@ -305,6 +305,7 @@ async fn killed_in_the_middle_every_input_is_started_exactly_once() {
     for _ in 0..3 {
         island.work().await;
     }
+    while status(&ana, &id).await["child_states"]["queued"] != json!(2) {}
     world.kill().await;
     world.restart().await;
     ana.moved_to(&world.url);

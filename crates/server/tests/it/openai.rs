@@ -21,6 +21,7 @@ answer_tokens = 1000
 
 [[workloads]]
 slug = "text-embedding"
+aliases = ["text-embedding-3-small"]
 name = "Vectors"
 description = "-"
 kind = "embedding"
@@ -179,7 +180,7 @@ async fn texts_become_vectors_and_cost_by_their_length() {
     let mut island = embedder(&world).await;
     let ana = world.user("ana", "100").await;
     // 8 and 5 bytes: 13 are 4 tokens, at 10 credits a thousand.
-    let body = json!({"model": "text-embedding", "input": ["lighthou", "tides"], "dimensions": 2});
+    let body = json!({"model": "text-embedding-3-small", "input": ["lighthou", "tides"], "dimensions": 2});
     let asked = ask(ana, body.clone());
     let work = island.work().await;
     let input: Value = serde_json::from_str(&work.input).unwrap();
@@ -281,6 +282,11 @@ async fn errors_say_what_an_openai_client_needs() {
             assert!(error["message"].is_string() && error["type"].is_string(), "{answer}");
         }
     }
+    let (_, models) = ana.get("/v1/models").await;
+    let ids: Vec<&str> =
+        models["data"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["llm-chat", "text-embedding", "text-embedding-3-small"]);
+    assert_eq!(ana.get("/v1/models/text-embedding-3-small").await.0, 200);
     let (_, answer) = ana.post("/v1/responses", &json!({})).await;
     assert!(answer["error"]["message"].as_str().unwrap().contains("/v1/chat/completions"), "{answer}");
     world.finish().await;

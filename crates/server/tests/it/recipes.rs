@@ -562,7 +562,7 @@ impl Scene {
                 "listModels",
             ];
             let fixed = operation.method == "GET"
-                && ["read", "manage"].contains(&operation.access.as_str())
+                && matches!(operation.access.as_str(), "read" | "manage")
                 && !operation.path.contains('{');
             if !fixed || passing.contains(&operation.name.as_str()) {
                 continue;
@@ -627,6 +627,10 @@ fn forget_what_passes(value: &mut Value) {
                 "active_jobs",
                 "best_ask",
                 "place_in_queue",
+                "waiting",
+                "failing_since",
+                "disabled_at",
+                "disabled_reason",
             ] {
                 fields.remove(name);
             }

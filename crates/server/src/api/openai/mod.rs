@@ -41,6 +41,15 @@ const ERRORS: &[&str] = &[
     "job_failed",
 ];
 
+/// The market that a client may call by this name: the Cargo's slug, or a further name that the operator gave it.
+fn named<'a>(app: &'a App, name: &str) -> Option<&'a Arc<Market>> {
+    app.market.get(name).or_else(|| {
+        let mut workloads = app.config.workloads.iter();
+        let called = workloads.find(|workload| workload.aliases.iter().any(|alias| alias == name))?;
+        app.market.get(&called.slug)
+    })
+}
+
 /// The market of a `model` and the model that its Islands must name, if one: a Cargo's slug, or `default` for the first
 /// of its kind; behind a slash the name of one of the models that it is served with.
 fn market(app: &App, fields: &Fields, kind: WorkloadKind) -> Result<(Arc<Market>, Option<String>), ApiError> {
@@ -55,7 +64,7 @@ fn market(app: &App, fields: &Fields, kind: WorkloadKind) -> Result<(Arc<Market>
     let found = if model == "default" {
         app.market.all().iter().find(of_kind)
     } else {
-        app.market.get(&model).filter(of_kind)
+        named(app, &model).filter(of_kind)
     };
     let found = found.cloned().map(|market| (market, served));
     found.ok_or_else(|| {

@@ -8,6 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
+use super::named;
 use super::shapes::{Model, ModelList};
 use crate::api::extract::ApiUser;
 use crate::api::operation::Operation;
@@ -46,6 +47,8 @@ pub async fn list(State(app): State<Arc<App>>, _: ApiUser) -> Json<Value> {
     for market in app.market.all() {
         let slug = &market.workload.slug;
         rows.push(model(slug));
+        let config = app.config.workloads.iter().find(|config| config.slug == *slug);
+        rows.extend(config.iter().flat_map(|config| &config.aliases).map(|alias| model(alias)));
         let with = served.iter().filter(|(of, _)| of == slug).take(MAX_SERVED);
         rows.extend(with.map(|(_, name)| model(&format!("{slug}/{name}"))));
     }
@@ -62,7 +65,7 @@ pub async fn show(
     Path(slug): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
     let cargo = slug.split_once('/').map_or(slug.as_str(), |(cargo, _)| cargo);
-    app.market.get(cargo).ok_or_else(|| {
+    named(&app, cargo).ok_or_else(|| {
         ApiError::new(
             StatusCode::NOT_FOUND,
             "model_not_found",
