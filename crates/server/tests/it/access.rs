@@ -203,7 +203,6 @@ async fn every_operation_on_what_is_another_users() {
     ]);
     let payout = scene.prepare("cancelPayout", 0).await.unwrap();
     named.insert("getPayout", payout.path.clone());
-    named.extend(scene.objects_of_others(&ana).await);
     let mut broken = Vec::new();
     for operation in all.iter().filter(|one| one.path.contains('{') && one.access != "public") {
         let tried = anothers(&mut scene, (&ana, &ben), &all, operation, (&named, &payout));
@@ -229,7 +228,13 @@ async fn anothers(
         return;
     }
     if operation.method == "GET" {
-        let path = named.get(name).unwrap_or_else(|| panic!("{name} has no object of another user here"));
+        // Recipes make room among the webhooks.
+        let later: BTreeMap<&str, String> = match name.contains("Webhook") {
+            true => scene.objects_of_others(ana).await.into_iter().collect(),
+            false => BTreeMap::new(),
+        };
+        let path = later.get(name).or_else(|| named.get(name));
+        let path = path.unwrap_or_else(|| panic!("{name} has no object of another user here"));
         let (status, body) = ana.get(path).await;
         assert!(status == 200, "{name}: the owner may look: {status} {body}");
         let (status, body) = ben.get(path).await;

@@ -16,11 +16,12 @@ use crate::recipes::{Answered, Call, Listed, Scene, operations};
 use crate::world::World;
 use crate::world::inside::Inside;
 
-/// What these do is seen on the page of a provider only, or is a secret that is shown once.
+/// What these do is seen on the page of a provider only, or by a machine that polls, or is a secret that is shown once.
 const UNSEEN: &[&str] = &[
     "createPurchase",
     "endSessions",
     "openCardPortal",
+    "refusePairing",
     "replaceHostToken",
     "replayWebhookDelivery",
     "rotateApiKey",
