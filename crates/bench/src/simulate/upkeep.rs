@@ -351,7 +351,7 @@ impl World {
     async fn stored(&self, process: &Process, id: i64) -> Result<jobs::Job> {
         let user = self.model.jobs.get(&id).map(|job| job.user).unwrap_or_default();
         let user = types::id::UserId::from_i64(user);
-        Ok(jobs::submit::find(&process.app, user, JobId::from_i64(id)).await?.0)
+        Ok(jobs::look::find(&process.app, user, JobId::from_i64(id)).await?.0)
     }
 
     /// Jobs that are long over and driven by nobody are ended.

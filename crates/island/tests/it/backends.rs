@@ -126,7 +126,9 @@ async fn servers_that_do_not_stream_are_understood() {
     let body = r#"{"choices":[{"message":{"content":null,"tool_calls":[{}]},"finish_reason":"tool_calls"}]}"#;
     let outcome = world.answered(1, "llm-chat", "200 OK", body).await;
     assert_eq!(outcome.text(), "");
-    assert_eq!(format!("{:?}", outcome.last), done(None, Some("tool_calls")));
+    // The network of this test speaks the protocol of before there were calls of tools.
+    let last = format!("{:?}", outcome.last);
+    assert!(last.contains("too old for calls of tools") && last.contains("retryable: true"), "{last}");
 }
 
 #[tokio::test]

@@ -185,7 +185,7 @@ pub async fn list(
     Query(query): Query<HashMap<String, String>>,
 ) -> Result<Json<Listed<JobBody>>, ApiError> {
     let (limit, offset) = page(&query)?;
-    let (rows, total) = jobs::submit::list(&app, caller.user.id, limit, offset).await?;
+    let (rows, total) = jobs::look::list(&app, caller.user.id, limit, offset).await?;
     let data = rows.iter().map(|(job, output)| JobBody::new(&app, job, output.as_deref())).collect();
     Ok(Json(Listed { data, meta: Meta { total, limit, offset } }))
 }

@@ -27,7 +27,7 @@ use crate::app::App;
 use crate::credits::export::{Entry, Export, ExportError, Format};
 use crate::credits::{self, Account};
 use crate::error::ApiError;
-use crate::jobs::submit::charged_by;
+use crate::jobs::look::charged_by;
 
 /// What is in this file, for the router and the documentation.
 #[must_use]

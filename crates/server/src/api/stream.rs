@@ -29,8 +29,8 @@ use crate::config::WorkloadKind;
 use crate::error::ApiError;
 use crate::jobs::elsewhere::LOOK;
 use crate::jobs::live::{Event, LiveJob, Reader};
+use crate::jobs::look::find;
 use crate::jobs::message::{self, Message};
-use crate::jobs::submit::find;
 use crate::jobs::{Job, JobError, Origin, State as JobState};
 
 /// What is in this file, for the router and the documentation.

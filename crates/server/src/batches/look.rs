@@ -58,7 +58,7 @@ pub async fn list(
 /// # Errors
 /// [`JobError::NotFound`] if it is neither, or another's.
 pub async fn find(app: &App, user: UserId, id: JobId) -> Result<(Job, Option<String>), JobError> {
-    match jobs::submit::find(app, user, id).await {
+    match jobs::look::find(app, user, id).await {
         Err(JobError::NotFound) => as_job(app, user, id).await,
         found => found,
     }
@@ -172,7 +172,7 @@ pub fn usage(children: &[Child]) -> Usage {
 /// [`JobError::NotFound`]; [`JobError::Ended`] if it had ended already; [`JobError::Unavailable`] if that takes long, in
 /// which case the wish stays.
 pub async fn cancel(app: &Arc<App>, user: UserId, id: JobId) -> Result<Arc<Job>, JobError> {
-    match jobs::submit::cancel(app, user, id).await {
+    match jobs::look::cancel(app, user, id).await {
         Err(JobError::NotFound) => cancel_batch(app, user, id).await,
         done => done,
     }

@@ -16,7 +16,7 @@ use types::time::Timestamp;
 use super::statement;
 use crate::app::App;
 use crate::jobs::JobError;
-use crate::jobs::submit::{Charged, charged_by};
+use crate::jobs::look::{Charged, charged_by};
 
 /// Lines of a page.
 const PAGE: u32 = 500;

@@ -55,7 +55,10 @@ mod tests {
         let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned();
         let id = "msg_p5jXN8AQM9LWM0D4loKWxJek";
         let expected = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
-        assert_eq!(signature(&[secret.clone()], id, 1_614_265_330, r#"{"test": 2432232314}"#), expected);
+        assert_eq!(
+            signature(std::slice::from_ref(&secret), id, 1_614_265_330, r#"{"test": 2432232314}"#),
+            expected
+        );
         let both = signature(
             &[new_secret(&types::rng::SeededRandom::new(1)), secret],
             id,

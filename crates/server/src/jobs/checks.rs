@@ -46,11 +46,14 @@ impl Spenders {
     }
 }
 
+/// The fingerprint of an earlier request, and the job it made.
+type Before = Option<(String, Option<JobId>)>;
+
 /// I9: a request that was taken before gets its first job; another request with its key is refused.
 pub(super) struct Repeats<'a> {
     /// Command, user, key, fingerprint and job of each request that may be repeated.
     requests: Vec<(usize, UserId, &'a str, &'a str, JobId)>,
-    before: Question<Vec<Option<(String, Option<JobId>)>>>,
+    before: Question<Vec<Before>>,
 }
 
 impl<'a> Repeats<'a> {

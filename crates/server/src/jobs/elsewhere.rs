@@ -8,7 +8,7 @@ use db::DbError;
 use tokio::time::{Instant, sleep};
 use types::id::{JobId, UserId};
 
-use super::submit::find;
+use super::look::find;
 use super::{Job, JobError, store};
 use crate::app::App;
 

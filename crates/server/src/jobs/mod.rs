@@ -15,6 +15,7 @@ pub mod drive;
 pub mod elsewhere;
 pub mod input;
 pub mod live;
+pub mod look;
 pub mod message;
 pub mod rebid;
 pub mod recover;

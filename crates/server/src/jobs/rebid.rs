@@ -7,7 +7,7 @@ use types::money::MicroCredits;
 
 use super::input;
 use super::live::Event;
-use super::submit::find;
+use super::look::find;
 use super::{Job, JobError, State, store};
 use crate::app::App;
 use crate::idempotency::Once;

@@ -23,7 +23,7 @@ use crate::api::receipts;
 use crate::app::App;
 use crate::config::Package;
 use crate::error::ApiError;
-use crate::jobs::submit::{Charged, charged_by};
+use crate::jobs::look::{Charged, charged_by};
 use crate::limits::Errand;
 use crate::purchases::{self, Purchase, PurchaseError, State as PurchaseState};
 use crate::{credits, identity, secrets};

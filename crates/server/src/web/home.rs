@@ -18,7 +18,7 @@ use crate::config::WorkloadKind;
 use crate::error::ApiError;
 use crate::identity::{self, Verification};
 use crate::jobs::JobError;
-use crate::jobs::submit::recent_images;
+use crate::jobs::look::recent_images;
 use crate::{credits, islands};
 
 /// `GET /`: the front page; whoever is signed in goes on to the chat.

@@ -24,7 +24,8 @@ use crate::app::App;
 use crate::config::WorkloadKind;
 use crate::error::ApiError;
 use crate::idempotency::Once;
-use crate::jobs::submit::{Submission, open_on_page, recent_images, submit};
+use crate::jobs::look::{open_on_page, recent_images};
+use crate::jobs::submit::{Submission, submit};
 use crate::jobs::{Job, JobError, Origin};
 use crate::marketplace::Market;
 

@@ -24,7 +24,8 @@ use crate::config::Unit;
 use crate::error::ApiError;
 use crate::idempotency::Once;
 use crate::job_receipts::{self, AttemptRow, JobReceipt, keys, read_considered, reason, units};
-use crate::jobs::submit::{cancel as cancel_job, find, order_of};
+use crate::jobs::look::{cancel as cancel_job, find};
+use crate::jobs::submit::order_of;
 use crate::jobs::{BidSource, Job, JobError, State as JobState, rebid};
 
 /// `GET /jobs/{id}`: for its consumer; once it has ended also for the owner of an Island that worked on it.

@@ -29,7 +29,7 @@ use crate::config::WorkloadKind;
 use crate::error::ApiError;
 use crate::islands;
 use crate::jobs::live::{Event, Reader};
-use crate::jobs::{Job, State as JobState, submit};
+use crate::jobs::{Job, State as JobState, look};
 
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -44,7 +44,7 @@ pub async fn stream(
 ) -> Result<Response, ApiError> {
     // Asked first: a job that ends between the two questions is read from the database, whole.
     let live = app.jobs.get(id);
-    let (job, output) = submit::find(&app, session.user.id, id).await?;
+    let (job, output) = look::find(&app, session.user.id, id).await?;
     let frames = match live {
         Some(live) => follow(Follower { app, reader: live.read() }).left_stream(),
         None => stream::iter(replay(&app, &job, output).await).right_stream(),
@@ -64,7 +64,7 @@ pub async fn cancel(
     Pressed(session): Pressed,
 ) -> Result<Json<Value>, ApiError> {
     let user = session.user.id;
-    let job = to_the_end(async move { submit::cancel(&app, user, id).await }).await??;
+    let job = to_the_end(async move { look::cancel(&app, user, id).await }).await??;
     Ok(Json(json!({"status": job.state.name(), "cost": job.charge.to_string()})))
 }
 
@@ -85,7 +85,7 @@ pub async fn image(
     Named(id): Named<JobId>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let (_, output) = submit::find(&app, session.user.id, id).await?;
+    let (_, output) = look::find(&app, session.user.id, id).await?;
     let (bytes, format) = output.as_deref().and_then(decode).ok_or_else(|| ApiError::not_found("image"))?;
     let download = query.is_some_and(|query| query.split('&').any(|part| part == "download=1"));
     let way = if download { "attachment" } else { "inline" };

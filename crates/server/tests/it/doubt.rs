@@ -9,7 +9,7 @@ use server::accounts::User;
 use server::credits;
 use server::jobs::command::{Begin, Command, Finish, Open, Suspend};
 use server::jobs::commit::Done;
-use server::jobs::submit::find;
+use server::jobs::look::find;
 use server::jobs::{Attempt, BidSource, Job, JobError, Origin, State, Usage, recover};
 use server::nodes;
 use types::money::MicroCredits;

@@ -65,9 +65,9 @@ impl Receiver {
     async fn at(address: &str) -> Self {
         let listener = tokio::net::TcpListener::bind(address).await.unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
-        let (got, plan) = (Arc::default(), Arc::default());
-        let (log, answers): (Arc<Mutex<Vec<Received>>>, Arc<Mutex<VecDeque<u16>>>) =
-            (Arc::clone(&got), Arc::clone(&plan));
+        let got: Arc<Mutex<Vec<Received>>> = Arc::default();
+        let plan: Arc<Mutex<VecDeque<u16>>> = Arc::default();
+        let (log, answers) = (Arc::clone(&got), Arc::clone(&plan));
         let answer = async move |uri: Uri, headers: HeaderMap, body: Bytes| {
             let header = |name: &str| headers[name].to_str().unwrap().to_owned();
             assert_eq!(header("content-type"), "application/json");

@@ -19,7 +19,7 @@ impl User {
         self.post("/api/v1/api-keys", &body).await
     }
 
-    async fn from_address(&self, address: &str) -> Answer {
+    async fn calling_from(&self, address: &str) -> Answer {
         self.request("GET", "/api/v1/account", &[("x-forwarded-for", address)], None).await
     }
 }
@@ -143,7 +143,7 @@ async fn a_key_opens_only_from_where_it_may() {
         ("198.51.100.1, 203.0.113.1", 200),
         ("nonsense", 403),
     ] {
-        let answer = office.from_address(address).await;
+        let answer = office.calling_from(address).await;
         assert_eq!(answer.0, status, "{address}: {answer:?}");
         assert!(status == 200 || code(&answer).1 == "address_not_allowed", "{answer:?}");
     }

@@ -29,8 +29,9 @@ use crate::app::App;
 use crate::config::WorkloadKind;
 use crate::error::ApiError;
 use crate::jobs::live::{Event, LiveJob, Reader};
+use crate::jobs::look::find;
 use crate::jobs::message::Message;
-use crate::jobs::submit::{Accepted, find};
+use crate::jobs::submit::Accepted;
 use crate::jobs::{Job, JobError, State as JobState, message};
 
 /// What is in this file, for the router and the documentation.

@@ -21,7 +21,7 @@ use crate::api::words::Bid;
 use crate::app::App;
 use crate::config::WorkloadKind;
 use crate::error::ApiError;
-use crate::jobs::submit::find;
+use crate::jobs::look::find;
 use crate::jobs::{Job, JobError};
 
 /// What is in this file, for the router and the documentation.

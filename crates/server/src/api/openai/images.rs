@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::config::WorkloadKind;
 use crate::error::ApiError;
 use crate::jobs::JobError;
-use crate::jobs::submit::find;
+use crate::jobs::look::find;
 
 /// What is in this file, for the router and the documentation.
 #[must_use]

@@ -38,10 +38,8 @@ fn sample(kind: Kind, text: &str) -> (Box<dyn Letter>, Vec<&'static str>) {
             let (period, used, limit) = ("day", threshold, micros);
             let letter =
                 KeyLimit { site, key, prefix, key_id, period, used, limit, reached: true, resets_at };
-            (
-                Box::new(letter),
-                vec!["1,234.50", "50.00", "ak_1a2b3", "https://islands.example/settings/keys/key_1"],
-            )
+            let said = ["1,234.50", "50.00", "ak_1a2b3", "https://islands.example/settings/keys/key_1"];
+            (Box::new(letter), said.to_vec())
         }
         Kind::WebhookOff => {
             let letter = WebhookOff { site, url: line.clone(), reason: line };
