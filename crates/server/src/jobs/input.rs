@@ -513,9 +513,12 @@ mod tests {
             read(r#"{"prompt":"four","max_tokens":5,"max_completion_tokens":3}"#),
             (4, Some(3), Some(5))
         );
-        let parts = r#"{"messages":[{"role":"user","content":[{"type":"text","text":"four"}]},
-            {"role":"assistant","content":"two"}],"tools":[{"a":1}]}"#;
-        assert_eq!(read(parts), (4 + 3 + 9, None, Some(77)));
+        let tools = r#"[{"type":"function","function":{"name":"f"}}]"#;
+        let parts = format!(
+            r#"{{"messages":[{{"role":"user","content":[{{"type":"text","text":"four"}}]}},
+            {{"role":"assistant","content":"two"}}],"tools":{tools}}}"#
+        );
+        assert_eq!(read(&parts), (4 + 3 + tools.len(), None, Some(77)));
         let raw = RawValue::from_string(r#"{"prompt":"a","width":512,"height":256}"#.to_owned()).unwrap();
         let image = check(&cargo(WorkloadKind::Image, Measure::Request), &raw).unwrap();
         assert_eq!((image.request.pixels, image.request.steps), (512 * 256, 30));

@@ -6,7 +6,8 @@ use std::sync::mpsc::{Sender, channel};
 use axum::body::Body;
 use axum::http::{Request, header};
 use db::OpenOptions;
-use futures_util::FutureExt;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use serde_json::{Value, json};
 use server::accounts::api_keys::{self, KeyRequest, LimitChange, Scopes};
 use server::idempotency::Once;
@@ -98,17 +99,24 @@ async fn a_busy_database_is_a_503_for_programs_and_for_people() {
     let account = Request::get("/api/v1/account").header("authorization", format!("Bearer {key}"));
     assert_eq!(answer(&inside, account.body(Body::empty()).unwrap()).await.0, 200);
     let stalled = stall(&inside, true);
+    let mut asked = FuturesUnordered::new();
     let made = loop {
-        // As soon as the stalled ones have begun to wait.
+        // Some come before the stalled ones have begun to wait, and some wait with them.
+        if asked.len() < 10 {
+            asked.push(answer(&inside, post("/api/v1/api-keys", &key, &json!({"name": "more"}))));
+        }
         tokio::task::yield_now().await;
-        let made = answer(&inside, post("/api/v1/api-keys", &key, &json!({"name": "more"}))).now_or_never();
-        if let Some(made) = made {
+        if let Some(Some(made)) = asked.next().now_or_never()
+            && made.0 != 201
+        {
             break made;
         }
     };
     assert_eq!((made.0, made.1.as_deref()), (503, Some("2")), "{}", made.2);
     assert!(made.2.contains("busy"), "{}", made.2);
     go_on(stalled).await;
+    while asked.next().await.is_some() {}
+    drop(asked);
     inside.finish().await;
 
     let inside = Inside::open(options()).await;
