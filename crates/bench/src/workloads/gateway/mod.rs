@@ -150,8 +150,8 @@ impl Options {
     async fn place(&self, engine: Engine, database: Option<String>) -> Result<Place> {
         let shape = Shape {
             consumers: usize::try_from(self.users)?,
-            islands: 1,
-            // One Island answers all, and is silent to all the idle ones at once.
+            // Together they have room for all the idle ones and for others.
+            islands: 2,
             slots: self.idle.clamp(512, 10_000),
             data: self.data.clone(),
             database,
