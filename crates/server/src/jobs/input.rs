@@ -518,7 +518,7 @@ mod tests {
             r#"{{"messages":[{{"role":"user","content":[{{"type":"text","text":"four"}}]}},
             {{"role":"assistant","content":"two"}}],"tools":{tools}}}"#
         );
-        assert_eq!(read(&parts), (4 + 3 + tools.len(), None, Some(77)));
+        assert_eq!(read(&parts), (4 + 3 + i64::try_from(tools.len()).unwrap(), None, Some(77)));
         let raw = RawValue::from_string(r#"{"prompt":"a","width":512,"height":256}"#.to_owned()).unwrap();
         let image = check(&cargo(WorkloadKind::Image, Measure::Request), &raw).unwrap();
         assert_eq!((image.request.pixels, image.request.steps), (512 * 256, 30));
