@@ -1,9 +1,10 @@
 //! Moving pages from SQLite's log into the database file, beside the writer.
 //!
 //! Left to itself, SQLite does this inside the commit that makes the log too long, and that commit takes as long as writing
-//! and syncing tens of megabytes does. Here a thread with a connection of its own moves most of it while the writer
-//! goes on; what the writer has added meanwhile is little, and only the writer can move the last of it, because the
-//! log starts again from its beginning only when nothing is left in it.
+//! and syncing tens of megabytes does. Here a thread with a connection of its own moves it while the writer goes on. If the
+//! writer adds nothing meanwhile the log begins anew with its next transaction. If it does, only the writer can move the last
+//! of it, and whoever waits for the writer waits for a sync of the database file: a few milliseconds. So that is done
+//! when the log is really long, every few seconds under full load, and not at every step.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,12 +16,11 @@ use rusqlite::Connection;
 use crate::DbError;
 use crate::work::spawn;
 
-/// Pages in the log from which on they are moved however busy the writer is: 32 MiB. Many pages are written twice in that
-/// time and moved once.
-const LONG: i64 = 8000;
-/// From so many on they are moved when the writer has nothing to do: 4 MiB. Commits wait while the disk syncs what was
-/// moved, so with time to spare it is little at a time.
-const ENOUGH: i64 = 1000;
+/// Every so many pages the log is moved: 64 MiB. Many pages are written often in that time and moved once. Less, and commits
+/// more often wait while the disk syncs what was moved.
+const STEP: i64 = 16_000;
+/// With so many pages the log shall begin anew, even if the writer has to help: 256 MiB.
+const FULL: i64 = 4 * STEP;
 /// Pages the writer may move by itself: a few milliseconds' worth.
 const SHORT: i64 = 200;
 /// Rounds of the thread: each leaves what was written during it.
@@ -44,6 +44,10 @@ struct Shared {
 pub struct Checkpoints {
     shared: Arc<Shared>,
     thread: Thread,
+    /// How long the log was after the last commit.
+    seen: i64,
+    /// How long it is to be when it is moved next.
+    due: i64,
 }
 
 impl Checkpoints {
@@ -58,19 +62,29 @@ impl Checkpoints {
             theirs.pages.store(i64::from(pages), Ordering::Release);
             Ok(())
         }))?;
-        Ok(Self { shared, thread })
+        Ok(Self { shared, thread, seen: 0, due: STEP })
     }
 
-    /// To be called after a commit, when its answers are given. `idle`: nobody waits for the writer.
-    pub fn after_commit(&self, writer: &Connection, idle: bool) {
-        let state = self.shared.state.load(Ordering::Acquire);
-        let worth_it = if idle { ENOUGH } else { LONG };
-        if state == IDLE && self.shared.pages.load(Ordering::Acquire) >= worth_it {
-            self.shared.state.store(MOVING, Ordering::Release);
-            self.thread.unpark();
-        } else if state == LAST_PART {
-            checkpoint(writer);
-            self.shared.state.store(IDLE, Ordering::Release);
+    /// To be called after a commit, when its answers are given.
+    pub fn after_commit(&mut self, writer: &Connection) {
+        let pages = self.shared.pages.load(Ordering::Acquire);
+        if pages < self.seen {
+            // It has begun anew.
+            self.due = STEP;
+        }
+        self.seen = pages;
+        match self.shared.state.load(Ordering::Acquire) {
+            IDLE if pages >= self.due => {
+                // Not at once again if a long read keeps it from being moved.
+                self.due = pages + STEP;
+                self.shared.state.store(MOVING, Ordering::Release);
+                self.thread.unpark();
+            }
+            LAST_PART => {
+                checkpoint(writer);
+                self.shared.state.store(IDLE, Ordering::Release);
+            }
+            _ => {}
         }
     }
 }
@@ -87,23 +101,29 @@ fn run(connection: &Connection, shared: &Shared) {
         match shared.state.load(Ordering::Acquire) {
             STOPPED => return,
             MOVING => {
-                move_most(connection, shared);
+                let next = move_on(connection, shared);
                 // Unless it was stopped meanwhile.
                 let moved = (Ordering::AcqRel, Ordering::Acquire);
-                let _ = shared.state.compare_exchange(MOVING, LAST_PART, moved.0, moved.1);
+                let _ = shared.state.compare_exchange(MOVING, next, moved.0, moved.1);
             }
             _ => std::thread::park(),
         }
     }
 }
 
-fn move_most(connection: &Connection, shared: &Shared) {
+/// Moves what there is, and of a log that is full so much that little is left for the writer. Answers what comes next.
+fn move_on(connection: &Connection, shared: &Shared) -> u8 {
     for _ in 0..ROUNDS {
         let moved = checkpoint(connection);
-        if shared.pages.load(Ordering::Acquire) - moved <= SHORT {
-            return;
+        let pages = shared.pages.load(Ordering::Acquire);
+        if pages < FULL {
+            return IDLE;
+        }
+        if pages - moved <= SHORT {
+            break;
         }
     }
+    LAST_PART
 }
 
 /// Moves what can be moved without making anybody wait; answers how far the log is moved.

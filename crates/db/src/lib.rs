@@ -153,7 +153,21 @@ impl Db {
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
-        self.inner.queues.read(name, work).await
+        self.inner.queues.read(name, false, work).await
+    }
+
+    /// Like [`Self::read`], for work nobody waits for, such as an audit: on a thread of its own, which steps back when there is
+    /// not enough of the processor for all.
+    ///
+    /// # Errors
+    /// Those of [`Self::read`].
+    pub async fn read_behind<T, E, F>(&self, name: &'static str, work: F) -> Result<T, E>
+    where
+        F: AsyncFn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
+        self.inner.queues.read(name, true, work).await
     }
 
     /// Applies what of `sets` has not been applied yet, in order. Running it again does nothing.

@@ -5,28 +5,30 @@
 //! once, and only then answers all of them.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex};
 
 use rusqlite::{CachedStatement, Connection, OpenFlags};
 
 use crate::checkpoint::Checkpoints;
 use crate::memory::Memory;
-use crate::work::{GROUP, Inbox, Message, Queues, Work, lock, record_group, spawn};
+use crate::work::{GROUP, Inbox, Message, Queues, Work, lock, record_group, spawn, step_back};
 use crate::{DbError, FaultPoint, Faults, OpenOptions, Param, Row, Tx, Value, tx};
 
 const STATEMENT_CACHE: usize = 256;
 
 /// Why each: `WAL` so that readers never wait for the writer; `FULL` because nothing may be acknowledged before it
 /// is durable; a limit on what the log file keeps (when it is emptied is told in `checkpoint`); `busy_timeout` because admin
-/// commands write beside a running server.
+/// commands write beside a running server. The cache is small on purpose: a commit that split a page looks through all of it
+/// (SQLite notes a page number beyond the end when it swaps pages, and forgets what lies there), which with 64 MiB took longer
+/// than everything else; what is not in it is in the system's.
 const PRAGMAS: &str = "
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL;
     PRAGMA foreign_keys = ON;
     PRAGMA busy_timeout = 5000;
-    PRAGMA cache_size = -65536;
+    PRAGMA cache_size = -4096;
     PRAGMA temp_store = MEMORY;
-    PRAGMA journal_size_limit = 67108864;
+    PRAGMA journal_size_limit = 268435456;
 ";
 
 /// Where in a transaction a closure runs, which decides how its work is taken back.
@@ -46,21 +48,31 @@ pub fn open(path: &Path, options: OpenOptions) -> Result<Queues, DbError> {
     // Opening a read-only file succeeds; find out now, not at the first purchase.
     connection.execute_batch("BEGIN IMMEDIATE; PRAGMA user_version = 1; COMMIT")?;
 
-    let (queues, mut writer_end, reader_end) = Queues::new(options.queue);
+    let (queues, ends) = Queues::new(options.queue);
+    let mut writer_end = ends.writer;
     let checkpoints = Checkpoints::start(path, &mut connection)?;
     let mut writer = Writer { connection, checkpoints, memory: Memory::default(), faults: options.faults };
     spawn("db-writer", move || writer.run(&mut writer_end))?;
 
-    let reader_end = Arc::new(Mutex::new(reader_end));
+    let reader_end = Arc::new(Mutex::new(ends.readers));
     for _ in 0..options.readers.max(1) {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)?;
-        connection.execute_batch("PRAGMA busy_timeout = 5000; PRAGMA temp_store = MEMORY")?;
-        connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
-        let queue = Arc::clone(&reader_end);
-        spawn("db-reader", move || read_loop(&connection, &queue))?;
+        let (connection, queue) = (open_reader(path)?, Arc::clone(&reader_end));
+        spawn("db-reader", move || read_loop(&connection, || lock(&queue).recv().ok()))?;
     }
+    let (connection, behind) = (open_reader(path)?, ends.behind);
+    spawn("db-behind", move || {
+        step_back();
+        read_loop(&connection, || behind.recv().ok());
+    })?;
     Ok(queues)
+}
+
+fn open_reader(path: &Path) -> Result<Connection, DbError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.execute_batch("PRAGMA busy_timeout = 5000; PRAGMA temp_store = MEMORY")?;
+    connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+    Ok(connection)
 }
 
 /// The one who writes.
@@ -110,7 +122,7 @@ impl Writer {
         for answer in asked {
             let _ = answer.send(data_version(&self.connection));
         }
-        self.checkpoints.after_commit(&self.connection, queue.is_empty());
+        self.checkpoints.after_commit(&self.connection);
     }
 
     fn begin(&self) -> Result<(), DbError> {
@@ -190,11 +202,9 @@ fn roll_back(connection: &Connection) {
     }
 }
 
-fn read_loop(connection: &Connection, queue: &Mutex<mpsc::Receiver<Box<dyn Work>>>) {
+fn read_loop(connection: &Connection, mut next: impl FnMut() -> Option<Box<dyn Work>>) {
     let mut memory = Memory::default();
-    loop {
-        let next = lock(queue).recv();
-        let Ok(mut work) = next else { return };
+    while let Some(mut work) = next() {
         match execute(connection, "BEGIN DEFERRED", &[]) {
             Ok(_) => {
                 work.run(&mut Tx::new(tx::Connection::Sqlite(connection), &mut memory));

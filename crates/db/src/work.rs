@@ -17,6 +17,10 @@ use crate::{DbError, Tx};
 /// Most closures committed together. Bounds the latency of the first of them.
 pub const GROUP: usize = 512;
 
+/// How nice the thread is that reads what nobody waits for: as nice as can be.
+#[cfg(target_os = "linux")]
+const BEHIND: i32 = 19;
+
 /// A closure on its way to a thread. It may be run more than once; the last run counts.
 pub trait Work: Send {
     /// Runs it. Answers whether what it did is to be kept.
@@ -53,14 +57,6 @@ impl Inbox {
         self.kept.take().or_else(|| self.queue.recv().ok())
     }
 
-    /// Whether nothing is waiting.
-    pub fn is_empty(&mut self) -> bool {
-        if self.kept.is_none() {
-            self.kept = self.queue.try_recv().ok();
-        }
-        self.kept.is_none()
-    }
-
     /// What is waiting and may join the transaction in progress.
     pub fn joining(&mut self) -> Option<Message> {
         if self.kept.is_some() {
@@ -79,6 +75,17 @@ impl Inbox {
 pub struct Queues {
     writer: Mutex<mpsc::SyncSender<Message>>,
     readers: Mutex<mpsc::SyncSender<Box<dyn Work>>>,
+    behind: Mutex<mpsc::SyncSender<Box<dyn Work>>>,
+}
+
+/// The far ends of [`Queues`], for the threads of an engine.
+pub struct Ends {
+    /// What writes.
+    pub writer: Inbox,
+    /// What somebody waits for.
+    pub readers: mpsc::Receiver<Box<dyn Work>>,
+    /// What nobody waits for.
+    pub behind: mpsc::Receiver<Box<dyn Work>>,
 }
 
 impl std::fmt::Debug for Queues {
@@ -89,11 +96,14 @@ impl std::fmt::Debug for Queues {
 
 impl Queues {
     /// Queues of which each holds at most `length`, and their far ends.
-    pub fn new(length: usize) -> (Self, Inbox, mpsc::Receiver<Box<dyn Work>>) {
+    pub fn new(length: usize) -> (Self, Ends) {
         let (writer, writer_end) = mpsc::sync_channel(length);
         let (readers, reader_end) = mpsc::sync_channel(length);
-        let inbox = Inbox { queue: writer_end, kept: None };
-        (Self { writer: Mutex::new(writer), readers: Mutex::new(readers) }, inbox, reader_end)
+        let (behind, behind_end) = mpsc::sync_channel(length);
+        let queues =
+            Self { writer: Mutex::new(writer), readers: Mutex::new(readers), behind: Mutex::new(behind) };
+        let writer = Inbox { queue: writer_end, kept: None };
+        (queues, Ends { writer, readers: reader_end, behind: behind_end })
     }
 
     /// `begins`: see [`Work::begins`].
@@ -108,14 +118,16 @@ impl Queues {
         answer.await.unwrap_or_else(|_| Err(E::from(DbError::Closed)))
     }
 
-    pub async fn read<T, E, F>(&self, name: &'static str, work: F) -> Result<T, E>
+    /// `behind`: for the thread of what nobody waits for.
+    pub async fn read<T, E, F>(&self, name: &'static str, behind: bool, work: F) -> Result<T, E>
     where
         F: AsyncFn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
         let (package, answer) = package(name, false, work);
-        lock(&self.readers).try_send(package).map_err(|error| E::from(refused(&error)))?;
+        let queue = if behind { &self.behind } else { &self.readers };
+        lock(queue).try_send(package).map_err(|error| E::from(refused(&error)))?;
         answer.await.unwrap_or_else(|_| Err(E::from(DbError::Closed)))
     }
 
@@ -205,6 +217,15 @@ pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<Thread,
     spawned
         .map(|handle| handle.thread().clone())
         .map_err(|error| DbError::Other(format!("cannot start a database thread: {error}")))
+}
+
+/// Makes this thread one that runs when nothing more urgent wants the processor.
+pub fn step_back() {
+    // Elsewhere this would be said of the whole process.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, BEHIND) {
+        tracing::debug!(%error, "the background reader keeps the usual priority");
+    }
 }
 
 /// Notes how many closures shared a commit.

@@ -7,6 +7,9 @@ use clap::{Parser, Subcommand};
 
 mod command;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Serve an Archipelago network with this machine.
 #[derive(Parser)]
 #[command(name = "island", version, about)]

@@ -68,5 +68,10 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             sqlite: include_str!("../migrations/sqlite/0002_journal.sql"),
             postgres: include_str!("../migrations/postgres/0002_journal.sql"),
         },
+        Migration {
+            name: "one tree a table",
+            sqlite: include_str!("../migrations/sqlite/0003_rowids.sql"),
+            postgres: include_str!("../migrations/postgres/0003_rowids.sql"),
+        },
     ],
 };

@@ -256,7 +256,8 @@ impl Watch {
     /// A [`DbError`].
     pub async fn once(&self, db: &Db, now: Timestamp) -> Result<Vec<Finding>, DbError> {
         let from = *self.position.lock().unwrap_or_else(PoisonError::into_inner);
-        let recent = db.read("audit_recent", async move |tx| ledger::audit::recent(tx, from).await).await?;
+        let recent =
+            db.read_behind("audit_recent", async move |tx| ledger::audit::recent(tx, from).await).await?;
         *self.position.lock().unwrap_or_else(PoisonError::into_inner) = Some(recent.position);
         let count = |number: i64| u64::try_from(number).unwrap_or(0);
         metrics::counter!("archipelago_audit_batches_total").increment(count(recent.batches));
@@ -286,7 +287,7 @@ impl Watch {
 /// # Errors
 /// A [`DbError`].
 pub async fn fold_once(db: &Db) -> Result<(), DbError> {
-    while !db.read("is_folded", async |tx| ledger::is_folded(tx).await).await? {
+    while !db.read_behind("is_folded", async |tx| ledger::is_folded(tx).await).await? {
         db.tx("fold", async |tx| ledger::fold(tx, FOLDED_AT_ONCE).await).await?;
     }
     Ok(())

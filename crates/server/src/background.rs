@@ -21,6 +21,9 @@ use crate::{
     purchases, topups, web,
 };
 
+/// How often what was written to the ledger is audited: little at a time, so that no job waits long for it.
+const AUDIT: Duration = Duration::from_millis(500);
+
 /// Starts them all. They end when the program stops.
 pub fn start(app: &Arc<App>, router: &Router) {
     every(app, "expire holds", Duration::from_secs(15), |app| async move {
@@ -67,9 +70,7 @@ pub fn start(app: &Arc<App>, router: &Router) {
         Duration::from_secs(20),
         |app| async move { note_use(&app).await },
     );
-    every(app, "audit", Duration::from_secs(2), |app| async move {
-        app.audit.once(&app.db, app.clock.now()).await.map(drop)
-    });
+    every(app, "audit", AUDIT, |app| async move { app.audit.once(&app.db, app.clock.now()).await.map(drop) });
     every(
         app,
         "fold the journal",

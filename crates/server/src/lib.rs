@@ -128,6 +128,11 @@ pub const MIGRATIONS: &[MigrationSet] = &[
                 sqlite: include_str!("../migrations/sqlite/0017_keys.sql"),
                 postgres: include_str!("../migrations/postgres/0017_keys.sql"),
             },
+            Migration {
+                name: "one tree a table",
+                sqlite: include_str!("../migrations/sqlite/0018_rowids.sql"),
+                postgres: include_str!("../migrations/postgres/0018_rowids.sql"),
+            },
         ],
     },
 ];

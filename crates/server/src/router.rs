@@ -58,16 +58,20 @@ async fn outermost(State(app): State<Arc<App>>, request: Request, next: Next) ->
     // The pages' own scripts use a session; nobody else's may.
     let for_everybody = path.starts_with("/api/") || path.starts_with("/v1/");
     let method = request.method().clone();
-    let headers = request.headers().clone();
+    // Of what a program sends only this is still asked for when it has been read.
+    let asks = if for_program {
+        Asks::Program { is_command_line: clients::is_command_line(request.headers()) }
+    } else {
+        Asks::Person(request.headers().clone())
+    };
     let route = request.extensions().get::<MatchedPath>().cloned();
     if for_everybody && method == Method::OPTIONS {
-        let asked = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS);
-        return preflight(asked);
+        return preflight(request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS));
     }
     let mut response = next.run(request).await;
     // Bodies that could not be read answer by themselves, in words of the framework.
     if response.status().is_client_error() || response.status().is_server_error() {
-        response = explain(&app, response, &headers, id, for_program).await;
+        response = explain(&app, response, &asks, id).await;
     }
     add_headers(&mut response, &app.policy, id);
     let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
@@ -85,13 +89,15 @@ fn is_for_programs(path: &str) -> bool {
         || matches!(path, "/health" | "/ready" | "/metrics")
 }
 
-async fn explain(
-    app: &Arc<App>,
-    response: Response,
-    headers: &HeaderMap,
-    id: RequestId,
-    for_program: bool,
-) -> Response {
+/// Who wants to know what went wrong.
+enum Asks {
+    /// A program, which reads a body made for it.
+    Program { is_command_line: bool },
+    /// Somebody in front of a page, with what their browser sent.
+    Person(HeaderMap),
+}
+
+async fn explain(app: &Arc<App>, response: Response, asks: &Asks, id: RequestId) -> Response {
     let error = match response.extensions().get::<ApiError>() {
         Some(error) => error.clone(),
         // A page that renders its own error (an expired link, a form with a mistake) stays as it is.
@@ -104,14 +110,15 @@ async fn explain(
         }
         None => ApiError::new(response.status(), "bad_request", "The request could not be understood."),
     };
-    // That an Island failed a job is no trouble of the server's; the job's own log tells of it.
-    if error.status.is_server_error() && error.code != "job_failed" {
+    // That an Island failed a job, or none was there, is no trouble of the server's; the job's own log tells of it.
+    if error.status.is_server_error() && !matches!(error.code, "job_failed" | "no_island") {
         tracing::error!(request = %id, code = error.code, "request {id} was answered {}: {}", error.status, error.message);
     }
-    if !for_program {
-        return web::error::error_page(app, &error, id, headers).await;
-    }
-    let body = error.body(&id.to_string(), clients::is_command_line(headers)).to_string();
+    let is_command_line = match asks {
+        Asks::Person(headers) => return web::error::error_page(app, &error, id, headers).await,
+        Asks::Program { is_command_line } => *is_command_line,
+    };
+    let body = error.body(&id.to_string(), is_command_line).to_string();
     let (mut parts, _) = response.into_parts();
     parts.status = error.status;
     if let Some(retry) = clients::should_retry(&error) {

@@ -57,7 +57,7 @@ pub enum Stage {
     /// Its attempt is being given up.
     Suspending(Attempt, Verdict),
     /// Its end is being written.
-    Finishing(Box<Finish>, u32),
+    Finishing(Arc<Finish>, u32),
 }
 
 /// How an attempt ended, seen from here.
@@ -124,7 +124,7 @@ impl Drive {
         let error = verdict.error.unwrap_or_default().to_owned();
         let suspend = Suspend { job: self.job.id, attempt: attempt.id, error };
         self.stage = Stage::Suspending(attempt, verdict);
-        Next::Send(Command::Suspend(Box::new(suspend)))
+        Next::Send(Command::Suspend(Arc::new(suspend)))
     }
 
     fn judge(&self, ended: Ended) -> (Verdict, bool) {
@@ -150,7 +150,7 @@ impl Drive {
     /// An Island takes it.
     pub fn begin(&mut self, attempt: Attempt, hold_until: Timestamp, at: Timestamp) -> Command {
         self.stage = Stage::Beginning(attempt.clone());
-        Command::Begin(Box::new(Begin {
+        Command::Begin(Arc::new(Begin {
             job: self.job.id,
             user: self.job.user,
             key: self.job.key,
@@ -195,8 +195,8 @@ impl Drive {
             unserved: None,
             attempt,
         };
-        self.stage = Stage::Finishing(Box::new(finish.clone()), 0);
-        Next::Send(Command::Finish(Box::new(finish)))
+        self.stage = Stage::Finishing(Arc::new(finish.clone()), 0);
+        Next::Send(Command::Finish(Arc::new(finish)))
     }
 
     /// What a job costs, told once more (I6): its whole price when it was done, or cancelled after something had reached

@@ -174,7 +174,7 @@ impl World {
         };
         let live = Arc::new(LiveJob::new(&job, Arc::clone(&market.workload), measure::Request::default()));
         let drive = Drive::new(live, job, wallet, cap, Stage::Opening(attempt));
-        Ok((Command::Open(Box::new(open)), Drive { client: Some(index), ..drive }))
+        Ok((Command::Open(Arc::new(open)), Drive { client: Some(index), ..drive }))
     }
 
     /// The lowest price a job that waits could start at.

@@ -148,7 +148,7 @@ impl World {
                 own: false,
                 considered: String::new(),
             });
-        let command = Command::Finish(Box::new(Finish {
+        let command = Command::Finish(Arc::new(Finish {
             job: job.id,
             at: process.clock_now(),
             user: job.user,

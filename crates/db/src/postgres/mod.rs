@@ -16,11 +16,11 @@ mod value;
 mod vector;
 mod writer;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 
 use tokio::sync::oneshot;
 
-use crate::work::{Queues, spawn};
+use crate::work::{Queues, Work, spawn, step_back};
 use crate::{DbError, OpenOptions};
 
 use connect::{Role, Target};
@@ -40,7 +40,8 @@ fn begin_writing() -> String {
 const BEGIN_READING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 pub async fn open(url: &str, options: OpenOptions) -> Result<Queues, DbError> {
-    let (queues, mut writer_end, reader_end) = Queues::new(options.queue);
+    let (queues, ends) = Queues::new(options.queue);
+    let mut writer_end = ends.writer;
     let target = Target::parse(url, Role::Writer)?;
     let (sender, opened) = oneshot::channel();
     spawn("db-writer", move || {
@@ -56,14 +57,29 @@ pub async fn open(url: &str, options: OpenOptions) -> Result<Queues, DbError> {
     })?;
     opened.await.unwrap_or(Err(DbError::Closed))?;
 
-    let reader_end = Arc::new(Mutex::new(reader_end));
+    let reader_end = Arc::new(Mutex::new(ends.readers));
     for _ in 0..options.readers.max(1) {
-        let target = Target::parse(url, Role::Reader)?;
-        let queue = Arc::clone(&reader_end);
-        spawn("db-reader", move || match Session::new(target, BEGIN_READING.to_owned()) {
-            Ok(session) => reader::run(session, &queue),
-            Err(error) => tracing::error!(%error, "a reader of the database could not start"),
-        })?;
+        spawn_reader("db-reader", url, Arc::clone(&reader_end))?;
     }
+    spawn_reader("db-behind", url, Arc::new(Mutex::new(ends.behind)))?;
     Ok(queues)
+}
+
+fn spawn_reader(
+    name: &str,
+    url: &str,
+    queue: Arc<Mutex<mpsc::Receiver<Box<dyn Work>>>>,
+) -> Result<(), DbError> {
+    let target = Target::parse(url, Role::Reader)?;
+    let behind = name == "db-behind";
+    spawn(name, move || match Session::new(target, BEGIN_READING.to_owned()) {
+        Ok(session) => {
+            if behind {
+                step_back();
+            }
+            reader::run(session, &queue);
+        }
+        Err(error) => tracing::error!(%error, "a reader of the database could not start"),
+    })
+    .map(drop)
 }

@@ -96,6 +96,8 @@ fn somebody_is_there() -> bool {
     std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
 }
 
+/// One thread: an agent passes on what others compute, thousands of answers a second, and handing them from thread to thread
+/// costs more than a second one gains. What computes itself is sent to threads of its own.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }

@@ -53,7 +53,7 @@ async fn look(app: &App, keys: &[ApiKeyId], met: &[(ApiKeyId, Period)]) -> Resul
     let now = app.clock.now();
     for some in keys.chunks(AT_ONCE) {
         let ids: Vec<i64> = some.iter().map(|key| key.get()).collect();
-        let caps = app.db.read("key_caps", async move |tx| ledger::caps(tx, &ids, now).await).await?;
+        let caps = app.db.read_behind("key_caps", async move |tx| ledger::caps(tx, &ids, now).await).await?;
         for cap in caps.into_iter().flatten() {
             let key = ApiKeyId::from_i64(cap.id);
             for usage in cap.usage() {

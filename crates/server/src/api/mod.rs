@@ -8,6 +8,7 @@ pub mod bids;
 pub mod clients;
 pub mod conversations;
 pub mod credits;
+pub mod download;
 pub mod errors;
 pub mod extract;
 pub mod health;

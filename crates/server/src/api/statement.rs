@@ -5,11 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
-use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream::unfold;
 use ledger::TransferKind;
 use ledger::statement::{Filter, StatementError};
 use schemars::JsonSchema;
@@ -18,13 +15,14 @@ use types::id::{JobId, TransferId};
 use types::money::MicroCredits;
 use types::time::Timestamp;
 
+use super::download;
 use super::extract::{ApiUser, page};
 use super::shapes::{Data, Paged};
 use super::words::{AccountName, Cursor, FileFormat, MovementKind, PageLimit, TextFile};
 use crate::accounts::User;
 use crate::api::operation::Operation;
 use crate::app::App;
-use crate::credits::export::{Entry, Export, ExportError, Format};
+use crate::credits::export::{Entry, Export, Format};
 use crate::credits::{self, Account};
 use crate::error::ApiError;
 use crate::jobs::look::charged_by;
@@ -209,44 +207,7 @@ pub async fn file(app: &Arc<App>, user: &User, asked: &Asked) -> Result<Response
             Format::from_name(name).ok_or_else(|| ApiError::invalid("format", "must be csv or json"))?
         }
     };
-    let name = format!("archipelago-{}-{}.{}", account.name(), app.clock.now().date(), format.name());
-    let mut export = Export::new(account.of(user), filter, format);
-    // At once, so that what is wrong from the beginning is answered as an error.
-    let first = export.part(app).await?;
-    let mut response = Response::new(body(Arc::clone(app), export, first));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Ok(value) = HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")) {
-        headers.insert(header::CONTENT_DISPOSITION, value);
-    }
-    Ok(response)
-}
-
-/// The parts of a file, each read when the one before it is on its way.
-fn body(app: Arc<App>, export: Export, first: Option<String>) -> Body {
-    let parts = unfold((Some(export), first), move |(export, first)| {
-        let app = Arc::clone(&app);
-        async move {
-            let mut export = export?;
-            let part = match first {
-                Some(first) => Ok(Some(first)),
-                None => export.part(&app).await,
-            };
-            match part {
-                Ok(part) => Some((Ok(Bytes::from(part?)), (Some(export), None))),
-                Err(error) => {
-                    // A client that has half of the file must not take it for all: the connection breaks.
-                    match error {
-                        ExportError::Stopping => tracing::info!("an export was broken off by the restart"),
-                        ref error => tracing::error!(%error, "an export was broken off"),
-                    }
-                    Some((Err(error), (None, None)))
-                }
-            }
-        }
-    });
-    Body::from_stream(parts)
+    download::file(app, Export::new(account.of(user), filter, format), account.name(), format).await
 }
 
 fn which(asked: &Asked) -> Result<Account, ApiError> {

@@ -4,17 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
-use axum::http::{HeaderValue, header};
 use axum::response::Response;
-use futures_util::stream::unfold;
 use schemars::JsonSchema;
 use serde::Serialize;
 use types::id::{ApiKeyId, Id, IslandId, UserId};
 use types::money::MicroCredits;
 use types::time::{DAY_MS, Timestamp};
 
+use super::download;
 use super::extract::ApiUser;
 use super::shapes::Data;
 use crate::api::operation::Operation;
@@ -340,44 +338,7 @@ pub async fn file(app: &Arc<App>, user: UserId, asked: &Asked) -> Result<Respons
     }
     let filter =
         Filter { from, to, workload: workload(app, asked)?, key: key(asked)?, island: island(asked)? };
-    let mut export = Export::new(user, filter, format);
-    // At once, so that what is wrong from the beginning is answered as an error.
-    let first = export.part(app).await?;
-    let mut response = Response::new(body(Arc::clone(app), export, first));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let name = format!("archipelago-usage-{}.{}", app.clock.now().date(), format.name());
-    if let Ok(value) = HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")) {
-        headers.insert(header::CONTENT_DISPOSITION, value);
-    }
-    Ok(response)
-}
-
-/// The parts of a file, each read when the one before it is on its way.
-fn body(app: Arc<App>, export: Export, first: Option<String>) -> Body {
-    let parts = unfold((Some(export), first), move |(export, first)| {
-        let app = Arc::clone(&app);
-        async move {
-            let mut export = export?;
-            let part = match first {
-                Some(first) => Ok(Some(first)),
-                None => export.part(&app).await,
-            };
-            match part {
-                Ok(part) => Some((Ok(Bytes::from(part?)), (Some(export), None))),
-                Err(error) => {
-                    // Whoever has half of the file must not take it for all: the connection breaks.
-                    match error {
-                        ExportError::Stopping => tracing::info!("an export was broken off by the restart"),
-                        ref error => tracing::error!(%error, "an export was broken off"),
-                    }
-                    Some((Err(error), (None, None)))
-                }
-            }
-        }
-    });
-    Body::from_stream(parts)
+    download::file(app, Export::new(user, filter, format), "usage", format).await
 }
 
 impl From<ExportError> for ApiError {

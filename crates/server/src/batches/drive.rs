@@ -410,12 +410,8 @@ async fn end_of(app: &App, job: JobId) -> Option<End> {
     loop {
         if let Some(live) = app.jobs.get(job) {
             // One that could not be written goes without an end, so it is looked at again.
-            match timeout(FORGOTTEN, live.read().ended()).await {
-                Ok(Some(ended)) => {
-                    return Some(End { state: ChildState::of_job(ended.state), error: ended.error.clone() });
-                }
-                Ok(None) => sleep(LOOK).await,
-                Err(_) => {}
+            if let Ok(ended) = timeout(FORGOTTEN, live.ended()).await {
+                return Some(End { state: ChildState::of_job(ended.state), error: ended.error.clone() });
             }
             continue;
         }

@@ -246,6 +246,20 @@ pub const ALL: &[Code] = &[
     ),
     code("already_ended", &[409], "The job has ended already.", "Look at the job: it is as it ended.", &[]),
     code(
+        "bid_too_low",
+        &[409],
+        "The job waited as long as a job waits, and no Island asked as little as it bids. Nothing was charged.",
+        "Bid at least as much as the message says; a quote tells it before.",
+        &[JOB, JOB_ERROR],
+    ),
+    code(
+        "no_match",
+        &[409],
+        "The job waited as long as a job waits, and no Island offers the region, model or trust it asks for. Nothing was charged.",
+        "Ask for less: leave out `region`, `min_trust` or the model behind the slash.",
+        &[JOB, JOB_ERROR],
+    ),
+    code(
         "cancelled",
         &[409],
         "The job was cancelled while this request waited for it.",

@@ -1,5 +1,7 @@
 //! What the hot path can be asked to write. [`commit`](super::commit) writes it.
 
+use std::sync::Arc;
+
 use types::id::{AccountId, ApiKeyId, AttemptId, JobId, UserId};
 use types::money::MicroCredits;
 use types::time::Timestamp;
@@ -8,17 +10,17 @@ use types::units::Units;
 use super::{Attempt, Job, State, Usage};
 use crate::idempotency::{Answer, Claim};
 
-/// Something to commit.
+/// Something to commit. Cheap to clone: whoever sends it keeps it, to ask again should its fate not be known.
 #[derive(Clone, Debug)]
 pub enum Command {
     /// A new job: with an attempt it runs, without it waits.
-    Open(Box<Open>),
+    Open(Arc<Open>),
     /// A waiting job begins its next attempt.
-    Begin(Box<Begin>),
+    Begin(Arc<Begin>),
     /// An attempt failed before giving anything; the job waits for another Island.
-    Suspend(Box<Suspend>),
+    Suspend(Arc<Suspend>),
     /// A job ends.
-    Finish(Box<Finish>),
+    Finish(Arc<Finish>),
 }
 
 /// A new job.
@@ -112,7 +114,7 @@ pub struct Finish {
 impl Command {
     /// The job it is about.
     #[must_use]
-    pub const fn job(&self) -> JobId {
+    pub fn job(&self) -> JobId {
         match self {
             Self::Open(open) => open.job.id,
             Self::Begin(begin) => begin.job,
@@ -123,7 +125,7 @@ impl Command {
 
     /// Who wants to spend, with which key.
     #[must_use]
-    pub const fn spender(&self) -> Option<(UserId, Option<ApiKeyId>)> {
+    pub fn spender(&self) -> Option<(UserId, Option<ApiKeyId>)> {
         match self {
             Self::Open(open) => Some((open.job.user, open.job.key)),
             Self::Begin(begin) => Some((begin.user, begin.key)),
@@ -133,7 +135,7 @@ impl Command {
 
     /// The attempt it begins or ends, of those that do nothing else.
     #[must_use]
-    pub const fn attempt(&self) -> Option<AttemptId> {
+    pub fn attempt(&self) -> Option<AttemptId> {
         match self {
             Self::Begin(begin) => Some(begin.attempt.id),
             Self::Suspend(suspend) => Some(suspend.attempt),

@@ -16,7 +16,7 @@ use types::time::{SECOND_MS, Timestamp};
 
 use super::command::{Begin, Command, Finish, Suspend};
 use super::live::{Event, LiveJob, Underway};
-use super::submit::{Found, Submission, cap_of, hold_until, order_of};
+use super::submit::{Found, NOT_TAKEN, Submission, cap_of, hold_until, order_of};
 use super::{Attempt, Ending, Job, JobError, State, Usage};
 use crate::app::App;
 use crate::config::Unit;
@@ -188,10 +188,7 @@ impl Drive {
             }
         };
         self.market.withdraw(self.job.id);
-        waited.ok_or_else(|| {
-            let text = "No Island took this job before its deadline. You were not charged.".to_owned();
-            broken(State::Timeout, ("no_island", text))
-        })
+        waited.ok_or_else(|| broken(State::Timeout, self.why_not_taken()))
     }
 
     /// Takes the hold of an attempt.
@@ -207,7 +204,7 @@ impl Drive {
             cap: self.cap,
             hold_until: hold_until(&self.app, at),
         };
-        let begun = self.app.committer.commit_patiently(Command::Begin(Box::new(begin))).await;
+        let begun = self.app.committer.commit_patiently(Command::Begin(Arc::new(begin))).await;
         begun.map_err(|error| refused(&error))?;
         self.began(attempt, at);
         Ok(())
@@ -345,7 +342,7 @@ impl Drive {
         tracing::info!(job = %self.job.id, island = %attempt.island, error, "attempt {} of job {} failed", attempt.number, self.job.id);
         metrics::counter!("archipelago_attempts_failed_total").increment(1);
         let suspend = Suspend { job: self.job.id, attempt: attempt.id, error };
-        self.app.committer.commit_patiently(Command::Suspend(Box::new(suspend))).await?;
+        self.app.committer.commit_patiently(Command::Suspend(Arc::new(suspend))).await?;
         self.job.state = State::Pending;
         Ok(())
     }
@@ -390,7 +387,7 @@ impl Drive {
             _ => (None, None),
         };
         let at = self.app.clock.now();
-        let unserved = error.as_ref().is_some_and(|(code, _)| *code == "no_island");
+        let unserved = error.as_ref().is_some_and(|(code, _)| NOT_TAKEN.contains(code));
         let finish = Finish {
             job: self.job.id,
             at,
@@ -427,7 +424,7 @@ impl Drive {
 
     /// Writes the end, patiently: while the disk is full the hold stays and nothing is charged.
     async fn write_finish(&mut self, finish: Finish) {
-        let command = Command::Finish(Box::new(finish));
+        let command = Command::Finish(Arc::new(finish));
         for tried in 0..FINISH_TRIES {
             match self.app.committer.commit_patiently(command.clone()).await {
                 Ok(_) => return,

@@ -88,6 +88,8 @@ pub struct LiveJob {
     bid: AtomicI64,
     given: Mutex<Given>,
     changed: watch::Sender<()>,
+    /// Told once, when the job has ended.
+    over: Notify,
     cancelled: AtomicBool,
     cancel: Notify,
 }
@@ -131,6 +133,7 @@ impl LiveJob {
             input_bytes: job.input.len(),
             given: Mutex::default(),
             changed: watch::Sender::new(()),
+            over: Notify::new(),
             cancelled: AtomicBool::new(false),
             cancel: Notify::new(),
         }
@@ -138,6 +141,7 @@ impl LiveJob {
 
     /// Adds something for the streams to show.
     pub fn push(&self, event: Event) {
+        let ends = matches!(event, Event::Ended(_));
         {
             let mut given = self.lock();
             // The end is the last thing there is, whatever an Island still sends.
@@ -147,6 +151,20 @@ impl LiveJob {
             given.events.push(event);
         }
         self.changed.send_replace(());
+        if ends {
+            self.over.notify_waiters();
+        }
+    }
+
+    /// Waits for the end alone, so that nobody is woken for each piece before it. Answers the job as stored.
+    pub async fn ended(&self) -> Arc<Job> {
+        loop {
+            let over = self.over.notified();
+            if let Some(Event::Ended(job)) = self.lock().events.last() {
+                return Arc::clone(job);
+            }
+            over.await;
+        }
     }
 
     /// Adds how far an image has come. Beyond a thousand steps nobody needs to know.
@@ -366,16 +384,6 @@ impl Reader {
                 return None;
             }
         }
-    }
-
-    /// Reads on until the job has ended.
-    pub async fn ended(mut self) -> Option<Arc<Job>> {
-        while let Some(events) = self.next().await {
-            if let Some(Event::Ended(job)) = events.last() {
-                return Some(Arc::clone(job));
-            }
-        }
-        None
     }
 }
 

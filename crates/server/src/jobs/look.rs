@@ -116,5 +116,5 @@ pub async fn cancel(app: &App, user: UserId, id: JobId) -> Result<Arc<Job>, JobE
     }
     let Some(live) = app.jobs.get(id) else { return elsewhere::cancel(app, user, id).await };
     live.cancel();
-    live.read().ended().await.ok_or(JobError::Internal)
+    Ok(live.ended().await)
 }

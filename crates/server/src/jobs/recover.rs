@@ -184,7 +184,7 @@ pub async fn expire_once(app: &App) -> Result<usize, DbError> {
     let now = app.clock.now();
     let expired = app
         .db
-        .read("expired_holds", async move |tx| {
+        .read_behind("expired_holds", async move |tx| {
             let holds = ledger::holds_expired(tx, now, 256).await?;
             let attempts: Vec<_> = holds.iter().map(|hold| AttemptId::from_i64(hold.get())).collect();
             let drivers = store::drivers_of(tx, &attempts).await?;
@@ -270,7 +270,7 @@ async fn end(app: &App, job: &Job) -> Result<(), DbError> {
         error: Some((error.0.to_owned(), error.1.to_owned())),
         unserved: (error.0 == "no_island").then_some(job.unit_bid),
     };
-    match app.committer.commit_patiently(Command::Finish(Box::new(finish))).await {
+    match app.committer.commit_patiently(Command::Finish(Arc::new(finish))).await {
         // Somebody else was first, which is as good.
         Ok(_) | Err(JobError::Ended) => Ok(()),
         Err(error) => Err(DbError::Other(format!("job {id} could not be ended: {error}"))),

@@ -263,7 +263,7 @@ async fn write(app: &Arc<App>, mut drive: Drive, once: Once<Job>) -> Result<Acce
         hold_until: hold_until(app, app.clock.now()),
         idempotency: once.claim().map(|claim| (claim.clone(), once.stored(&drive.job))),
     };
-    let outcome = app.committer.commit(Command::Open(Box::new(open))).await;
+    let outcome = app.committer.commit(Command::Open(Arc::new(open))).await;
     match outcome {
         Ok(Done::Written) => {
             once.note_written();
@@ -309,6 +309,9 @@ pub fn order_of(job: &Job) -> Order {
 pub fn hold_until(app: &App, now: Timestamp) -> Timestamp {
     now.plus_millis(i64::from(app.config.jobs.run_secs) * SECOND_MS + HOLD_MARGIN_MS)
 }
+
+/// The codes of jobs that no Island took: those of [`Drive::why_not_taken`].
+pub const NOT_TAKEN: [&str; 3] = ["no_island", "bid_too_low", "no_match"];
 
 /// Where a job was placed.
 #[derive(Debug)]
@@ -360,6 +363,30 @@ impl Drive {
             units: most,
             own,
             considered: considered(permit),
+        }
+    }
+
+    /// Why no Island took the job in time: whether it asked for what nobody offers, or all were busy or away.
+    #[must_use]
+    pub fn why_not_taken(&self) -> (&'static str, String) {
+        let Order { bid, excluded, region, model, min_trust, .. } = self.order();
+        let picky = region.is_some() || model.is_some() || min_trust > 0;
+        match self.market.best_eligible(&self.order()) {
+            Some(ask) if ask > bid => {
+                let needed = self.live.most.cost(ask).unwrap_or(MAX_AMOUNT);
+                let text = format!(
+                    "No Island asks as little as this job bids: it needs a bid of {needed} credits. You were not charged."
+                );
+                ("bid_too_low", text)
+            }
+            None if picky && excluded.is_empty() && self.market.lowest_ask().is_some() => {
+                let text =
+                    "No Island offers what this job asks for (region, model, trust). You were not charged.";
+                ("no_match", text.to_owned())
+            }
+            _ => {
+                ("no_island", "No Island took this job before its deadline. You were not charged.".to_owned())
+            }
         }
     }
 

@@ -192,11 +192,13 @@ pub async fn sales(tx: &mut Tx<'_>, workload: i64, limit: u32) -> Result<Vec<Sal
     rows.iter().map(sale).collect()
 }
 
-/// Forgets trades of a Cargo beyond the newest `keep`.
-pub async fn forget_trades(tx: &mut Tx<'_>, workload: i64, keep: i64) -> Result<(), DbError> {
-    let sql = "DELETE FROM market_trades WHERE workload_id = $1 AND at <
-                 (SELECT at FROM market_trades WHERE workload_id = $1 ORDER BY at DESC LIMIT 1 OFFSET $2)";
-    tx.execute(sql, &params![workload, keep - 1]).await.map(drop)
+/// Forgets trades of a Cargo beyond the newest `keep`: the oldest of them, about `most` of them. Answers how many.
+pub async fn forget_trades(tx: &mut Tx<'_>, workload: i64, keep: i64, most: i64) -> Result<usize, DbError> {
+    let sql = "DELETE FROM market_trades WHERE workload_id = $1
+                 AND at < (SELECT at FROM market_trades WHERE workload_id = $1 ORDER BY at DESC LIMIT 1 OFFSET $2)
+                 AND at <= coalesce((SELECT at FROM market_trades WHERE workload_id = $1
+                                     ORDER BY at LIMIT 1 OFFSET $3), $4)";
+    tx.execute(sql, &params![workload, keep - 1, most - 1, i64::MAX]).await
 }
 
 /// Notes how the books stand, in place of what was noted in the same bucket before.

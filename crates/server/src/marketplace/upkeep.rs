@@ -14,6 +14,8 @@ use crate::app::App;
 
 /// Trades of a Cargo that are kept.
 pub const KEPT: i64 = 200;
+/// About as many trades are forgotten in one transaction, so that no job waits for it.
+const AT_ONCE: u16 = 500;
 /// Most hours or days of a Cargo that one round thins.
 pub const PERIODS: i64 = 24;
 
@@ -37,14 +39,13 @@ pub async fn snapshot_once(app: &App) -> Result<(), DbError> {
 /// # Errors
 /// A [`DbError`].
 pub async fn forget_once(app: &App) -> Result<(), DbError> {
-    let ids: Vec<i64> = app.market.all().iter().map(|market| market.workload.id).collect();
-    let forget = async move |tx: &mut db::Tx<'_>| {
-        for &id in &ids {
-            store::forget_trades(tx, id, KEPT).await?;
-        }
-        Ok::<_, DbError>(())
-    };
-    app.db.tx("forget_trades", forget).await
+    for market in app.market.all() {
+        let id = market.workload.id;
+        let forget =
+            async move |tx: &mut db::Tx<'_>| store::forget_trades(tx, id, KEPT, AT_ONCE.into()).await;
+        while app.db.tx("forget_trades", forget).await? >= AT_ONCE.into() {}
+    }
+    Ok(())
 }
 
 /// Adds old minutes up to hours, and old hours up to days.

@@ -129,6 +129,8 @@ pub fn problem(job: &Job) -> Option<Problem> {
         (_, Some("verification_required")) => {
             ("Verify your identity before spending credits.".to_owned(), link("/verify", "Verify now"))
         }
+        // They say what was in the way, and what would help.
+        (_, Some("bid_too_low" | "no_match")) => (trouble(job), None),
         (_, Some("no_island")) => (
             "No Island took the job in time. Raise your max price, or try again. Nothing was charged."
                 .to_owned(),

@@ -47,7 +47,7 @@ async fn a_full_queue_of_jobs_is_a_503_that_says_when_to_come_again() {
     let (ids, now) = (&inside.app.ids, inside.app.clock.now());
     for _ in 0..QUEUE {
         let suspend = Suspend { job: ids.next(now), attempt: ids.next(now), error: String::new() };
-        assert!(inside.app.committer.commit(Command::Suspend(Box::new(suspend))).now_or_never().is_none());
+        assert!(inside.app.committer.commit(Command::Suspend(Arc::new(suspend))).now_or_never().is_none());
     }
     let job = json!({"workload": "llm-chat", "input": {"prompt": "hi"}});
     let chat = json!({"model": "llm-chat", "messages": [{"role": "user", "content": "hi"}]});

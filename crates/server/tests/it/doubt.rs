@@ -111,7 +111,7 @@ impl Doubt {
     }
 
     fn open(&self, job: &Job, attempt: Option<&Attempt>) -> Command {
-        Command::Open(Box::new(Open {
+        Command::Open(Arc::new(Open {
             job: job.clone(),
             wallet: self.ana.wallet,
             attempt: attempt.cloned(),
@@ -123,7 +123,7 @@ impl Doubt {
     }
 
     fn begin(&self, job: &Job, attempt: &Attempt) -> Command {
-        Command::Begin(Box::new(Begin {
+        Command::Begin(Arc::new(Begin {
             job: job.id,
             user: self.ana.id,
             key: None,
@@ -136,7 +136,7 @@ impl Doubt {
     }
 
     fn finish(&self, job: &Job, attempt: &Attempt) -> Command {
-        Command::Finish(Box::new(Finish {
+        Command::Finish(Arc::new(Finish {
             job: job.id,
             at: self.inside.app.clock.now(),
             user: job.user,
@@ -157,7 +157,7 @@ impl Doubt {
     }
 
     fn cancel(&self, job: &Job) -> Command {
-        Command::Finish(Box::new(Finish {
+        Command::Finish(Arc::new(Finish {
             job: job.id,
             at: self.inside.app.clock.now(),
             user: job.user,
@@ -205,7 +205,7 @@ async fn each_step_of_a_job_counts_once_when_its_answer_is_lost() {
     assert_eq!(doubt.commit(doubt.open(&job, Some(&first)), LOST).await, Ok(Done::Written));
     assert_eq!((doubt.credits().await, doubt.state(&job).await), ((8, 2), Some(State::Running)));
     let suspend = Suspend { job: job.id, attempt: first.id, error: "no luck".to_owned() };
-    assert_eq!(doubt.commit(Command::Suspend(Box::new(suspend)), LOST).await, Ok(Done::Written));
+    assert_eq!(doubt.commit(Command::Suspend(Arc::new(suspend)), LOST).await, Ok(Done::Written));
     assert_eq!((doubt.credits().await, doubt.state(&job).await), ((10, 0), Some(State::Pending)));
     assert_eq!(doubt.commit(doubt.begin(&job, &second), LOST).await, Ok(Done::Written));
     assert_eq!((doubt.credits().await, doubt.state(&job).await), ((8, 2), Some(State::Running)));

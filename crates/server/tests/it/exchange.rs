@@ -348,15 +348,19 @@ async fn old_rates_are_thinned_without_losing_a_trade() {
     let market = &app.market.all()[0];
     let id = market.workload.id;
     // Trades of the last minutes, of five days ago and of a hundred days ago.
-    for (days, count) in [(0, 10_i64), (5, 200), (100, 50)] {
-        for index in 0..count {
-            let at = now.plus_millis(-days * DAY_MS - index * MINUTE_MS);
-            let price = MicroCredits::new(1_000_000 + index % 3 * 500_000);
-            let mut tape = Tape::new(at);
-            let job = JobId::from_i64(days * 1000 + index);
-            tape.trade(Trade { job, workload: id, price, units: Units::ONE, paid: price });
-            app.db.tx("tape", async move |tx| tape.write(tx).await).await.unwrap();
-        }
+    for (days, count) in [(0, 10_i64), (5, 200), (100, 1150)] {
+        let write = async move |tx: &mut db::Tx<'_>| {
+            for index in 0..count {
+                let at = now.plus_millis(-days * DAY_MS - index * MINUTE_MS);
+                let price = MicroCredits::new(1_000_000 + index % 3 * 500_000);
+                let mut tape = Tape::new(at);
+                let job = JobId::from_i64(days * 10_000 + index);
+                tape.trade(Trade { job, workload: id, price, units: Units::ONE, paid: price });
+                tape.write(tx).await?;
+            }
+            Ok::<_, db::DbError>(())
+        };
+        app.db.tx("tape", write).await.unwrap();
     }
     upkeep::snapshot_once(app).await.unwrap();
     upkeep::snapshot_once(app).await.unwrap();
@@ -373,8 +377,8 @@ async fn old_rates_are_thinned_without_losing_a_trade() {
     let count = async |sql: &'static str| -> i64 {
         app.db.read("count", async move |tx| tx.query_one(sql, &[]).await?.get(0)).await.unwrap()
     };
-    assert_eq!(count("SELECT CAST(sum(trades) AS BIGINT) FROM market_minutes").await, 260);
-    assert_eq!(count("SELECT CAST(sum(trades) AS BIGINT) FROM market_prices").await, 260);
+    assert_eq!(count("SELECT CAST(sum(trades) AS BIGINT) FROM market_minutes").await, 1360);
+    assert_eq!(count("SELECT CAST(sum(trades) AS BIGINT) FROM market_prices").await, 1360);
     // 10 minutes, at most 5 hours, at most 2 days.
     assert!(count("SELECT count(*) FROM market_minutes").await <= 17);
     assert_eq!(count("SELECT count(*) FROM market_trades").await, 200);

@@ -348,7 +348,7 @@ async fn a_new_day_frees_it() {
             hold_until,
             idempotency: None,
         };
-        app.committer.commit(Command::Open(Box::new(open))).await?;
+        app.committer.commit(Command::Open(Arc::new(open))).await?;
         let finish = Finish {
             job: id,
             at: now,
@@ -367,7 +367,7 @@ async fn a_new_day_frees_it() {
             error: None,
             unserved: None,
         };
-        app.committer.commit(Command::Finish(Box::new(finish))).await
+        app.committer.commit(Command::Finish(Arc::new(finish))).await
     };
     let over = |reason| {
         Err(JobError::InsufficientCredits { required: price, available: MicroCredits::ZERO, reason })

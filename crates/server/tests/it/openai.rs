@@ -244,6 +244,44 @@ async fn fewer_vectors_than_texts_are_no_answer() {
 }
 
 #[tokio::test]
+async fn what_nobody_offers_is_no_failure_of_ours() {
+    let world = World::with("[jobs]\nwait_secs = 1").await;
+    let ana = world.user("ana", "100").await;
+    let before = ana.credits().await;
+    let ask = async |more: Value| {
+        let mut body = json!({"model": "llm-chat", "messages": [{"role": "user", "content": "Hello"}]});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let request = world.http.post(format!("{}/v1/chat/completions", world.url));
+        let response = request.bearer_auth(&ana.key).json(&body).send().await.unwrap();
+        let again = response.headers().get("x-should-retry").map(|value| value.to_str().unwrap().to_owned());
+        let (status, body) = (response.status().as_u16(), response.json::<Value>().await.unwrap());
+        let error = &body["error"];
+        let text = |name: &str| error[name].as_str().unwrap_or_default().to_owned();
+        (status, text("code"), text("message"), again.unwrap_or_default(), text("job_id"))
+    };
+    // Nobody is there at all: that is our trouble.
+    let (status, code, ..) = ask(json!({})).await;
+    assert_eq!((status, &*code), (503, "no_island"));
+    let island = world.island("dear", "2.5", 1).await;
+    let cases = [
+        (json!({"max_price": 2}), "bid_too_low", "a bid of 2.5 credits"),
+        (json!({"region": "mars"}), "no_match", "region"),
+        (json!({"model": "llm-chat/nobody-has-it"}), "no_match", "model"),
+        (json!({"min_trust": "approved"}), "no_match", "trust"),
+    ];
+    for (wanted, expected, says) in cases {
+        let (status, code, message, again, job) = ask(wanted).await;
+        assert_eq!((status, &*code, &*again), (409, expected, "false"), "{message}");
+        assert!(message.contains(says), "{message}");
+        let job = ana.get(&format!("/api/v1/jobs/{job}")).await.1["data"].clone();
+        assert_eq!((&job["status"], &job["error_code"]), (&json!("timeout"), &json!(expected)), "{job}");
+    }
+    assert_eq!(ana.credits().await, before);
+    drop(island);
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn errors_say_what_an_openai_client_needs() {
     let world = World::with(CARGOS).await;
     let ana = world.user("ana", "1").await;

@@ -37,6 +37,8 @@ const ERRORS: &[&str] = &[
     "too_many_jobs",
     "input_refused",
     "cancelled",
+    "bid_too_low",
+    "no_match",
     "no_island",
     "job_failed",
 ];
@@ -185,7 +187,7 @@ impl Drop for CancelOnDrop {
 /// The end of a job that a request waits for, or that we stop before it.
 async fn ended(app: &App, live: &Arc<LiveJob>) -> Result<Arc<Job>, ApiError> {
     tokio::select! {
-        job = live.read().ended() => job.ok_or_else(|| JobError::Internal.into()),
+        job = live.ended() => Ok(job),
         () = app.stopping() => Err(stopped()),
     }
 }
@@ -203,6 +205,8 @@ fn job_failed(job: &Job) -> ApiError {
         "verification_required" => ApiError::new(StatusCode::FORBIDDEN, "verification_required", text),
         "account_frozen" => ApiError::new(StatusCode::FORBIDDEN, "account_frozen", text),
         "input_refused" => ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "input_refused", text),
+        "bid_too_low" => ApiError::new(StatusCode::CONFLICT, "bid_too_low", text),
+        "no_match" => ApiError::new(StatusCode::CONFLICT, "no_match", text),
         "no_island" => ApiError {
             retry_after_secs: Some(30),
             ..ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "no_island", text)

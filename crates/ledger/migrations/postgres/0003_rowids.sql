@@ -1,0 +1,1 @@
+-- PostgreSQL has one way to keep a table, and nothing to change here.
