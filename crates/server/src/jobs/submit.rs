@@ -176,6 +176,8 @@ async fn repeated(app: &App, submission: &Submission) -> Result<Option<Accepted>
         None => Ok(None),
         Some((first, _)) if first != hash => Err(JobError::KeyTaken),
         Some((_, job)) => {
+            // Another coordinator took it since the guard looked; the guard looks again.
+            claim.note_taken();
             let job = job.ok_or(JobError::Internal)?;
             Ok(Some(Accepted { live: app.jobs.get(job.id), job, replayed: true }))
         }
