@@ -35,7 +35,7 @@ pub struct Options {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     runs: u32,
     /// How many connections send requests.
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     connections: u32,
     /// On which databases: one coordinator for each, measured in turn.
     #[arg(long, value_enum, value_delimiter = ',', num_args = 1.., default_value = "sqlite,postgres")]
