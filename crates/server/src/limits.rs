@@ -117,12 +117,19 @@ pub enum Errand {
     Checkout,
 }
 
+/// What each household has left, and when those that rested were last forgotten.
+#[derive(Debug, Default)]
+struct Buckets {
+    of: HashMap<(IpAddr, Errand), Bucket>,
+    swept: Timestamp,
+}
+
 /// Which addresses ask too often.
 #[derive(Debug)]
 pub struct AddressLimiter {
     sign_ins: u32,
     checkouts: u32,
-    buckets: Mutex<HashMap<(IpAddr, Errand), Bucket>>,
+    buckets: Mutex<Buckets>,
 }
 
 impl AddressLimiter {
@@ -148,10 +155,17 @@ impl AddressLimiter {
         // In units of 1 / 3,600,000 errand, so that all is exact.
         let full = rate * HOUR_MS;
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        if buckets.len() >= MOST {
-            buckets.retain(|_, bucket| now.millis_since(bucket.at) < HOUR_MS);
+        let Buckets { of, swept } = &mut *buckets;
+        if of.len() >= MOST && now.millis_since(*swept) >= MINUTE_MS {
+            of.retain(|_, bucket| now.millis_since(bucket.at) < HOUR_MS);
+            *swept = now;
         }
-        let bucket = buckets.entry((household(address), errand)).or_insert(Bucket { left: full, at: now });
+        let key = (household(address), errand);
+        if of.len() >= 2 * MOST && !of.contains_key(&key) {
+            // So many households in an hour are one with many addresses.
+            return Err(60);
+        }
+        let bucket = of.entry(key).or_insert(Bucket { left: full, at: now });
         let passed = now.millis_since(bucket.at).clamp(0, HOUR_MS);
         bucket.left = (bucket.left + passed * rate).min(full);
         bucket.at = now;

@@ -415,7 +415,8 @@ pub async fn change(
             key.name = name.clone().unwrap_or(key.name);
             key.expires_at = expires_at.unwrap_or(key.expires_at);
             key.allowed = allowed.clone().unwrap_or(key.allowed);
-            if let Some(by) = by.filter(|_| expires_at.is_some() || allowed.is_some()) {
+            let freer = expires_at.is_some() || allowed.is_some() || loosens(cap.limits, limits);
+            if let Some(by) = by.filter(|_| freer) {
                 by.check_covers(&key)?;
             }
             store::update_key(tx, &key).await?;
@@ -425,9 +426,16 @@ pub async fn change(
             }
             Ok::<_, KeyError>(KeyInUse { key, cap: Cap { limits, ..cap } })
         })
-        .await?;
+        .await;
+    // Whatever was answered: it may have been written.
     app.keys.forget();
-    Ok(changed)
+    changed
+}
+
+/// Whether more may be spent within the new limits than within the old ones, in any period.
+fn loosens(old: Limits, new: Limits) -> bool {
+    let pairs = [(old.total, new.total), (old.day, new.day), (old.week, new.week), (old.month, new.month)];
+    pairs.into_iter().any(|(old, new)| old.is_some_and(|old| new.is_none_or(|new| new > old)))
 }
 
 /// Gives a key a new secret, which nobody will see again; the one it had opens for so many seconds more. All else stays.
@@ -467,9 +475,10 @@ pub async fn rotate(
             store::replace_secret(tx, &key, &secrets::hash(&secret)).await?;
             Ok::<_, KeyError>((KeyInUse { key, cap }, secret.clone()))
         })
-        .await?;
+        .await;
+    // Whatever was answered: it may have been written.
     app.keys.forget();
-    Ok(rotated)
+    rotated
 }
 
 /// Revokes a key of this user.
@@ -484,11 +493,13 @@ pub async fn revoke(
     once: &Once<()>,
 ) -> Result<(), KeyError> {
     let (user, now) = (user.id, app.clock.now());
-    once.tx(app, "revoke_key", async move |tx| {
-        may_manage(tx, by, now).await?;
-        if store::revoke_key(tx, user, id, now).await? { Ok(()) } else { Err(KeyError::NotFound) }
-    })
-    .await?;
+    let revoked = once
+        .tx(app, "revoke_key", async move |tx| {
+            may_manage(tx, by, now).await?;
+            if store::revoke_key(tx, user, id, now).await? { Ok(()) } else { Err(KeyError::NotFound) }
+        })
+        .await;
+    // Whatever was answered: it may have been written, now or by a request before that nobody waited for.
     app.keys.forget();
-    Ok(())
+    revoked
 }

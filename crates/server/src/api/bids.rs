@@ -12,7 +12,8 @@ use types::id::JobId;
 use types::money::MicroCredits;
 
 use super::extract::{ApiUser, Fields, id};
-use super::jobs::{add_waiting, job_json, parse_bid};
+use super::job_shapes::JobBody;
+use super::jobs::parse_bid;
 use super::shapes::Data;
 use crate::accounts::User;
 use crate::accounts::bids::set;
@@ -21,7 +22,7 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::idempotency::{Answer, Claim, Once};
 use crate::jobs::rebid::raise;
-use crate::jobs::{Job, JobError, State as JobState};
+use crate::jobs::{Job, JobError};
 use crate::marketplace::Market;
 
 /// What is in this file, for the router and the documentation.
@@ -151,11 +152,8 @@ pub async fn raise_job(
     let bid = parse_bid(fields.need("bid_price")?)?;
     let for_answer = Arc::clone(&app);
     let once = Once::new(claim, move |job: &Job| {
-        let mut body = job_json(&for_answer, job, None);
-        if job.state == JobState::Pending {
-            add_waiting(&for_answer, job, &mut body);
-        }
-        Answer::ok(&json!({"data": body}))
+        let data = JobBody::new(&for_answer, job, None).waiting(&for_answer, job).brief();
+        Answer::ok(&Data { data })
     });
     let job = raise(&app, caller.user.id, id(&job, "job")?, bid, &once).await?;
     Ok(once.respond(&job))

@@ -175,6 +175,9 @@ pub struct OutputBody {
     pub output: Option<String>,
 }
 
+/// The longest input or output that [`JobBody::brief`] leaves in: as in lists of jobs.
+const BRIEF_BYTES: usize = 65_536;
+
 impl JobBody {
     /// A job as all clients read it.
     #[must_use]
@@ -224,6 +227,17 @@ impl JobBody {
     #[must_use]
     pub fn with_message(mut self, message: Option<Message>) -> Self {
         self.message = message;
+        self
+    }
+
+    /// Without an input or output too long to be kept with each change of the job that is repeatable: a tiny request must not
+    /// cost megabytes of the database.
+    #[must_use]
+    pub fn brief(mut self) -> Self {
+        if self.input.get().len() > BRIEF_BYTES {
+            self.input = RawValue::from_string("{}".to_owned()).unwrap_or_default();
+        }
+        self.output = self.output.filter(|output| output.len() <= BRIEF_BYTES);
         self
     }
 

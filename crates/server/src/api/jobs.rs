@@ -71,7 +71,7 @@ pub fn operations() -> Vec<Operation> {
             )
             .tag("Jobs")
             .in_path::<JobId>("id", "The job.")
-            .answers::<Data<JobBody>>(200, "The cancelled job.")
+            .answers::<Data<JobBody>>(200, "The cancelled job; without its input or output if that is longer than 64 KiB.")
             .errors(&["already_ended"]),
     ]
 }
@@ -251,23 +251,10 @@ pub async fn delete(
     }
     let for_answer = Arc::clone(&app);
     let once = Once::new(claim, move |(job, output): &(Job, Option<String>)| {
-        Answer::ok(&Data { data: JobBody::new(&for_answer, job, output.as_deref()) })
+        Answer::ok(&Data { data: JobBody::new(&for_answer, job, output.as_deref()).brief() })
     });
     let found = once.keep(&app, found).await?;
     Ok(once.respond(&found))
-}
-
-/// A waiting job says what it waits for.
-pub fn add_waiting(app: &App, job: &Job, body: &mut Value) {
-    if let Ok(value) = serde_json::to_value(JobBody::new(app, job, None).waiting(app, job)) {
-        *body = value;
-    }
-}
-
-/// A job as all clients read it.
-#[must_use]
-pub fn job_json(app: &App, job: &Job, output: Option<&str>) -> Value {
-    serde_json::to_value(JobBody::new(app, job, output)).unwrap_or_default()
 }
 
 /// What a job used and cost. Counts nobody made are left out.

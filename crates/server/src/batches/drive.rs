@@ -162,6 +162,8 @@ impl Driver {
 
     fn take_up(&mut self, child: Child) {
         match child.state {
+            // Whether it was written is being found out: it must not be taken twice.
+            ChildState::Pending if self.app.jobs.has(child.job) => self.follow(child.position, child.job),
             ChildState::Pending => self.waiting.push_back((child.position, child.job)),
             ChildState::Queued | ChildState::Running => self.follow(child.position, child.job),
             state => self.note(child.position, End { state, error: child.error }),

@@ -77,14 +77,20 @@ pub async fn as_job(app: &App, user: UserId, id: JobId) -> Result<(Job, Option<S
                 return Ok(None);
             }
             let inputs = store::inputs(tx, id).await?;
-            let output = match batch.state {
-                State::Running => None,
-                _ => merged(tx, &batch).await?,
+            let outputs = match batch.state {
+                State::Running => Vec::new(),
+                _ => outputs(tx, &batch).await?,
             };
-            Ok::<_, DbError>(Some((job_of(&batch, &children, &inputs), output)))
+            Ok::<_, DbError>(Some((job_of(&batch, &children, &inputs), batch.merge, outputs)))
         })
         .await?;
-    found.ok_or(JobError::NotFound)
+    let (job, merge, outputs) = found.ok_or(JobError::NotFound)?;
+    if outputs.is_empty() {
+        return Ok((job, None));
+    }
+    // Reading millions of elements is nothing for a thread that others wait for.
+    let merged = tokio::task::spawn_blocking(move || merge.merge(&outputs)).await;
+    Ok((job, Some(merged.map_err(|_| JobError::Internal)?)))
 }
 
 async fn with_children(tx: &mut Tx<'_>, id: JobId) -> Result<Option<(Batch, Vec<Child>)>, DbError> {
@@ -93,14 +99,13 @@ async fn with_children(tx: &mut Tx<'_>, id: JobId) -> Result<Option<(Batch, Vec<
     Ok(Some((batch, children)))
 }
 
-/// The outputs of what succeeded, put together; nothing if nothing did, or if that would be too much.
-async fn merged(tx: &mut Tx<'_>, batch: &Batch) -> Result<Option<String>, DbError> {
+/// The outputs of what succeeded; nothing if that would be too much.
+async fn outputs(tx: &mut Tx<'_>, batch: &Batch) -> Result<Vec<String>, DbError> {
     let length = store::output_length(tx, batch.id).await?;
     if usize::try_from(length).unwrap_or(usize::MAX) > MAX_MERGED_BYTES {
-        return Ok(None);
+        return Ok(Vec::new());
     }
-    let outputs = store::outputs(tx, batch.id).await?;
-    Ok((!outputs.is_empty()).then(|| batch.merge.merge(&outputs)))
+    store::outputs(tx, batch.id).await
 }
 
 fn job_of(batch: &Batch, children: &[Child], inputs: &[String]) -> Job {

@@ -16,6 +16,8 @@ pub mod recover;
 pub(crate) mod store;
 pub mod submit;
 
+use serde::Deserializer as _;
+use serde::de::{SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use types::id::{ApiKeyId, IslandId, JobId, UserId};
 use types::money::MicroCredits;
@@ -231,14 +233,57 @@ impl Merge {
         match self {
             Self::Concat => outputs.join("\n"),
             Self::Flatten => {
-                // Elements are taken as they are written, so that numbers keep their digits.
-                let elements = outputs.iter().flat_map(|output| {
-                    let list = serde_json::from_str::<Vec<Box<RawValue>>>(output);
-                    list.unwrap_or_else(|_| serde_json::value::to_raw_value(output).into_iter().collect())
-                });
-                serde_json::to_string(&elements.collect::<Vec<_>>()).unwrap_or_default()
+                let mut elements = Elements::default();
+                outputs.iter().for_each(|output| elements.extend(output));
+                elements.close()
             }
         }
+    }
+}
+
+/// A list in the making. Elements are taken as they are written, so that numbers keep their digits, and go straight into the
+/// text: there may be millions of them.
+#[derive(Debug, Default)]
+struct Elements(String);
+
+impl Elements {
+    fn push(&mut self, element: &str) {
+        self.0.push(if self.0.is_empty() { '[' } else { ',' });
+        self.0.push_str(element);
+    }
+
+    /// The elements of a list; anything else is one element, a text.
+    fn extend(&mut self, output: &str) {
+        let before = self.0.len();
+        let mut reading = serde_json::Deserializer::from_str(output);
+        let read = (&mut reading).deserialize_seq(&mut *self);
+        if read.and_then(|()| reading.end()).is_err() {
+            self.0.truncate(before);
+            self.push(&serde_json::to_string(output).unwrap_or_default());
+        }
+    }
+
+    fn close(mut self) -> String {
+        if self.0.is_empty() {
+            self.0.push('[');
+        }
+        self.0.push(']');
+        self.0
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Elements {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while let Some(element) = list.next_element::<&RawValue>()? {
+            self.push(element.get());
+        }
+        Ok(())
     }
 }
 

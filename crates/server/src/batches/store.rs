@@ -108,7 +108,7 @@ pub async fn inputs(tx: &mut Tx<'_>, batch: JobId) -> Result<Vec<String>, DbErro
 
 /// How long the outputs of a batch are together, of what succeeded.
 pub async fn output_length(tx: &mut Tx<'_>, batch: JobId) -> Result<i64, DbError> {
-    let sql = "SELECT CAST(coalesce(sum(length(o.output)), 0) AS BIGINT)
+    let sql = "SELECT CAST(coalesce(sum(octet_length(o.output)), 0) AS BIGINT)
                FROM batch_children c JOIN jobs j ON j.id = c.job_id JOIN job_outputs o ON o.job_id = c.job_id
                WHERE c.batch_id = $1 AND j.state = 'completed'";
     tx.query_one(sql, &params![batch]).await?.get(0)

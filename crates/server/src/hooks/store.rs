@@ -331,9 +331,9 @@ pub async fn forget(tx: &mut Tx<'_>, before: Timestamp, now: Timestamp) -> Resul
                   WHERE e.deleted_at IS NOT NULL LIMIT $1)";
     let orphans = tx.execute(sql, &params![AT_ONCE]).await?;
     let sql = "DELETE FROM webhook_events WHERE id IN
-                 (SELECT o.id FROM (SELECT id, created_at FROM webhook_events ORDER BY id LIMIT $2) o
-                  WHERE o.created_at < $1)
-                 AND NOT EXISTS (SELECT 1 FROM webhook_deliveries d WHERE d.event_id = webhook_events.id)";
+                 (SELECT v.id FROM webhook_events v WHERE v.created_at < $1
+                    AND NOT EXISTS (SELECT 1 FROM webhook_deliveries d WHERE d.event_id = v.id)
+                  ORDER BY v.created_at LIMIT $2)";
     let events = tx.execute(sql, &params![before, AT_ONCE]).await?;
     let sql = "DELETE FROM webhook_endpoints WHERE deleted_at IS NOT NULL
                  AND NOT EXISTS (SELECT 1 FROM webhook_deliveries d WHERE d.endpoint_id = webhook_endpoints.id)";

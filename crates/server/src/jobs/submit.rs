@@ -89,7 +89,10 @@ pub async fn submit_as(
     let _leaves = Leaves(Arc::clone(&left));
     let task = tokio::spawn(take(Arc::clone(app), submission, id, left));
     match timeout(PATIENCE, task).await {
-        Ok(Ok(taken)) => taken,
+        Ok(Ok((taken, unread))) => {
+            unread.was_read();
+            taken
+        }
         Ok(Err(error)) => {
             tracing::error!(%error, "taking a job failed");
             Err(JobError::Internal)
@@ -108,6 +111,38 @@ impl Drop for Leaves {
 }
 
 async fn take(
+    app: Arc<App>,
+    submission: Submission,
+    id: Option<JobId>,
+    left: Arc<AtomicBool>,
+) -> (Result<Accepted, JobError>, Unread) {
+    let waits = submission.origin == Origin::Request;
+    let taken = take_for(app, submission, id, left).await;
+    let live = match &taken {
+        Ok(Accepted { live: Some(live), replayed: false, .. }) if waits => Some(Arc::clone(live)),
+        _ => None,
+    };
+    (taken, Unread(live))
+}
+
+/// The answer to a request that waits for its job. If it reaches nobody, nobody waits for the job.
+struct Unread(Option<Arc<LiveJob>>);
+
+impl Unread {
+    fn was_read(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        if let Some(live) = &self.0 {
+            live.cancel();
+        }
+    }
+}
+
+async fn take_for(
     app: Arc<App>,
     submission: Submission,
     id: Option<JobId>,

@@ -12,12 +12,12 @@ use types::id::ApiKeyId;
 use types::money::MicroCredits;
 use types::time::{DAY_MS, Timestamp};
 
-use super::Page;
 use super::error::capitalised;
 use super::forms::{Form, Posted};
 use super::frame::{day, frame, when};
 use super::session::{Named, SignedIn};
 use super::settings;
+use super::{Page, to_the_end};
 use crate::accounts::api_keys::{
     self, KeyChange, KeyError, KeyInUse, KeyRequest, LimitChange, Scopes, read_networks,
 };
@@ -59,7 +59,11 @@ pub async fn change(
     let before = api_keys::find(&app, &session.user, id).await?;
     let changed = match changes(&form, &before) {
         Ok(change) => {
-            api_keys::change(&app, &session.user, None, id, change, &Once::unclaimed()).await.map(drop)
+            let (app, user) = (Arc::clone(&app), session.user.clone());
+            to_the_end(async move {
+                api_keys::change(&app, &user, None, id, change, &Once::unclaimed()).await.map(drop)
+            })
+            .await?
         }
         Err(error) => Err(error),
     };
@@ -102,7 +106,12 @@ pub async fn rotate(
         "" => 0,
         text => text.parse().map_err(|_| KeyError::Grace)?,
     };
-    let (key, secret) = api_keys::rotate(&app, &session.user, None, id, grace, &Once::unclaimed()).await?;
+    let (for_task, user) = (Arc::clone(&app), session.user.clone());
+    let rotated =
+        to_the_end(
+            async move { api_keys::rotate(&for_task, &user, None, id, grace, &Once::unclaimed()).await },
+        );
+    let (key, secret) = rotated.await??;
     let new = NewKey { name: key.key.name, key: secret };
     Ok(settings::with_new_key(&app, &session, new).await?.into_response())
 }

@@ -11,12 +11,12 @@ use serde_json::value::RawValue;
 use types::id::ApiKeyId;
 use types::money::MicroCredits;
 
-use super::Page;
 use super::error::capitalised;
 use super::forms::Posted;
 use super::frame::{Said, frame, unit};
 use super::keys;
 use super::session::{self, Named, SignedIn};
+use super::{Page, to_the_end};
 use crate::accounts::api_keys::{self, KeyError, Scopes};
 use crate::accounts::sessions::{self, Session};
 use crate::accounts::{self, MAX_NAME, bids};
@@ -110,7 +110,9 @@ pub async fn revoke_key(
     Named(id): Named<ApiKeyId>,
     Posted { session, .. }: Posted,
 ) -> Result<Redirect, ApiError> {
-    api_keys::revoke(&app, &session.user, None, id, &Once::unclaimed()).await?;
+    // A browser that goes away in the middle must not leave the key in memory.
+    to_the_end(async move { api_keys::revoke(&app, &session.user, None, id, &Once::unclaimed()).await })
+        .await??;
     Ok(Redirect::to("/settings?done=key_revoked"))
 }
 

@@ -18,18 +18,18 @@ use types::time::{Clock, SystemClock};
 use crate::world::browser::Browser;
 use crate::world::{Answer, User, World, eventually};
 
-const PRIVATE: &str = "[webhooks]\nallow_private = true\n[mail]\ntransport = \"file\"\n";
+pub const PRIVATE: &str = "[webhooks]\nallow_private = true\n[mail]\ntransport = \"file\"\n";
 
 /// Something that events are sent to.
-struct Receiver {
-    url: String,
+pub struct Receiver {
+    pub url: String,
     got: Arc<Mutex<Vec<Received>>>,
     /// What to answer to the next ones; 200 when it is empty, nothing at all to 0.
     plan: Arc<Mutex<VecDeque<u16>>>,
 }
 
 #[derive(Clone, Debug)]
-struct Received {
+pub struct Received {
     id: String,
     timestamp: String,
     signature: String,
@@ -38,7 +38,7 @@ struct Received {
 }
 
 impl Received {
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap()
     }
 
@@ -58,7 +58,7 @@ impl Received {
 }
 
 impl Receiver {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         Self::at("127.0.0.1:0").await
     }
 
@@ -94,18 +94,18 @@ impl Receiver {
         self.plan.lock().unwrap().extend(plan);
     }
 
-    fn got(&self) -> Vec<Received> {
+    pub fn got(&self) -> Vec<Received> {
         self.got.lock().unwrap().clone()
     }
 
     /// Waits for so many, all told.
-    async fn gets(&self, many: usize) -> Vec<Received> {
+    pub async fn gets(&self, many: usize) -> Vec<Received> {
         eventually(async || Some(self.got()).filter(|got| got.len() >= many)).await
     }
 }
 
 impl User {
-    async fn webhook(&self, url: &str, events: &[&str]) -> (String, String) {
+    pub async fn webhook(&self, url: &str, events: &[&str]) -> (String, String) {
         let (status, made) = self.post("/api/v1/webhooks", &json!({"url": url, "events": events})).await;
         assert_eq!(status, 201, "{made}");
         (made["data"]["id"].as_str().unwrap().to_owned(), made["secret"].as_str().unwrap().to_owned())

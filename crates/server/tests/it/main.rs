@@ -18,6 +18,7 @@ mod crash;
 mod doubt;
 mod exchange;
 mod hooks;
+mod hooks_money;
 mod idempotency;
 mod input;
 mod island_owners;

@@ -17,10 +17,10 @@ use crate::world::inside::Inside;
 use crate::world::{User, World};
 
 /// A server that pays through a Stripe of our own, an owner of an Island, and a consumer with credits.
-struct Port {
-    world: World,
-    stripe: StripeFake,
-    owner: User,
+pub struct Port {
+    pub world: World,
+    pub stripe: StripeFake,
+    pub owner: User,
     ana: User,
 }
 
@@ -29,7 +29,7 @@ impl Port {
         Self::with("hold_days = 0\n").await
     }
 
-    async fn with(more: &str) -> Self {
+    pub async fn with(more: &str) -> Self {
         let stripe = StripeFake::start();
         let config = config(&stripe);
         let payouts = format!("{config}[payouts]\nprovider = \"stripe\"\nminimum_credits = 100\n{more}");
@@ -52,19 +52,19 @@ impl Port {
     }
 
     /// A job for so many credits, of which the owner gets nine tenths.
-    async fn earn(&self, credits: &str) {
+    pub async fn earn(&self, credits: &str) {
         earn(&self.world, &self.ana, credits).await;
     }
 
     /// Begins to set up payouts; answers the account.
-    async fn set_up(&self) -> String {
+    pub async fn set_up(&self) -> String {
         let (status, made) = self.owner.post("/api/v1/payouts/account", &json!({})).await;
         assert_eq!(status, 201, "{made}");
         let url = made["data"]["onboarding_url"].as_str().unwrap();
         url.split('/').find(|part| part.starts_with("acct_")).unwrap().to_owned()
     }
 
-    async fn deliver(&self) {
+    pub async fn deliver(&self) {
         for delivered in self.stripe.deliver_all().await {
             assert_eq!(delivered.status, 200, "{delivered:?}");
         }
@@ -75,7 +75,7 @@ impl Port {
     }
 
     /// Asks for a payout that must be taken; answers its id and its state.
-    async fn paid(&self) -> (String, String) {
+    pub async fn paid(&self) -> (String, String) {
         let (status, made) = self.pay().await;
         assert_eq!(status, 201, "{made}");
         let text = |name: &str| made["data"][name].as_str().unwrap().to_owned();

@@ -43,6 +43,9 @@ fn common(operation: &Operation) -> Vec<(u16, &'static str)> {
         errors.extend([(401, "unauthenticated"), (403, "missing_scope"), (403, "address_not_allowed")]);
         errors.push((429, "rate_limited"));
     }
+    if operation.access == Access::Manage && operation.method != Method::GET {
+        errors.extend([(403, "limited_key"), (403, "replaced_key")]);
+    }
     if operation.access == Access::Island {
         errors.push((401, "unauthenticated"));
     }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::{Access, Known, Pace, Repeat};
-use crate::accounts::api_keys::Caller;
+use crate::accounts::api_keys::{self, Caller};
 use crate::api::extract::{Peer, address, bearer, idempotency_key, too_often, unreadable};
 use crate::app::App;
 use crate::error::ApiError;
@@ -55,6 +55,12 @@ pub(super) async fn guard(State(gate): State<Gate>, request: Request, next: Next
         Ok(admitted) => admitted,
         Err(error) => return error.into_response(),
     };
+    if gate.access == Access::Manage
+        && request.method() != Method::GET
+        && let Err(error) = check_manages(&gate.app, &caller).await
+    {
+        return error.into_response();
+    }
     request.extensions_mut().insert(caller.clone());
     // A job that is the answer ends with whoever waits for it; any other change is made to its end, also when the caller goes
     // away in the middle: what follows its transaction (a key is forgotten, pages are told) must not be left out.
@@ -102,6 +108,16 @@ async fn admit(gate: &Gate, peer: Option<Peer>, headers: &HeaderMap) -> Result<(
     let (key, user) = (caller.key.id.get(), caller.user.id.get());
     let left = app.limiter.take_call(key, user, kind, now).map_err(too_often)?;
     Ok((caller, left))
+}
+
+/// A key with a spending limit manages nothing, nor does a secret that was replaced: what they made or changed would know no
+/// limit, and would outlive them. What changes keys and webhooks asks again in its transaction.
+async fn check_manages(app: &App, caller: &Caller) -> Result<(), ApiError> {
+    if caller.replaced.is_some() {
+        let text = "This secret was replaced by a new one, so it manages nothing. Use the new one.";
+        return Err(ApiError::forbidden("replaced_key", text));
+    }
+    Ok(api_keys::check_may_manage(app, caller.key.id).await?)
 }
 
 /// The scope that a caller would need and has not.
