@@ -16,6 +16,7 @@ use types::id::{ApiKeyId, Id, UserId};
 use types::time::{DAY_MS, SECOND_MS, Timestamp};
 
 pub use super::key_cache::{Caller, KeyCache};
+use super::key_limits::loosens;
 pub use super::key_limits::{LimitChange, LimitError};
 use super::networks::{BadNetwork, Network};
 use super::{User, key_secret, store};
@@ -430,12 +431,6 @@ pub async fn change(
     // Whatever was answered: it may have been written.
     app.keys.forget();
     changed
-}
-
-/// Whether more may be spent within the new limits than within the old ones, in any period.
-fn loosens(old: Limits, new: Limits) -> bool {
-    let pairs = [(old.total, new.total), (old.day, new.day), (old.week, new.week), (old.month, new.month)];
-    pairs.into_iter().any(|(old, new)| old.is_some_and(|old| new.is_none_or(|new| new > old)))
 }
 
 /// Gives a key a new secret, which nobody will see again; the one it had opens for so many seconds more. All else stays.

@@ -73,3 +73,10 @@ const fn in_words(period: Period) -> &'static str {
         Period::Month => "per month",
     }
 }
+
+/// Whether more may be spent within the new limits than within the old ones, in any period.
+#[must_use]
+pub fn loosens(old: Limits, new: Limits) -> bool {
+    let pairs = [(old.total, new.total), (old.day, new.day), (old.week, new.week), (old.month, new.month)];
+    pairs.into_iter().any(|(old, new)| old.is_some_and(|old| new.is_none_or(|new| new > old)))
+}

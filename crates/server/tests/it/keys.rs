@@ -50,6 +50,20 @@ async fn a_key_gives_no_key_more_than_it_has() {
     let path = format!("/api/v1/api-keys/{}", spender["id"].as_str().unwrap());
     let limited = ops.request("PATCH", &path, &[], Some(r#"{"limits":{"day":1}}"#)).await;
     assert_eq!((limited.0, &limited.1["data"]["limits"]["day"]), (200, &json!(1)));
+    for looser in [r#"{"limits":{"day":2}}"#, r#"{"limits":{"day":null}}"#] {
+        assert_eq!(code(&ops.request("PATCH", &path, &[], Some(looser)).await), (403, "missing_scope"));
+    }
+    let tighter = ops.request("PATCH", &path, &[], Some(r#"{"limits":{"day":0.5,"total":3}}"#)).await;
+    assert_eq!((tighter.0, &tighter.1["data"]["limits"]["total"]), (200, &json!(3)), "{tighter:?}");
+    // One with a limit manages nothing at all, so that it cannot make what has none.
+    let spending = ana.with_key(&spender["key"]);
+    let made = spending.post("/api/v1/hosts", &json!({"name": "Hvar"})).await;
+    assert_eq!(code(&made), (403, "limited_key"), "{made:?}");
+    let (_, host) = ana.post("/api/v1/hosts", &json!({"name": "Hvar"})).await;
+    let host = format!("/api/v1/hosts/{}", host["data"]["id"].as_str().unwrap());
+    assert_eq!(code(&spending.post(&format!("{host}/token"), &json!({})).await), (403, "limited_key"));
+    let gone = spending.request("DELETE", &format!("{host}/token"), &[], None).await;
+    assert_eq!(code(&gone), (403, "limited_key"));
     assert_eq!(code(&ops.post(&format!("{path}/rotate"), &json!({})).await), (403, "missing_scope"));
     assert_eq!(ops.request("DELETE", &path, &[], None).await.0, 200);
     // Without the scope nothing is managed; scopes that are none are refused.
@@ -189,6 +203,8 @@ async fn a_key_is_rotated_with_and_without_grace() {
         ("POST", rotate.as_str(), "{}"),
         ("POST", "/api/v1/api-keys", r#"{"name":"x"}"#),
         ("DELETE", &path, ""),
+        ("POST", "/api/v1/hosts", r#"{"name":"x"}"#),
+        ("POST", "/api/v1/webhooks", r#"{"url":"https://x.example/"}"#),
     ] {
         let refused = first.request(method, path, &[], Some(body)).await;
         assert_eq!(code(&refused), (403, "replaced_key"), "{refused:?}");
