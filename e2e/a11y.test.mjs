@@ -74,7 +74,7 @@ the.test("pages for a newcomer", async ({ person }) => {
   const browser = await person("new@example.org", { verified: false });
   const page = await browser.newPage();
   await lookAt(page, {
-    "/quickstart": () => visit(page, "/quickstart"),
+    "/quickstart": () => page.goto("/quickstart"),
     "/chat": () => page.goto("/chat"),
     "/chat, refused": async () => {
       await say(page, "Hello?");
@@ -205,7 +205,7 @@ the.test("pages in use", async ({ server, person }) => {
     },
     "/credits, filtered": () => visit(page, "/credits?kind=job"),
     "/credits, filtered backwards": () => visit(page, "/credits?from=2026-01-02&until=2026-01-01"),
-    "/quickstart": () => page.goto("/quickstart"),
+    "/quickstart": () => visit(page, "/quickstart"),
     "/docs, searched": () => page.goto("/docs?q=bid"),
     "/docs/jobs": () => page.goto("/docs/jobs"),
     "/docs/reference/jobs, trying": async () => {
@@ -304,8 +304,8 @@ the.test("by keyboard alone: a key with limits", async ({ person }) => {
   await page.getByLabel("Per day").focus();
   await page.keyboard.press("Control+A");
   await page.keyboard.type("3");
-  // Past the other limits, the parts of a date, and the addresses.
-  await tabTo(page, /^button: Save/, 20);
+  // Past three limits, the four stops of a date field, and the addresses.
+  await tabTo(page, /^button: Save/, 9);
   await page.keyboard.press("Enter");
   await page.getByText("0.00 of 3.00 today").waitFor();
 });

@@ -424,8 +424,8 @@ impl LiveJobs {
         self.lock().jobs.get(&id).cloned()
     }
 
-    /// Adds a job unless it is there already, or its user would have more than `most` open, or more than `most_bytes` of inputs; answers whether it
-    /// was added.
+    /// Adds a job unless it is there already, or its user would have more than `most` open, or more than `most_bytes` of
+    /// inputs; answers whether it was added.
     pub fn insert(&self, job: &Arc<LiveJob>, most: usize, most_bytes: usize) -> bool {
         let mut registry = self.lock();
         if registry.jobs.contains_key(&job.id) {

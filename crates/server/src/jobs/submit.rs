@@ -1,7 +1,6 @@
 //! A job comes in: check it, find an Island or a place in the queue, write it, and let it run.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use market::Order;
@@ -85,9 +84,7 @@ pub async fn submit_as(
     submission: Submission,
     id: Option<JobId>,
 ) -> Result<Accepted, JobError> {
-    let left = Arc::new(AtomicBool::new(false));
-    let _leaves = Leaves(Arc::clone(&left));
-    let task = tokio::spawn(take(Arc::clone(app), submission, id, left));
+    let task = tokio::spawn(take(Arc::clone(app), submission, id));
     match timeout(PATIENCE, task).await {
         Ok(Ok((taken, unread))) => {
             unread.was_read();
@@ -101,23 +98,13 @@ pub async fn submit_as(
     }
 }
 
-/// Whoever asked waits no longer, for one reason or another.
-struct Leaves(Arc<AtomicBool>);
-
-impl Drop for Leaves {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
 async fn take(
     app: Arc<App>,
     submission: Submission,
     id: Option<JobId>,
-    left: Arc<AtomicBool>,
 ) -> (Result<Accepted, JobError>, Unread) {
     let waits = submission.origin == Origin::Request;
-    let taken = take_for(app, submission, id, left).await;
+    let taken = take_for(app, submission, id).await;
     let live = match &taken {
         Ok(Accepted { live: Some(live), replayed: false, .. }) if waits => Some(Arc::clone(live)),
         _ => None,
@@ -125,7 +112,8 @@ async fn take(
     (taken, Unread(live))
 }
 
-/// The answer to a request that waits for its job. If it reaches nobody, nobody waits for the job.
+/// Goes with the answer to a request that waits for its job. If whoever asked has left, for one reason or another, it is dropped
+/// with the answer, and the job is cancelled: nobody waits for it.
 struct Unread(Option<Arc<LiveJob>>);
 
 impl Unread {
@@ -142,12 +130,7 @@ impl Drop for Unread {
     }
 }
 
-async fn take_for(
-    app: Arc<App>,
-    submission: Submission,
-    id: Option<JobId>,
-    left: Arc<AtomicBool>,
-) -> Result<Accepted, JobError> {
+async fn take_for(app: Arc<App>, submission: Submission, id: Option<JobId>) -> Result<Accepted, JobError> {
     let workload = Arc::clone(&submission.market.workload);
     let checked = input::check(&workload, &submission.input)?;
     if let Some(first) = repeated(&app, &submission).await? {
@@ -165,10 +148,6 @@ async fn take_for(
     let drive = Drive::new(Arc::clone(&app), Arc::clone(&live), &submission, job);
     let result = write(&app, drive, submission.once).await;
     entry.keep_if(matches!(result, Ok(Accepted { replayed: false, .. })));
-    if submission.origin == Origin::Request && left.load(Ordering::SeqCst) {
-        // The answer would reach nobody.
-        live.cancel();
-    }
     result
 }
 
